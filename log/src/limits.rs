@@ -1,0 +1,54 @@
+//! Every bound of the engine, in one place, with the relations between them proved at compile time.
+
+use std::time::Duration;
+
+/// Longest node name: a DNS-1123 subdomain.
+pub const NODE_NAME_BYTES_MAX: usize = 253;
+/// Longest part of a key. Kubernetes names are at most 253 bytes, groups likewise.
+pub const KEY_PART_BYTES_MAX: usize = 253;
+/// Longest object: the API server's own request limit is 3 MiB, etcd's default is 1.5 MiB.
+pub const BODY_BYTES_MAX: usize = 3 * 1024 * 1024;
+/// Bodies up to this size stand inside their record; larger ones are stored once by hash.
+pub const BODY_INLINE_BYTES_MAX: usize = 1024;
+/// Records in one batch; a batch is built in memory.
+pub const BATCH_RECORDS_MAX: usize = 65_536;
+/// Bytes of bodies in one batch.
+pub const BATCH_BYTES_MAX: usize = 32 * 1024 * 1024;
+
+/// Largest frame a peer may send: one record with the largest body, raw, and its header.
+pub const FRAME_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// Room for everything in a `Records` frame that is not a body.
+pub const FRAME_OVERHEAD_BYTES: usize = 512 * 1024;
+/// Records in one frame.
+pub const FRAME_RECORDS_MAX: usize = 1024;
+/// A sender closes a frame when its encoded bodies reach this.
+pub const FRAME_TARGET_BYTES: usize = 64 * 1024;
+/// Unacknowledged bytes a sender may have under way: covers 1 s of a 2 Mbit/s link.
+pub const WINDOW_BYTES: usize = 256 * 1024;
+/// Queued requests at one store's writer; producers wait beyond it.
+pub const WRITER_QUEUE_MAX: usize = 4096;
+
+/// Buckets of a digest.
+pub const DIGEST_BUCKETS: usize = 256;
+/// Streams up to this many keys are reconciled by their whole list, without buckets.
+pub const DIGEST_LIST_KEYS_MAX: usize = 256;
+/// Digest entries in one frame.
+pub const DIGEST_ENTRIES_PER_FRAME_MAX: usize = 4096;
+
+/// A side that sent nothing for this long sends a ping.
+pub const KEEPALIVE_IDLE: Duration = Duration::from_secs(10);
+/// A side that heard nothing for this long after a ping closes the session.
+pub const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(5);
+/// The handshake must be over by then.
+pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+/// First reconnect delay, before jitter.
+pub const BACKOFF_MIN: Duration = Duration::from_millis(250);
+/// Largest reconnect delay, before jitter.
+pub const BACKOFF_MAX: Duration = Duration::from_secs(30);
+
+const _: () = assert!(BODY_BYTES_MAX + FRAME_OVERHEAD_BYTES <= FRAME_BYTES_MAX);
+const _: () = assert!(FRAME_TARGET_BYTES <= WINDOW_BYTES);
+const _: () = assert!(BODY_INLINE_BYTES_MAX < BODY_BYTES_MAX);
+const _: () = assert!(BODY_BYTES_MAX <= BATCH_BYTES_MAX);
+const _: () = assert!(FRAME_RECORDS_MAX <= BATCH_RECORDS_MAX);
+const _: () = assert!(BACKOFF_MIN.as_millis() < BACKOFF_MAX.as_millis());

@@ -1,0 +1,205 @@
+//! The replication session: a pure machine, the same on both sides.
+//!
+//! A session is the sender of its own stream and the receiver of the peer's. It never awaits, reads
+//! a clock or draws entropy. It may *read* the store it is given; whatever must become durable it
+//! asks for as an [`Effect::Write`], and it acknowledges only after [`Session::handle_written`].
+//!
+//! Law of use: after every `handle_*`, drain `poll_effect` and `poll_frame` until both are empty,
+//! then look at `poll_timeout`.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use crate::id::{Direction, Epoch, Offset};
+use crate::key::NodeName;
+use crate::record::Draft;
+use crate::store::Store;
+
+/// A point in the driver's monotonic time, counted from whenever the driver likes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Moment(pub Duration);
+
+/// Which end of the link this is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// Sends `up`, receives `down`; dials.
+    Edge,
+    /// Sends `down`, receives `up`; listens.
+    Cloud,
+}
+
+impl Role {
+    /// The direction this end sends.
+    #[must_use]
+    pub const fn sends(self) -> Direction {
+        match self {
+            Self::Edge => Direction::Up,
+            Self::Cloud => Direction::Down,
+        }
+    }
+}
+
+/// What a session needs to know at its start.
+#[derive(Clone, Debug)]
+pub struct SessionConfig {
+    /// Which end.
+    pub role: Role,
+    /// Whose log. The cloud learns it from the transport (path or certificate) and refuses a
+    /// `Hello` that says another one.
+    pub node: NodeName,
+    /// Identity of this process start; lets a peer tell two edges of one name apart.
+    pub incarnation: uuid::Uuid,
+    /// Drawn by the shell, in case this end must begin a new epoch of its own stream.
+    pub spare_epoch: Epoch,
+}
+
+/// What the shell must do for the session.
+#[derive(Debug)]
+pub enum Effect {
+    /// Make this durable, in the order of the effects, then call [`Session::handle_written`] once
+    /// for each, in the same order.
+    Write(SessionWrite),
+    /// The handshake is over: the peer is who it says and records flow.
+    Established(Established),
+    /// Nothing more will come: send what `poll_frame` still gives, then close the transport.
+    Close(Close),
+}
+
+/// A change to the local store that a session asks for.
+#[derive(Clone, Debug)]
+pub enum SessionWrite {
+    /// Records of the peer's stream.
+    Incoming(Incoming),
+    /// Begin a new epoch of this end's own stream.
+    OpenOwn {
+        /// The epoch.
+        epoch: Epoch,
+    },
+    /// The peer has everything of the own stream up to here on disk. May be written lazily, it
+    /// needs no answer before the next round: losing it costs re-sending, nothing else.
+    Acked {
+        /// Up to and with this offset.
+        upto: Offset,
+    },
+}
+
+/// Records received, already decoded, to be applied in one batch with the place they lead to.
+#[derive(Clone, Debug)]
+pub struct Incoming {
+    /// The epoch of the peer's stream after this write; opens the stream, or moves it to a new
+    /// epoch, when the store has it otherwise.
+    pub epoch: Epoch,
+    /// The records, in stream order. In a reconcile they replace what the store holds by key.
+    pub records: Vec<(Offset, Draft)>,
+    /// Everything up to here is then received. `None` inside a reconcile: the place is not reached
+    /// before its end.
+    pub upto: Option<Offset>,
+}
+
+/// A session that is up.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Established {
+    /// How the own stream goes on.
+    pub sending: Start,
+    /// How the peer's stream goes on.
+    pub receiving: Start,
+    /// The peer's process start.
+    pub peer_incarnation: uuid::Uuid,
+}
+
+/// How one direction starts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Start {
+    /// After the offset that the receiver had.
+    Resume {
+        /// That offset.
+        after: Offset,
+    },
+    /// By comparing digests.
+    Reconcile,
+}
+
+/// The end of a session.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Close {
+    /// Why, from the closed set that crosses the wire.
+    pub code: CloseCode,
+    /// In words, for people.
+    pub reason: String,
+    /// Not before this long.
+    pub retry_after: Option<Duration>,
+    /// Whether the peer said it (else this end did).
+    pub by_peer: bool,
+}
+
+/// Why a session ends. The numbers cross the wire.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[repr(u8)]
+pub enum CloseCode {
+    /// Orderly: the process stops.
+    GoingAway = 1,
+    /// A newer session of the same node took over.
+    Fenced = 2,
+    /// No common protocol version.
+    Version = 3,
+    /// The peer broke the protocol.
+    Violation = 4,
+    /// A frame over the limit.
+    TooLarge = 5,
+    /// Nothing heard for too long.
+    Timeout = 6,
+    /// The store cannot write (disk full): nothing can be acknowledged.
+    Storage = 7,
+    /// Come back later.
+    Overloaded = 8,
+    /// This node is not known or not allowed here.
+    Forbidden = 9,
+}
+
+/// See the module documentation.
+#[derive(Debug)]
+pub struct Session {
+    config: SessionConfig,
+}
+
+#[expect(unused_variables, clippy::unused_self, reason = "signatures first")]
+impl Session {
+    /// A session at the start of its handshake. The edge speaks first.
+    #[must_use]
+    pub fn new(config: SessionConfig, now: Moment, store: &dyn Store) -> Self {
+        Self { config }
+    }
+
+    /// One whole message from the peer.
+    pub fn handle_frame(&mut self, now: Moment, frame: &[u8], store: &dyn Store) {}
+
+    /// The oldest outstanding [`Effect::Write`] is durable.
+    pub fn handle_written(&mut self, now: Moment, store: &dyn Store) {}
+
+    /// The own stream may have more durable records than before.
+    pub fn handle_stored(&mut self, now: Moment, store: &dyn Store) {}
+
+    /// A moment given by `poll_timeout` has come.
+    pub fn handle_timeout(&mut self, now: Moment, store: &dyn Store) {}
+
+    /// End the session from this side, telling the peer.
+    pub fn close(&mut self, code: CloseCode, reason: &str, retry_after: Option<Duration>) {}
+
+    /// What the shell must do next.
+    pub fn poll_effect(&mut self) -> Option<Effect> {
+        None
+    }
+
+    /// The next message for the peer. Reads from the store, and encodes, only as much as the
+    /// window allows.
+    pub fn poll_frame(&mut self, now: Moment, store: &dyn Store) -> Option<Bytes> {
+        None
+    }
+
+    /// When to call [`Session::handle_timeout`].
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<Moment> {
+        None
+    }
+}

@@ -1,0 +1,285 @@
+//! Where records live: the [`Store`] contract.
+//!
+//! ```text
+//!            append          sync            peer's ack        history window
+//!   draft ──────────▶ written ─────▶ durable ───────────▶ acked ─────────────▶ trimmed
+//!                        │              │
+//!                        └ seen by      └ seen by everybody else:
+//!                          the writer     acks, sessions, local API, answers
+//! ```
+
+use bytes::Bytes;
+
+use crate::batch::{Batch, CursorName, Table};
+use crate::body::{Body, BodyHash};
+use crate::error::{AppendError, ReadError, SyncError, TrimError};
+use crate::id::{Epoch, Offset, Revision, StreamId};
+use crate::key::Key;
+use crate::record::{Slot, Stored};
+
+pub mod conformance;
+#[cfg(feature = "fjall")]
+pub mod fjall;
+pub mod memory;
+
+/// An append-only, many-stream, newest-per-key-compacted record store.
+///
+/// All methods block; a [`crate::writer::Writer`] thread is the only caller of `append`, `sync` and
+/// `trim`, anybody may read.
+///
+/// # Guarantees
+/// - **Atomic**: a batch is applied whole or not at all, also across a crash.
+/// - **Two watermarks**: `append` makes a batch *written*: visible to reads of this process, lost
+///   by a crash. `sync` makes everything written *durable*: no crash loses it (LOG-2). Callers that
+///   acknowledge, expose or answer must wait for durable.
+/// - **Order**: revisions grow over the whole store; within a stream, offsets grow with revisions
+///   (LOG-1, LOG-4). Both may skip. No number is given twice, not even after a crash that lost
+///   unsynced records which had been read by nobody outside.
+/// - **Fidelity**: a record read equals the record written, byte for byte (LOG-3); damage is an
+///   error, never a different record.
+/// - **Newest survives**: `trim` never removes the newest record of a key and slot, except a
+///   `Delete` that the peer has acked (or, in a stream that is replicated nowhere, one older than
+///   the history window) and a fact that the peer has acked.
+/// - **After a failed write** the store is read-only: reads go on, `append` and `sync` answer
+///   [`AppendError::ReadOnly`] with the reason until [`Store::try_recover`] succeeds.
+///
+/// # Assumptions
+/// - One process opens a store at a time (a lock file enforces it).
+/// - The disk keeps what `fsync` returned for.
+pub trait Store: Send + Sync + std::fmt::Debug + 'static {
+    /// Applies `batch`: written, not durable.
+    ///
+    /// # Errors
+    /// [`AppendError`]; nothing was applied.
+    fn append(&self, batch: &Batch) -> Result<Appended, AppendError>;
+
+    /// Makes everything written so far durable and says up to where that is.
+    ///
+    /// # Errors
+    /// [`SyncError`]; the store is read-only from then on, and nothing above the last durable
+    /// watermark may be acknowledged.
+    fn sync(&self) -> Result<Revision, SyncError>;
+
+    /// The two watermarks.
+    fn watermarks(&self) -> Watermarks;
+
+    /// What is known of a stream, or `None` when it is not open. Includes written changes.
+    ///
+    /// # Errors
+    /// [`ReadError`]
+    fn stream(&self, stream: &StreamId) -> Result<Option<StreamInfo>, ReadError>;
+
+    /// All open streams, in order.
+    ///
+    /// # Errors
+    /// [`ReadError`]
+    fn streams(&self) -> Result<Vec<StreamId>, ReadError>;
+
+    /// Surviving records of `stream` with `after < revision`, oldest first, up to the *durable*
+    /// watermark, history included.
+    ///
+    /// # Errors
+    /// [`ReadError`]
+    fn read(
+        &self,
+        stream: &StreamId,
+        after: Revision,
+        limit: ReadLimit,
+    ) -> Result<Vec<Stored>, ReadError>;
+
+    /// What a peer at `after` still needs of a stream that *this store writes* (so offsets are
+    /// revisions): the records in `(after, upto]` that are the newest of their key and slot at
+    /// `upto` (or facts), oldest first. `upto` of the result is the offset up to which it is
+    /// complete: the durable head, or less when the limit was reached.
+    ///
+    /// # Errors
+    /// [`ReadError`]
+    fn read_coalesced(
+        &self,
+        stream: &StreamId,
+        after: Offset,
+        limit: ReadLimit,
+    ) -> Result<Coalesced, ReadError>;
+
+    /// The newest written record of a key and slot, a `Delete` included.
+    ///
+    /// # Errors
+    /// [`ReadError`]
+    fn newest(
+        &self,
+        stream: &StreamId,
+        key: &Key,
+        slot: Slot,
+    ) -> Result<Option<Stored>, ReadError>;
+
+    /// The newest record of a key and slot with `offset <= upto`, if the history window still has
+    /// it: what a peer that has acked (or been sent) `upto` holds. For streams this store writes.
+    ///
+    /// # Errors
+    /// [`ReadError`]
+    fn held_at(
+        &self,
+        stream: &StreamId,
+        key: &Key,
+        slot: Slot,
+        upto: Offset,
+    ) -> Result<Option<Stored>, ReadError>;
+
+    /// The newest record of every key and slot of a stream (tombstones included, facts included),
+    /// in key order, page by page: `after` is the last key and slot of the page before.
+    ///
+    /// # Errors
+    /// [`ReadError`]
+    fn scan_newest(
+        &self,
+        stream: &StreamId,
+        after: Option<(&Key, Slot)>,
+        limit: ReadLimit,
+    ) -> Result<Vec<Stored>, ReadError>;
+
+    /// A hashed body.
+    ///
+    /// # Errors
+    /// [`ReadError`]
+    fn body(&self, hash: &BodyHash) -> Result<Option<Body>, ReadError>;
+
+    /// A consumer's place; `None` when never set.
+    ///
+    /// # Errors
+    /// [`ReadError`]
+    fn cursor(&self, name: &CursorName) -> Result<Option<Offset>, ReadError>;
+
+    /// Rows of a table with `from <= key`, in key order, at most `limit`.
+    ///
+    /// # Errors
+    /// [`ReadError`]
+    fn rows(
+        &self,
+        table: Table,
+        from: &[u8],
+        limit: usize,
+    ) -> Result<Vec<(Bytes, Bytes)>, ReadError>;
+
+    /// Applies the history window: removes superseded records, acked tombstones and facts, and
+    /// bodies nobody refers to. Bounded work per call; `more` says whether to call again.
+    ///
+    /// # Errors
+    /// [`TrimError`]
+    fn trim(&self, policy: &TrimPolicy) -> Result<Trimmed, TrimError>;
+
+    /// Tries to leave the read-only state after a failed write (space is back).
+    ///
+    /// # Errors
+    /// [`SyncError`] when it still cannot write.
+    fn try_recover(&self) -> Result<(), SyncError>;
+
+    /// Counters since open, for metrics.
+    fn stats(&self) -> StoreStats;
+}
+
+/// What `append` did.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Appended {
+    /// The revision of each entry, in the order of the batch.
+    pub revisions: Vec<Revision>,
+}
+
+/// How far a store is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Watermarks {
+    /// The highest revision appended.
+    pub written: Revision,
+    /// The highest revision that no crash can lose.
+    pub durable: Revision,
+}
+
+/// What a store knows of one stream.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StreamInfo {
+    /// Its identity.
+    pub epoch: Epoch,
+    /// As writer: the highest offset written. As receiver: the highest offset of a record held.
+    pub head: Offset,
+    /// As writer: the highest offset that is durable here.
+    pub durable: Offset,
+    /// As receiver: everything up to here has been received.
+    pub received: Offset,
+    /// As writer: everything up to here is durable at the peer.
+    pub acked: Offset,
+    /// As writer: the highest offset of a tombstone or fact that was trimmed. A peer below it
+    /// cannot be resumed, only reconciled.
+    pub floor: Offset,
+    /// The lowest revision at which the past state of the stream can be shown exactly.
+    pub history: Revision,
+}
+
+/// A page bound: whichever is reached first; at least one record is always given.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ReadLimit {
+    /// At most so many records.
+    pub records: usize,
+    /// Stop after so many bytes of bodies.
+    pub bytes: usize,
+}
+
+impl ReadLimit {
+    /// A page fit for one frame.
+    pub const FRAME: Self = Self {
+        records: crate::limits::FRAME_RECORDS_MAX,
+        bytes: crate::limits::FRAME_TARGET_BYTES,
+    };
+    /// A page fit for a local scan.
+    pub const SCAN: Self = Self { records: 4096, bytes: 4 * 1024 * 1024 };
+}
+
+/// What a peer still needs, as far as the page went.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Coalesced {
+    /// Newest-per-key records and facts, oldest first.
+    pub records: Vec<Stored>,
+    /// These are all there is up to this offset.
+    pub upto: Offset,
+}
+
+/// The history window: superseded records older than *all* given bounds may go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TrimPolicy {
+    /// Keep at least so many of the newest revisions of the store.
+    pub keep_revisions: u64,
+    /// Keep whatever the writer's clock said is at least as new as this.
+    pub keep_since: crate::id::WallTime,
+    /// When the store's superseded records hold more bytes than this, the oldest go even inside
+    /// the window. Zero: no bound.
+    pub bytes_max: u64,
+    /// Facts waiting for the peer beyond this many per stream are dropped, oldest first, and
+    /// counted in [`Trimmed::facts_dropped`].
+    pub facts_max: u64,
+    /// Bound of the work of one call.
+    pub records_per_call_max: usize,
+}
+
+/// What a call of `trim` did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Trimmed {
+    /// Records removed.
+    pub records: u64,
+    /// Bodies removed because nobody refers to them any more.
+    pub bodies: u64,
+    /// Facts dropped unacked because of the quota.
+    pub facts_dropped: u64,
+    /// The bound of the call was reached.
+    pub more: bool,
+}
+
+/// Counters since open.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct StoreStats {
+    /// Records appended.
+    pub records: u64,
+    /// Bytes of bodies appended.
+    pub body_bytes: u64,
+    /// Calls of `sync` that reached the disk.
+    pub syncs: u64,
+    /// Whether the store is read-only after a failed write.
+    pub read_only: bool,
+}
