@@ -7,6 +7,7 @@
 //! Law of use: after every `handle_*`, drain `poll_effect` and `poll_frame` until both are empty,
 //! then look at `poll_timeout`.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -15,6 +16,7 @@ use crate::id::{Direction, Epoch, Offset};
 use crate::key::NodeName;
 use crate::record::Draft;
 use crate::store::Store;
+use crate::wire::Encoder;
 
 /// A point in the driver's monotonic time, counted from whenever the driver likes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -52,6 +54,23 @@ pub struct SessionConfig {
     pub incarnation: uuid::Uuid,
     /// Drawn by the shell, in case this end must begin a new epoch of its own stream.
     pub spare_epoch: Epoch,
+    /// Encodes bodies. Share one between all sessions of a process, so that a change for many
+    /// nodes is encoded once.
+    pub encoder: Arc<Encoder>,
+}
+
+impl SessionConfig {
+    /// A configuration with an encoder of its own.
+    #[must_use]
+    pub fn new(role: Role, node: NodeName, incarnation: uuid::Uuid, spare_epoch: Epoch) -> Self {
+        Self { role, node, incarnation, spare_epoch, encoder: Arc::new(Encoder::default()) }
+    }
+
+    /// The same with a shared encoder.
+    #[must_use]
+    pub fn with_encoder(self, encoder: Arc<Encoder>) -> Self {
+        Self { encoder, ..self }
+    }
 }
 
 /// What the shell must do for the session.
