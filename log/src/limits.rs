@@ -14,6 +14,11 @@ pub const BODY_INLINE_BYTES_MAX: usize = 1024;
 pub const BATCH_RECORDS_MAX: usize = 65_536;
 /// Bytes of bodies in one batch.
 pub const BATCH_BYTES_MAX: usize = 32 * 1024 * 1024;
+/// A round of the writer takes no further request from here on: one fsync is spread over enough
+/// records, and what the last request adds still fits into a batch.
+pub const ROUND_RECORDS_TARGET: usize = 8192;
+/// As [`ROUND_RECORDS_TARGET`], in bytes of bodies.
+pub const ROUND_BYTES_TARGET: usize = 8 * 1024 * 1024;
 
 /// Largest frame a peer may send: one record with the largest body, raw, and its header.
 pub const FRAME_BYTES_MAX: usize = 4 * 1024 * 1024;
@@ -51,4 +56,6 @@ const _: () = assert!(FRAME_TARGET_BYTES <= WINDOW_BYTES);
 const _: () = assert!(BODY_INLINE_BYTES_MAX < BODY_BYTES_MAX);
 const _: () = assert!(BODY_BYTES_MAX <= BATCH_BYTES_MAX);
 const _: () = assert!(FRAME_RECORDS_MAX <= BATCH_RECORDS_MAX);
+const _: () = assert!(ROUND_RECORDS_TARGET + FRAME_RECORDS_MAX <= BATCH_RECORDS_MAX);
+const _: () = assert!(ROUND_BYTES_TARGET + FRAME_BYTES_MAX <= BATCH_BYTES_MAX);
 const _: () = assert!(BACKOFF_MIN.as_millis() < BACKOFF_MAX.as_millis());

@@ -1,12 +1,18 @@
 //! The one thread that writes a store: group commit around a pure [`Machine`].
 
+use std::collections::VecDeque;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
+use std::thread::JoinHandle;
 
-use crate::batch::Batch;
+use tokio::sync::mpsc;
+
+use crate::batch::{Batch, Entry, Place};
 use crate::error::{AppendError, SyncError};
 use crate::id::Revision;
-use crate::record::Stored;
-use crate::store::Store;
+use crate::limits::{ROUND_BYTES_TARGET, ROUND_RECORDS_TARGET, WRITER_QUEUE_MAX};
+use crate::record::{Header, Record, Stored};
+use crate::store::{Appended, Store};
 
 /// Decides what goes into a batch, and learns what became durable. Runs on the writer's thread, so
 /// it needs no locks of its own; it publishes what others may see.
@@ -20,7 +26,8 @@ pub trait Machine: Send + 'static {
     type Request: Send + 'static;
 
     /// Adds to `batch` what `request` needs. A request that cannot be planned on top of what the
-    /// batch already holds is handed back and is planned again, first, in the next round.
+    /// batch already holds is handed back and is planned again, first, in the next round; on top
+    /// of an empty batch every request can be planned.
     fn plan(&mut self, request: Self::Request, batch: &mut Batch) -> Planned<Self::Request>;
 
     /// The batch of this round is durable: fold it, publish it, answer its requests. Also called,
@@ -36,7 +43,7 @@ pub trait Machine: Send + 'static {
 pub enum Planned<R> {
     /// Its part is in the batch (or it needs none); it is answered when the round ends.
     InBatch,
-    /// It must wait for the next round.
+    /// It must wait for the next round. The round ends here, so that requests keep their order.
     Later(R),
 }
 
@@ -58,26 +65,261 @@ pub enum RoundError {
     #[error("the batch was refused")]
     Append(#[source] AppendError),
     /// The append was written but could not be made durable: it counts as not done, and the store
-    /// is read-only.
+    /// is read-only. A later recovery takes it back.
     #[error("the batch could not be made durable")]
     Sync(#[source] SyncError),
+}
+
+/// The writer thread has ended: it was shut down, or its machine panicked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the writer has ended")]
+pub struct WriterGone;
+
+/// The machine of a writer panicked; the panic was logged when it happened.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the writer thread panicked: {message}")]
+pub struct WriterPanicked {
+    /// The panic's message.
+    pub message: String,
 }
 
 /// Where producers hand in requests. Cheap to clone. The writer thread ends, after a last round,
 /// when all handles are gone.
 #[derive(Debug)]
 pub struct WriterHandle<R> {
-    requests: tokio::sync::mpsc::Sender<R>,
+    requests: mpsc::Sender<R>,
 }
 
 impl<R> Clone for WriterHandle<R> {
     fn clone(&self) -> Self {
-        Self { requests: self.requests.clone() }
+        Self {
+            requests: self.requests.clone(),
+        }
     }
 }
 
-/// The thread.
+impl<R: Send + 'static> WriterHandle<R> {
+    /// Hands in a request; waits while [`WRITER_QUEUE_MAX`] others wait.
+    ///
+    /// # Errors
+    /// [`WriterGone`]; the request is dropped, and with it its way to be answered.
+    pub async fn send(&self, request: R) -> Result<(), WriterGone> {
+        self.requests.send(request).await.map_err(|_| WriterGone)
+    }
+
+    /// As [`send`](Self::send), from a thread that may block. Panics inside an async runtime.
+    ///
+    /// # Errors
+    /// [`WriterGone`]
+    pub fn send_blocking(&self, request: R) -> Result<(), WriterGone> {
+        self.requests.blocking_send(request).map_err(|_| WriterGone)
+    }
+
+    /// Resolves when the writer thread takes no more requests. A supervisor that did not ask for
+    /// the end calls [`Writer::join`] to learn of a panic.
+    pub async fn closed(&self) {
+        self.requests.closed().await;
+    }
+
+    /// Whether the writer thread takes no more requests.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        self.requests.is_closed()
+    }
+}
+
+/// The thread. Dropping this does not end it; dropping all handles does.
 #[derive(Debug)]
 pub struct Writer {
-    _store: Arc<dyn Store>,
+    thread: JoinHandle<()>,
+}
+
+impl Writer {
+    /// Starts the thread `name` that writes `store` as `machine` decides.
+    ///
+    /// # Panics
+    /// When the system cannot start a thread.
+    pub fn spawn<M: Machine>(
+        name: &str,
+        store: Arc<dyn Store>,
+        machine: M,
+    ) -> (Self, WriterHandle<M::Request>) {
+        let (sender, receiver) = mpsc::channel(WRITER_QUEUE_MAX);
+        let rounds = Rounds {
+            store,
+            machine,
+            receiver,
+            deferred: VecDeque::new(),
+        };
+        let name = name.to_owned();
+        let thread = std::thread::Builder::new()
+            .name(name.clone())
+            .spawn(move || run_reporting_panics(&name, rounds))
+            .expect("the system can start a thread");
+        (Self { thread }, WriterHandle { requests: sender })
+    }
+
+    /// Waits until the thread has ended, which it does when all handles are gone.
+    ///
+    /// # Errors
+    /// [`WriterPanicked`]
+    pub fn join(self) -> Result<(), WriterPanicked> {
+        self.thread.join().map_err(|panic| WriterPanicked {
+            message: panic_message(&*panic).to_owned(),
+        })
+    }
+
+    /// Whether the thread has ended.
+    #[must_use]
+    pub fn is_finished(&self) -> bool {
+        self.thread.is_finished()
+    }
+}
+
+/// A panic ends the thread, is logged, and comes out of [`Writer::join`].
+fn run_reporting_panics<M: Machine>(name: &str, mut rounds: Rounds<M>) {
+    if let Err(panic) = std::panic::catch_unwind(AssertUnwindSafe(|| rounds.run())) {
+        tracing::error!(
+            writer = name,
+            panic = panic_message(&*panic),
+            "writer thread panicked"
+        );
+        // Close the queue before the unwinding goes on, so that producers see the end.
+        drop(rounds);
+        std::panic::resume_unwind(panic);
+    }
+}
+
+fn panic_message(panic: &(dyn std::any::Any + Send)) -> &str {
+    panic
+        .downcast_ref::<&'static str>()
+        .copied()
+        .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
+        .unwrap_or("no message")
+}
+
+struct Rounds<M: Machine> {
+    store: Arc<dyn Store>,
+    machine: M,
+    receiver: mpsc::Receiver<M::Request>,
+    /// At most one request that did not fit into the round before.
+    deferred: VecDeque<M::Request>,
+}
+
+impl<M: Machine> Rounds<M> {
+    fn run(&mut self) {
+        while let Some(first) = self
+            .deferred
+            .pop_front()
+            .or_else(|| self.receiver.blocking_recv())
+        {
+            let batch = self.plan_round(first);
+            self.commit(&batch);
+        }
+    }
+
+    /// Plans `first` and whatever else waits, until the round is full.
+    fn plan_round(&mut self, first: M::Request) -> Batch {
+        let mut batch = Batch::default();
+        let mut fullness = Fullness::default();
+        let mut next = Some(first);
+        let mut planned = 0;
+        while let Some(request) = next {
+            match self.machine.plan(request, &mut batch) {
+                Planned::InBatch => planned += 1,
+                Planned::Later(request) => {
+                    assert!(
+                        planned > 0,
+                        "a request that comes first in a round can be planned"
+                    );
+                    self.deferred.push_back(request);
+                    break;
+                }
+            }
+            if planned == WRITER_QUEUE_MAX || fullness.is_reached(&batch) {
+                break;
+            }
+            next = self.receiver.try_recv().ok();
+        }
+        batch
+    }
+
+    fn commit(&mut self, batch: &Batch) {
+        if batch.is_empty() && batch.expect.is_empty() {
+            let durable = self.store.watermarks().durable;
+            self.machine.committed(&Committed {
+                batch,
+                records: &[],
+                durable,
+            });
+            return;
+        }
+        let appended = match self.store.append(batch) {
+            Ok(appended) => appended,
+            Err(error) => return self.machine.failed(&RoundError::Append(error)),
+        };
+        match self.store.sync() {
+            Ok(durable) => {
+                let records = stored_entries(batch, &appended);
+                self.machine.committed(&Committed {
+                    batch,
+                    records: &records,
+                    durable,
+                });
+            }
+            Err(error) => self.machine.failed(&RoundError::Sync(error)),
+        }
+    }
+}
+
+/// How full a round is, counted as the batch grows.
+#[derive(Default)]
+struct Fullness {
+    entries: usize,
+    bytes: usize,
+}
+
+impl Fullness {
+    fn is_reached(&mut self, batch: &Batch) -> bool {
+        for entry in batch.entries.iter().skip(self.entries) {
+            self.bytes += entry.draft.body.len();
+        }
+        self.entries = batch.entries.len();
+        self.entries >= ROUND_RECORDS_TARGET || self.bytes >= ROUND_BYTES_TARGET
+    }
+}
+
+/// The entries of `batch` as the store gives them back.
+fn stored_entries(batch: &Batch, appended: &Appended) -> Vec<Stored> {
+    let places = appended.revisions.iter().zip(&appended.since);
+    batch
+        .entries
+        .iter()
+        .zip(places)
+        .map(|(entry, (&revision, &since))| Stored {
+            revision,
+            since,
+            record: record_at(entry, revision),
+        })
+        .collect()
+}
+
+/// The record that `entry` becomes at `revision`.
+pub(crate) fn record_at(entry: &Entry, revision: Revision) -> Record {
+    let draft = &entry.draft;
+    Record {
+        header: Header {
+            offset: match entry.place {
+                Place::Next => revision.as_own_offset(),
+                Place::At(offset) => offset,
+            },
+            id: draft.id,
+            cause: draft.cause,
+            time: draft.time,
+            key: draft.key.clone(),
+            version: draft.version.unwrap_or_else(|| revision.as_own_version()),
+            op: draft.op,
+        },
+        body: draft.body.clone(),
+    }
 }

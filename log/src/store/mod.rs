@@ -105,12 +105,8 @@ pub trait Store: Send + Sync + std::fmt::Debug + 'static {
     ///
     /// # Errors
     /// [`ReadError`]
-    fn newest(
-        &self,
-        stream: &StreamId,
-        key: &Key,
-        slot: Slot,
-    ) -> Result<Option<Stored>, ReadError>;
+    fn newest(&self, stream: &StreamId, key: &Key, slot: Slot)
+    -> Result<Option<Stored>, ReadError>;
 
     /// The newest record of a key and slot with `offset <= upto`, if the history window still has
     /// it: what a peer that has acked (or been sent) `upto` holds. For streams this store writes.
@@ -182,6 +178,23 @@ pub trait Store: Send + Sync + std::fmt::Debug + 'static {
 pub struct Appended {
     /// The revision of each entry, in the order of the batch.
     pub revisions: Vec<Revision>,
+    /// [`Stored::since`] of each entry, in the order of the batch.
+    pub since: Vec<Revision>,
+}
+
+/// What opening a store found and did.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct OpenReport {
+    /// There was no store; an empty one was made.
+    pub created: bool,
+    /// Everything up to here was found, and is durable.
+    pub durable: Revision,
+    /// How many streams are open.
+    pub streams: usize,
+    /// How many records were checked against their checksums and indexes.
+    pub records_checked: u64,
+    /// Bytes of an unsynced tail, torn by a crash, that were cut off. Nothing durable was in them.
+    pub torn_bytes: u64,
 }
 
 /// How far a store is.
@@ -229,7 +242,10 @@ impl ReadLimit {
         bytes: crate::limits::FRAME_TARGET_BYTES,
     };
     /// A page fit for a local scan.
-    pub const SCAN: Self = Self { records: 4096, bytes: 4 * 1024 * 1024 };
+    pub const SCAN: Self = Self {
+        records: 4096,
+        bytes: 4 * 1024 * 1024,
+    };
 }
 
 /// What a peer still needs, as far as the page went.
