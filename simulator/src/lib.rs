@@ -1,1 +1,13 @@
-//! TODO
+//! Live fault scenarios on real processes.
+//!
+//! - [`proxy`]: a TCP link that can be cut (silently or with a reset), slowed, made to flap, and
+//!   that counts the bytes it carries. `causeway up` puts one between each edge and the cloud;
+//!   end-to-end tests and benchmarks steer it.
+//! - [`process`]: real processes that can be killed at any instant.
+//! - [`http`]: a small HTTP/1.1 client over TCP or a Unix socket, for probes and the command line.
+//! - [`wait`]: waiting for a condition with a deadline.
+
+pub mod http;
+pub mod process;
+pub mod proxy;
+pub mod wait;
