@@ -1,0 +1,186 @@
+//! What an operator may set. The file is read whole, checked whole, and all mistakes are told at
+//! once; `deploy/config/cloud-sync.toml` shows every key with its default.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use causeway_daemon::config::{ConfigError, Mistakes, Section, parse};
+
+/// Settings of the cloud service, validated.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CloudConfig {
+    /// Where the store lives; made when missing.
+    pub dir: PathBuf,
+    /// Kubernetes API, inspection, health and metrics. Port 0 takes any free one.
+    pub api_listen: SocketAddr,
+    /// Where edge nodes dial in. Port 0 takes any free one.
+    pub sync_listen: SocketAddr,
+    /// Bounds of what peers may take.
+    pub bounds: Bounds,
+    /// How long superseded records stay for time travel and deltas.
+    pub history: History,
+    /// The embedded control plane.
+    pub control: Control,
+}
+
+/// Bounds of what peers may take of this process.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Bounds {
+    /// Sessions at a time; further nodes are told to come back later.
+    pub sessions_max: usize,
+    /// Watches at a time on the API.
+    pub watchers_max: usize,
+    /// Bytes of a request body on the API.
+    pub body_bytes_max: usize,
+    /// Nodes that metrics name one by one; the others are only summed.
+    pub metric_nodes_max: usize,
+}
+
+/// The history window.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct History {
+    /// At least so many of the newest revisions stay.
+    pub keep_revisions: u64,
+    /// Whatever is newer than this stays.
+    pub keep_age: Duration,
+    /// Superseded records over so many bytes go, oldest first, even inside the window.
+    pub bytes_max: u64,
+}
+
+/// Settings of the controllers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Control {
+    /// A node whose session is away for longer shows `Ready` as `Unknown`.
+    pub node_grace: Duration,
+    /// Kubernetes Events older than this are removed.
+    pub event_age: Duration,
+    /// Kubernetes Events kept in one namespace.
+    pub events_per_namespace_max: usize,
+}
+
+impl CloudConfig {
+    /// The defaults, with the store in `dir`.
+    #[must_use]
+    pub fn new(dir: impl Into<PathBuf>) -> Self {
+        Self {
+            dir: dir.into(),
+            api_listen: SocketAddr::from(([127, 0, 0, 1], 10080)),
+            sync_listen: SocketAddr::from(([127, 0, 0, 1], 10000)),
+            bounds: Bounds {
+                sessions_max: 20_000,
+                watchers_max: 4096,
+                body_bytes_max: causeway_log::limits::BODY_BYTES_MAX,
+                metric_nodes_max: 1000,
+            },
+            history: History {
+                keep_revisions: 100_000,
+                keep_age: Duration::from_secs(24 * 3600),
+                bytes_max: 2 * 1024 * 1024 * 1024,
+            },
+            control: Control {
+                node_grace: Duration::from_secs(10),
+                event_age: Duration::from_secs(3600),
+                events_per_namespace_max: 1000,
+            },
+        }
+    }
+
+    /// Reads the text of a TOML file.
+    ///
+    /// # Errors
+    /// All mistakes found.
+    pub fn from_toml(text: &str) -> Result<Self, Mistakes> {
+        parse(text, Self::read)
+    }
+
+    /// Reads a TOML file.
+    ///
+    /// # Errors
+    /// The file cannot be read, or all mistakes found in it.
+    pub fn load(path: &Path) -> Result<Self, ConfigError> {
+        causeway_daemon::config::load(path, Self::read)
+    }
+
+    fn read(root: &mut Section) -> Self {
+        let dir = root.text::<PathBuf>("dir");
+        let mut config = Self::new(root.require("dir", dir).unwrap_or_default());
+        set(&mut config.api_listen, root.text("api_listen"));
+        set(&mut config.sync_listen, root.text("sync_listen"));
+        if config.api_listen == config.sync_listen && config.api_listen.port() != 0 {
+            root.mistake(
+                "sync_listen",
+                "is the address of `api_listen` too".to_owned(),
+            );
+        }
+        config.bounds.read(&mut root.section("bounds"));
+        config.history.read(&mut root.section("history"));
+        config.control.read(&mut root.section("control"));
+        config
+    }
+}
+
+impl Bounds {
+    fn read(&mut self, section: &mut Section) {
+        let Self {
+            sessions_max,
+            watchers_max,
+            body_bytes_max,
+            metric_nodes_max,
+        } = self;
+        let body_most = u64::try_from(causeway_log::limits::BODY_BYTES_MAX).unwrap_or(u64::MAX);
+        set_count(sessions_max, section.number("sessions_max", 1..=1_000_000));
+        set_count(watchers_max, section.number("watchers_max", 1..=1_000_000));
+        set_count(
+            body_bytes_max,
+            section.number("body_bytes_max", 1024..=body_most),
+        );
+        set_count(
+            metric_nodes_max,
+            section.number("metric_nodes_max", 0..=1_000_000),
+        );
+    }
+}
+
+impl History {
+    fn read(&mut self, section: &mut Section) {
+        let Self {
+            keep_revisions,
+            keep_age,
+            bytes_max,
+        } = self;
+        set(
+            keep_revisions,
+            section.number("keep_revisions", 0..=u64::MAX),
+        );
+        set(keep_age, section.duration("keep_age"));
+        set(bytes_max, section.number("bytes_max", 0..=u64::MAX));
+    }
+}
+
+impl Control {
+    fn read(&mut self, section: &mut Section) {
+        let Self {
+            node_grace,
+            event_age,
+            events_per_namespace_max,
+        } = self;
+        set(node_grace, section.duration("node_grace"));
+        set(event_age, section.duration("event_age"));
+        let events = section.number("events_per_namespace_max", 1..=1_000_000);
+        set_count(events_per_namespace_max, events);
+    }
+}
+
+fn set<T>(into: &mut T, given: Option<T>) {
+    if let Some(given) = given {
+        *into = given;
+    }
+}
+
+fn set_count(into: &mut usize, given: Option<u64>) {
+    set(into, given.and_then(|count| usize::try_from(count).ok()));
+}
+
+#[cfg(test)]
+mod tests;
