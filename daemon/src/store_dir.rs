@@ -1,0 +1,145 @@
+//! The store of a daemon: opened once, trimmed now and then, brought back after a full disk.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use causeway_log::error::OpenError;
+use causeway_log::store::TrimPolicy;
+use causeway_log::{Store, WallTime};
+
+use crate::tasks::{self, Stop, Task};
+use crate::telemetry::error_chain;
+
+/// Between two looks at a store that works.
+const TRIM_INTERVAL: Duration = Duration::from_secs(60);
+/// First pause before trying to leave the read-only state.
+const RECOVER_MIN: Duration = Duration::from_secs(1);
+/// Longest pause before trying again.
+const RECOVER_MAX: Duration = Duration::from_secs(30);
+
+/// How much of the past a store keeps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct History {
+    /// Keep at least so many of the newest revisions.
+    pub revisions: u64,
+    /// Keep what is at most this old, by the writers' clocks.
+    pub age: Duration,
+    /// Bound of the bytes of superseded records; zero: none.
+    pub bytes_max: u64,
+    /// Bound of the facts waiting for the peer.
+    pub facts_max: u64,
+}
+
+impl History {
+    /// Small: enough for deltas and a look at what happened today.
+    pub const EDGE: Self = Self {
+        revisions: 1000,
+        age: Duration::from_secs(24 * 60 * 60),
+        bytes_max: 16 * 1024 * 1024,
+        facts_max: 10_000,
+    };
+    /// Generous: audit and time travel.
+    pub const CLOUD: Self = Self {
+        revisions: 100_000,
+        age: Duration::from_secs(7 * 24 * 60 * 60),
+        bytes_max: 1024 * 1024 * 1024,
+        facts_max: 100_000,
+    };
+
+    /// The policy of one trim at a time.
+    #[must_use]
+    pub fn policy(&self, now: WallTime) -> TrimPolicy {
+        let age = u64::try_from(self.age.as_millis()).unwrap_or(u64::MAX);
+        TrimPolicy {
+            keep_revisions: self.revisions,
+            keep_since: WallTime::from_unix_millis(now.unix_millis().saturating_sub(age)),
+            bytes_max: self.bytes_max,
+            facts_max: self.facts_max,
+            records_per_call_max: 4096,
+        }
+    }
+}
+
+/// What is left of the disk a directory is on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DiskSpace {
+    /// Bytes that this process may still use.
+    pub free_bytes: u64,
+    /// Size of the file system.
+    pub total_bytes: u64,
+}
+
+/// Looks at the file system of a directory.
+///
+/// # Errors
+/// When it cannot be looked at.
+pub fn disk_space(dir: &Path) -> std::io::Result<DiskSpace> {
+    let stat = rustix::fs::statvfs(dir)?;
+    Ok(DiskSpace {
+        free_bytes: stat.f_bavail.saturating_mul(stat.f_frsize),
+        total_bytes: stat.f_blocks.saturating_mul(stat.f_frsize),
+    })
+}
+
+/// The wall clock, for record headers and history; never decides anything.
+#[must_use]
+pub fn wall_time() -> WallTime {
+    let since = std::time::SystemTime::now()
+        .duration_since(std::time::UNIX_EPOCH)
+        // A clock before 1970 is wrong in any case.
+        .unwrap_or_default();
+    WallTime::from_unix_millis(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+}
+
+/// A store cannot be had.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreDirError {
+    /// The directory cannot be made or entered.
+    #[error("cannot use the directory {}", path.display())]
+    Directory {
+        /// Which.
+        path: std::path::PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The store in it cannot be opened.
+    #[error(transparent)]
+    Open(#[from] OpenError),
+}
+
+/// Makes the directory if it is missing (mode 0700) and opens the store in it. A repaired tail is
+/// logged; damage is an error that says how to recover.
+///
+/// # Errors
+/// [`StoreDirError`]
+pub fn open(dir: &Path) -> Result<Arc<dyn Store>, StoreDirError> {
+    use std::os::unix::fs::DirBuilderExt as _;
+    std::fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(dir)
+        .map_err(|source| StoreDirError::Directory {
+            path: dir.to_owned(),
+            source,
+        })?;
+    unreachable!("the on-disk store is not there")
+}
+
+/// Keeps the store healthy until stopped: applies the history window, and tries to leave the
+/// read-only state after a failed write.
+pub fn maintain(store: Arc<dyn Store>, history: History, stop: Stop) -> Task {
+    tasks::spawn("store-maintenance", async move {
+        let _ = (
+            store,
+            history,
+            TRIM_INTERVAL,
+            RECOVER_MIN,
+            RECOVER_MAX,
+            error_chain,
+        );
+        let mut stop = stop;
+        stop.wait().await;
+    })
+}

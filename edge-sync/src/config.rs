@@ -1,0 +1,215 @@
+//! What an edge is told at its start.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use causeway_daemon::config::{ConfigError, Mistakes, Section, format_duration, load, parse};
+use causeway_daemon::store_dir::History;
+use causeway_daemon::telemetry::{Level, LogFormat};
+use causeway_daemon::ws::SyncUrl;
+use causeway_log::NodeName;
+
+/// The configuration of an edge, checked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EdgeConfig {
+    /// Whose log this is: the name of the Kubernetes node.
+    pub node: NodeName,
+    /// Where everything is kept; made with mode 0700 when missing.
+    pub dir: PathBuf,
+    /// Where the cloud is; `None` runs without one.
+    pub cloud: Option<SyncUrl>,
+    /// The local API.
+    pub api: ApiConfig,
+    /// How much of the past is kept.
+    pub history: History,
+    /// How much is said.
+    pub log: LogConfig,
+}
+
+/// The listeners of the local API.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ApiConfig {
+    /// TCP listener. Whoever reaches it may write, so it should be a loopback address; `None`: no
+    /// TCP listener.
+    pub listen: Option<SocketAddr>,
+    /// Unix socket, mode 0600.
+    pub socket: PathBuf,
+    /// Watches at a time.
+    pub watchers_max: usize,
+    /// Connections at a time, on each listener.
+    pub connections_max: usize,
+}
+
+/// What is logged.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LogConfig {
+    /// The least important lines shown.
+    pub level: Level,
+    /// How a line looks.
+    pub format: LogFormat,
+}
+
+/// The port of KubeEdge's MetaServer: tools made for it find the local API.
+const API_PORT: u16 = 10550;
+/// An edge serves a kubelet, a few agents and a person.
+const WATCHERS_MAX: usize = 256;
+/// Watches and a few requests each.
+const CONNECTIONS_MAX: usize = 512;
+/// Where a packaged edge keeps its data.
+const DIR: &str = "/var/lib/causeway/edge";
+
+impl EdgeConfig {
+    /// The defaults for a node that keeps its data in `dir`.
+    #[must_use]
+    pub fn new(node: NodeName, dir: PathBuf, cloud: Option<SyncUrl>) -> Self {
+        Self {
+            api: ApiConfig {
+                listen: Some(SocketAddr::from(([127, 0, 0, 1], API_PORT))),
+                socket: dir.join("edge.sock"),
+                watchers_max: WATCHERS_MAX,
+                connections_max: CONNECTIONS_MAX,
+            },
+            node,
+            dir,
+            cloud,
+            history: History::EDGE,
+            log: LogConfig::default(),
+        }
+    }
+
+    /// Reads a file.
+    ///
+    /// # Errors
+    /// [`ConfigError`], with all mistakes of the file.
+    pub fn load(path: &Path) -> Result<Self, ConfigError> {
+        let config = load(path, read)?;
+        Ok(config.expect("a file without mistakes has a node"))
+    }
+
+    /// Reads the text of a file.
+    ///
+    /// # Errors
+    /// All mistakes.
+    pub fn parse(text: &str) -> Result<Self, Mistakes> {
+        Ok(parse(text, read)?.expect("a file without mistakes has a node"))
+    }
+
+    /// The file that [`EdgeConfig::parse`] reads as this.
+    #[must_use]
+    pub fn dump(&self) -> String {
+        let Self {
+            node,
+            dir,
+            cloud,
+            api,
+            history,
+            log,
+        } = self;
+        let mut root = toml::Table::new();
+        let mut put = |key: &str, value: toml::Value| root.insert(key.to_owned(), value);
+        put("node", node.as_str().into());
+        put("dir", dir.display().to_string().into());
+        if let Some(cloud) = cloud {
+            put("cloud", cloud.to_string().into());
+        }
+        let number = |value: u64| toml::Value::from(i64::try_from(value).unwrap_or(i64::MAX));
+        let ApiConfig {
+            listen,
+            socket,
+            watchers_max,
+            connections_max,
+        } = api;
+        let mut table = toml::Table::new();
+        let listen = listen.map_or_else(|| "off".to_owned(), |listen| listen.to_string());
+        table.insert("listen".to_owned(), listen.into());
+        table.insert("socket".to_owned(), socket.display().to_string().into());
+        table.insert("watchers_max".to_owned(), number(*watchers_max as u64));
+        table.insert(
+            "connections_max".to_owned(),
+            number(*connections_max as u64),
+        );
+        put("api", table.into());
+        let History {
+            revisions,
+            age,
+            bytes_max,
+            facts_max,
+        } = history;
+        let mut table = toml::Table::new();
+        table.insert("revisions".to_owned(), number(*revisions));
+        table.insert("age".to_owned(), format_duration(*age).into());
+        table.insert("bytes_max".to_owned(), number(*bytes_max));
+        table.insert("facts_max".to_owned(), number(*facts_max));
+        put("history", table.into());
+        let LogConfig { level, format } = log;
+        let mut table = toml::Table::new();
+        table.insert("level".to_owned(), level.as_str().into());
+        table.insert("format".to_owned(), format.as_str().into());
+        put("log", table.into());
+        root.to_string()
+    }
+}
+
+/// `None` only when the node is missing or wrong, which is a mistake.
+fn read(root: &mut Section) -> Option<EdgeConfig> {
+    let node = root.text_with("node", NodeName::new);
+    let node = root.require("node", node);
+    let dir: PathBuf = root.text("dir").unwrap_or_else(|| DIR.into());
+    let cloud = root.text("cloud");
+    let mut api = root.section("api");
+    let listen = api.text_with("listen", |text| match text {
+        "off" => Ok(None),
+        address => address.parse::<SocketAddr>().map(Some),
+    });
+    let socket = api.text("socket");
+    let watchers_max = bounded(&mut api, "watchers_max", 1..=100_000);
+    let connections_max = bounded(&mut api, "connections_max", 1..=100_000);
+    drop(api);
+    let history = read_history(root.section("history"), History::EDGE);
+    let mut log = root.section("log");
+    let log = LogConfig {
+        level: log.text("level").unwrap_or_default(),
+        format: log.text("format").unwrap_or_default(),
+    };
+    let defaults = EdgeConfig::new(node?, dir, cloud);
+    let api = ApiConfig {
+        listen: listen.unwrap_or(defaults.api.listen),
+        socket: socket.unwrap_or(defaults.api.socket),
+        watchers_max: watchers_max.unwrap_or(defaults.api.watchers_max),
+        connections_max: connections_max.unwrap_or(defaults.api.connections_max),
+    };
+    Some(EdgeConfig {
+        api,
+        history,
+        log,
+        ..defaults
+    })
+}
+
+fn bounded(
+    section: &mut Section,
+    key: &str,
+    bounds: std::ops::RangeInclusive<u64>,
+) -> Option<usize> {
+    section
+        .number(key, bounds)
+        .and_then(|number| usize::try_from(number).ok())
+}
+
+fn read_history(mut section: Section, defaults: History) -> History {
+    History {
+        revisions: section
+            .number("revisions", 0..=u64::MAX)
+            .unwrap_or(defaults.revisions),
+        age: section.duration("age").unwrap_or(defaults.age),
+        bytes_max: section
+            .number("bytes_max", 0..=u64::MAX)
+            .unwrap_or(defaults.bytes_max),
+        facts_max: section
+            .number("facts_max", 1..=u64::MAX)
+            .unwrap_or(defaults.facts_max),
+    }
+}
+
+#[cfg(test)]
+mod tests;

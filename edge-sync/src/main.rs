@@ -1,0 +1,3 @@
+//! The edge daemon.
+
+fn main() {}
