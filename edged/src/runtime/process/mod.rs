@@ -1,0 +1,533 @@
+//! Host processes as containers. **For development only**: nothing isolates them from the host or
+//! from each other, images are names and nothing more, limits and security contexts (but for
+//! `runAsUser` and `runAsGroup`) are not enforced. Node, log and events say so.
+//!
+//! What a manifest can rely on:
+//!
+//! - `command` (which must be given) and `args` run on the host, in a session and process group of
+//!   their own, beside a shim ([`crate::shim`]) that survives edged.
+//! - There is no mount namespace. Each container has a directory, **`$POD_ROOT`**, that stands for
+//!   its root: a mount at `/etc/hello` is found at `$POD_ROOT/etc/hello`. It is also where the
+//!   command starts, so that the *relative* path `etc/hello` works here and, since the working
+//!   directory of most images is `/`, in real containers too. So does `${POD_ROOT}/etc/hello` in a
+//!   shell, where an unset variable is empty, and `$(POD_ROOT)` in `args` works only here.
+//! - `workingDir: /app` is `$POD_ROOT/app`, made if need be.
+//! - All containers share the host's network: podIP is the node's address, ports are the host's.
+//! - `readOnly` mounts and `subPath` are links like others; a mount below a mount is refused.
+
+pub(crate) mod host;
+mod launch;
+mod layout;
+pub(crate) mod record;
+mod watcher;
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use futures_util::FutureExt as _;
+use jiff::Timestamp;
+use parking_lot::Mutex;
+use rustix::process::Signal;
+use tokio::time::Instant;
+
+use self::layout::{Layout, component};
+use self::record::{CONFIG, LOCK, Launch, SANDBOX, STATE, SandboxRecord, State};
+use self::watcher::Watcher;
+use super::{
+    Answer, Container, ContainerConfig, ContainerId, ContainerState, ExecOutcome, Exit, Runtime,
+    RuntimeError, RuntimeInfo, Sandbox, SandboxConfig, SandboxId,
+};
+use crate::config::ProcessConfig;
+
+/// The runtime's name.
+pub const NAME: &str = "process";
+
+/// What is killed is gone within this time, or the host is in trouble.
+const KILL_WAIT: Duration = Duration::from_secs(10);
+
+/// Runs containers as processes of the host.
+#[derive(Debug)]
+pub struct ProcessRuntime {
+    layout: Layout,
+    settings: ProcessConfig,
+    watcher: Watcher,
+    stops: Mutex<std::collections::BTreeMap<ContainerId, Instant>>,
+}
+
+impl ProcessRuntime {
+    /// A runtime that keeps everything in `dir`, and finds what it kept there.
+    ///
+    /// # Errors
+    /// When the directory cannot be made.
+    pub fn new(dir: &Path, settings: ProcessConfig) -> io::Result<Self> {
+        let layout = Layout::new(&std::path::absolute(dir)?);
+        fs::create_dir_all(layout.sandboxes())?;
+        private(&layout.sandboxes())?;
+        tracing::warn!(
+            "pods run as plain processes of this host, without isolation: for development only"
+        );
+        Ok(Self {
+            layout,
+            settings,
+            watcher: Watcher::default(),
+            stops: Mutex::default(),
+        })
+    }
+
+    fn sandbox_record(&self, id: &SandboxId) -> Result<Option<SandboxRecord>, RuntimeError> {
+        let path = self.layout.sandbox(id).join(SANDBOX);
+        record::read(&path).map_err(host_error("read", &path))
+    }
+
+    fn make_sandbox(&self, config: &SandboxConfig) -> Result<SandboxId, RuntimeError> {
+        component("pod uid", &config.uid)?;
+        component("pod name", &config.name)?;
+        component("namespace", &config.namespace)?;
+        let id = SandboxId(config.uid.clone());
+        if self.sandbox_record(&id).is_ok_and(|found| found.is_some()) {
+            return Ok(id);
+        }
+        let (dir, logs) = (self.layout.sandbox(&id), self.layout.logs(config));
+        for path in [&dir, &logs] {
+            fs::create_dir_all(path).map_err(host_error("create", path))?;
+        }
+        let record = SandboxRecord {
+            config: config.clone(),
+            created: Timestamp::now(),
+        };
+        let path = dir.join(SANDBOX);
+        record::write(&path, &record).map_err(host_error("write", &path))?;
+        Ok(id)
+    }
+
+    fn make_container(
+        &self,
+        sandbox: &SandboxId,
+        config: &ContainerConfig,
+    ) -> Result<ContainerId, RuntimeError> {
+        component("container", &config.name)?;
+        let Some(SandboxRecord { config: pod, .. }) = self.sandbox_record(sandbox)? else {
+            let id = sandbox.0.clone();
+            return Err(RuntimeError::State {
+                what: "sandbox",
+                id,
+                needed: "there",
+            });
+        };
+        let attempt = format!("{}.{}", config.name, config.attempt);
+        let id = ContainerId(format!("{}/{attempt}", sandbox.0));
+        let dir = self.layout.containers(sandbox).join(attempt);
+        let logs = self.layout.logs(&pod).join(&config.name);
+        if record::read::<Launch>(&dir.join(CONFIG)).is_ok_and(|found| found.is_some()) {
+            return Ok(id);
+        }
+        let launch = launch::launch(
+            launch::Attempt {
+                id: id.0.clone(),
+                pod: &pod,
+                config,
+                root: self.layout.root(sandbox, &config.name),
+                log: logs.join(format!("{}.log", config.attempt)),
+            },
+            &self.settings,
+        )?;
+        for path in [&dir, &logs] {
+            fs::create_dir_all(path).map_err(host_error("create", path))?;
+        }
+        launch::furnish(&self.layout.root(sandbox, &config.name), &config.mounts)?;
+        launch::ensure_directory(&launch.directory)?;
+        let path = dir.join(CONFIG);
+        record::write(&path, &launch).map_err(host_error("write", &path))?;
+        Ok(id)
+    }
+
+    async fn start(&self, id: &ContainerId) -> Result<(), RuntimeError> {
+        let dir = self.dir_of(id)?;
+        match self.inspect(id, &dir)? {
+            Found::Created => {}
+            Found::Running(_) => return Ok(()),
+            Found::Exited(exit) if exit.reason == "StartError" => {
+                return Err(RuntimeError::Start {
+                    message: exit.message,
+                });
+            }
+            Found::Exited(_) => return Ok(()),
+        }
+        let answer = self
+            .watcher
+            .start(&self.settings.shim, id, &dir)
+            .await
+            .map_err(host_error("start the shim of", &dir))?;
+        match answer.trim_end() {
+            crate::shim::STARTED => Ok(()),
+            "" => Err(RuntimeError::Start {
+                message: "its shim said nothing".to_owned(),
+            }),
+            failed => Err(RuntimeError::Start {
+                message: failed.strip_prefix("failed: ").unwrap_or(failed).to_owned(),
+            }),
+        }
+    }
+
+    async fn stop(&self, id: &ContainerId, grace: Duration) -> Result<(), RuntimeError> {
+        let Some(dir) = self.layout.container(id) else {
+            return Ok(());
+        };
+        let Found::Running(alive) = self.inspect(id, &dir)? else {
+            return Ok(());
+        };
+        let exited = self
+            .watcher
+            .watch(id, &dir)
+            .map_err(host_error("watch", &dir))?;
+        let (deadline, first) = {
+            let mut stops = self.stops.lock();
+            let wanted = Instant::now() + grace;
+            let first = !stops.contains_key(id);
+            let deadline = stops.entry(id.clone()).or_insert(wanted);
+            *deadline = wanted.min(*deadline);
+            (*deadline, first)
+        };
+        if first && !grace.is_zero() {
+            signal(alive.as_ref(), Signal::TERM).map_err(host_error("signal", &dir))?;
+        }
+        if tokio::time::timeout_at(deadline, exited.clone())
+            .await
+            .is_err()
+        {
+            signal(alive.as_ref(), Signal::KILL).map_err(host_error("kill", &dir))?;
+            if tokio::time::timeout(KILL_WAIT, exited).await.is_err() {
+                let id = id.0.clone();
+                return Err(RuntimeError::State {
+                    what: "container",
+                    id,
+                    needed: "gone yet",
+                });
+            }
+        }
+        // A shim that was killed leaves its container to us: this ends what is left of it.
+        self.inspect(id, &dir)?;
+        self.stops.lock().remove(id);
+        Ok(())
+    }
+
+    fn remove(&self, id: &ContainerId) -> Result<(), RuntimeError> {
+        let Some(dir) = self.layout.container(id) else {
+            return Ok(());
+        };
+        let launch = record::read::<Launch>(&dir.join(CONFIG)).ok().flatten();
+        if let Found::Running(_) = self.inspect(id, &dir)? {
+            let id = id.0.clone();
+            return Err(RuntimeError::State {
+                what: "container",
+                id,
+                needed: "stopped",
+            });
+        }
+        if let Some(launch) = launch {
+            for age in 0..=launch.log_files_max {
+                let mut name = launch.log.clone().into_os_string();
+                if age > 0 {
+                    name.push(format!(".{age}"));
+                }
+                gone(fs::remove_file(&name)).map_err(host_error("remove", Path::new(&name)))?;
+            }
+        }
+        self.watcher.forget(id);
+        gone(fs::remove_dir_all(&dir)).map_err(host_error("remove", &dir))
+    }
+
+    fn remove_all(&self, id: &SandboxId) -> Result<(), RuntimeError> {
+        component("sandbox", &id.0)?;
+        for container in self.containers_of(id)? {
+            self.remove(&container.id)?;
+        }
+        if let Some(record) = self.sandbox_record(id)? {
+            let logs = self.layout.logs(&record.config);
+            gone(fs::remove_dir_all(&logs)).map_err(host_error("remove", &logs))?;
+        }
+        let dir = self.layout.sandbox(id);
+        gone(fs::remove_dir_all(&dir)).map_err(host_error("remove", &dir))
+    }
+
+    fn sandboxes(&self) -> Result<Vec<Sandbox>, RuntimeError> {
+        let mut found = Vec::new();
+        for id in names(&self.layout.sandboxes())? {
+            let id = SandboxId(id);
+            match self.sandbox_record(&id) {
+                Ok(Some(SandboxRecord { config, created })) => {
+                    found.push(Sandbox {
+                        id,
+                        config,
+                        ready: true,
+                        created,
+                    });
+                }
+                // Made halfway or torn: nothing was started in it, or it cannot be named.
+                Ok(None) => {}
+                Err(error) => tracing::warn!(
+                    error = %causeway_daemon::telemetry::error_chain(&error),
+                    "a sandbox cannot be read"
+                ),
+            }
+        }
+        Ok(found)
+    }
+
+    fn containers_of(&self, sandbox: &SandboxId) -> Result<Vec<Container>, RuntimeError> {
+        let mut found = Vec::new();
+        for attempt in names(&self.layout.containers(sandbox))? {
+            let id = ContainerId(format!("{}/{attempt}", sandbox.0));
+            let dir = self.dir_of(&id)?;
+            let path = dir.join(CONFIG);
+            let launch = record::read::<Launch>(&path).map_err(host_error("read", &path))?;
+            // No configuration: its creation was not finished, so nothing was started.
+            let Some(Launch { pod, config, .. }) = launch else {
+                continue;
+            };
+            let state = match self.inspect(&id, &dir)? {
+                Found::Created => ContainerState::Created,
+                Found::Running(alive) => {
+                    let started = alive.map_or_else(Timestamp::now, |alive| alive.started);
+                    // Adoption: its end must be noticed, whoever started it.
+                    let _ended = self
+                        .watcher
+                        .watch(&id, &dir)
+                        .map_err(host_error("watch", &dir))?;
+                    ContainerState::Running { started }
+                }
+                Found::Exited(exit) => ContainerState::Exited(exit),
+            };
+            let ContainerConfig {
+                name,
+                attempt,
+                spec_hash,
+                image,
+                ..
+            } = config;
+            found.push(Container {
+                id,
+                pod,
+                name,
+                attempt,
+                spec_hash,
+                image,
+                state,
+            });
+        }
+        Ok(found)
+    }
+
+    /// What a container does, told by its files and by whether its shim lives. A container whose
+    /// shim was killed is ended here: nobody could learn its exit code.
+    fn inspect(&self, id: &ContainerId, dir: &Path) -> Result<Found, RuntimeError> {
+        let path = dir.join(STATE);
+        let read = || record::read::<State>(&path);
+        let first = match read() {
+            Ok(Some(State::Exited(exit))) => return Ok(Found::Exited(exit)),
+            first => first,
+        };
+        if self.watcher.is_starting(id) || watcher::shim(&dir.join(LOCK)).is_some() {
+            return Ok(match first {
+                Ok(Some(State::Running(alive))) => Found::Running(Some(alive)),
+                Ok(Some(State::Starting)) => Found::Running(None),
+                Ok(Some(State::Exited(exit))) => Found::Exited(exit),
+                Ok(None) | Err(_) => Found::Created,
+            });
+        }
+        // It may have written its last word between the two looks.
+        let exit = match read() {
+            Ok(None) => return Ok(Found::Created),
+            Ok(Some(State::Exited(exit))) => return Ok(Found::Exited(exit)),
+            Ok(Some(State::Running(alive))) => {
+                signal(Some(&alive), Signal::KILL).map_err(host_error("kill", dir))?;
+                abandoned(id, Some(alive.started))
+            }
+            Ok(Some(State::Starting)) | Err(_) => abandoned(id, None),
+        };
+        record::write(&path, &State::Exited(exit.clone())).map_err(host_error("write", &path))?;
+        Ok(Found::Exited(exit))
+    }
+
+    fn dir_of(&self, id: &ContainerId) -> Result<PathBuf, RuntimeError> {
+        self.layout
+            .container(id)
+            .ok_or_else(|| RuntimeError::State {
+                what: "container",
+                id: id.0.clone(),
+                needed: "there",
+            })
+    }
+}
+
+impl Runtime for ProcessRuntime {
+    fn info(&self) -> RuntimeInfo {
+        let version = env!("CARGO_PKG_VERSION").to_owned();
+        RuntimeInfo {
+            name: NAME,
+            version,
+            development_only: true,
+        }
+    }
+
+    fn run_sandbox<'a>(&'a self, config: &'a SandboxConfig) -> Answer<'a, SandboxId> {
+        async { self.make_sandbox(config) }.boxed()
+    }
+
+    fn stop_sandbox<'a>(&'a self, id: &'a SandboxId) -> Answer<'a, ()> {
+        async {
+            for container in self.containers_of(id)? {
+                self.stop(&container.id, Duration::ZERO).await?;
+            }
+            Ok(())
+        }
+        .boxed()
+    }
+
+    fn remove_sandbox<'a>(&'a self, id: &'a SandboxId) -> Answer<'a, ()> {
+        async { self.remove_all(id) }.boxed()
+    }
+
+    fn create_container<'a>(
+        &'a self,
+        sandbox: &'a SandboxId,
+        config: &'a ContainerConfig,
+    ) -> Answer<'a, ContainerId> {
+        async { self.make_container(sandbox, config) }.boxed()
+    }
+
+    fn start_container<'a>(&'a self, id: &'a ContainerId) -> Answer<'a, ()> {
+        self.start(id).boxed()
+    }
+
+    fn stop_container<'a>(&'a self, id: &'a ContainerId, grace: Duration) -> Answer<'a, ()> {
+        self.stop(id, grace).boxed()
+    }
+
+    fn remove_container<'a>(&'a self, id: &'a ContainerId) -> Answer<'a, ()> {
+        async { self.remove(id) }.boxed()
+    }
+
+    fn list_sandboxes(&self) -> Answer<'_, Vec<Sandbox>> {
+        async { self.sandboxes() }.boxed()
+    }
+
+    fn list_containers(&self) -> Answer<'_, Vec<Container>> {
+        async {
+            let mut all = Vec::new();
+            for sandbox in names(&self.layout.sandboxes())? {
+                all.extend(self.containers_of(&SandboxId(sandbox))?);
+            }
+            Ok(all)
+        }
+        .boxed()
+    }
+
+    fn image_status<'a>(&'a self, image: &'a str) -> Answer<'a, Option<String>> {
+        async move { Ok(Some(image.to_owned())) }.boxed()
+    }
+
+    fn pull_image<'a>(&'a self, image: &'a str) -> Answer<'a, String> {
+        async move { Ok(image.to_owned()) }.boxed()
+    }
+
+    fn exec<'a>(
+        &'a self,
+        id: &'a ContainerId,
+        command: &'a [String],
+        limit: Duration,
+    ) -> Answer<'a, ExecOutcome> {
+        async move {
+            let dir = self.dir_of(id)?;
+            let path = dir.join(CONFIG);
+            let launch = record::read::<Launch>(&path).map_err(host_error("read", &path))?;
+            let Some(launch) = launch else {
+                let id = id.0.clone();
+                return Err(RuntimeError::State {
+                    what: "container",
+                    id,
+                    needed: "there",
+                });
+            };
+            watcher::exec(&launch, command, limit)
+                .await
+                .map_err(|error| RuntimeError::Start {
+                    message: error.to_string(),
+                })
+        }
+        .boxed()
+    }
+
+    fn changes(&self) -> tokio::sync::watch::Receiver<u64> {
+        self.watcher.changes()
+    }
+}
+
+enum Found {
+    Created,
+    Running(Option<record::Alive>),
+    Exited(Exit),
+}
+
+fn signal(alive: Option<&record::Alive>, signal: Signal) -> io::Result<()> {
+    match alive {
+        // The shim has not waited for it, or it would not be `Running`: the id is not reused.
+        Some(alive) if host::is_alive(alive) => host::signal_group(alive.pid, signal),
+        _ => Ok(()),
+    }
+}
+
+fn abandoned(id: &ContainerId, started: Option<Timestamp>) -> Exit {
+    let left = host::sweep(&id.0);
+    tracing::warn!(container = %id, left, "the shim of a container is gone; ended what was left");
+    Exit {
+        code: 137,
+        signal: None,
+        reason: "ContainerStatusUnknown".to_owned(),
+        message: "nobody saw how it ended: its shim was killed or the host was restarted"
+            .to_owned(),
+        started,
+        finished: Timestamp::now(),
+        ran: None,
+    }
+}
+
+/// The names in a directory of ours; none when it is not there.
+fn names(dir: &Path) -> Result<Vec<String>, RuntimeError> {
+    let entries = match fs::read_dir(dir) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(host_error("list", dir)(error)),
+    };
+    let mut names: Vec<String> = entries
+        .flatten()
+        .filter_map(|entry| entry.file_name().into_string().ok())
+        .filter(|name| component("entry", name).is_ok())
+        .collect();
+    names.sort();
+    Ok(names)
+}
+
+fn gone(result: io::Result<()>) -> io::Result<()> {
+    match result {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        other => other,
+    }
+}
+
+fn private(dir: &Path) -> io::Result<()> {
+    use std::os::unix::fs::PermissionsExt as _;
+    // Other users may pass through (a container can run as one of them) but not look around.
+    fs::set_permissions(dir, fs::Permissions::from_mode(0o711))
+}
+
+fn host_error(doing: &'static str, path: &Path) -> impl FnOnce(io::Error) -> RuntimeError {
+    let path = path.to_owned();
+    move |source| RuntimeError::Host {
+        doing,
+        path,
+        source,
+    }
+}
