@@ -210,6 +210,7 @@ impl Graph {
         let Some(mut live) = self.live.remove(name) else {
             return;
         };
+        self.sticky.remove(&live.key);
         self.leave_class(live.class.take(), name);
         for node in std::mem::take(&mut live.holders) {
             deltas.push(Delta {
