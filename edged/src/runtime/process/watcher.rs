@@ -133,7 +133,7 @@ impl Watcher {
 
     fn attend(&self, id: &ContainerId, pid: Pid, child: Option<Child>) -> io::Result<()> {
         let pidfd = match rustix::process::pidfd_open(pid, PidfdFlags::empty()) {
-            Ok(pidfd) => Some(AsyncFd::register(pidfd)?),
+            Ok(pidfd) => Some(pollable(pidfd)?),
             Err(rustix::io::Errno::SRCH) => None,
             Err(error) => return Err(error.into()),
         };
@@ -200,6 +200,15 @@ pub(super) fn shim(lock: &Path) -> Option<Pid> {
     text.trim().parse().ok().and_then(Pid::from_raw)
 }
 
+/// Registers with the reactor what becomes readable when a process ends.
+#[expect(
+    deprecated,
+    reason = "its successor is unsafe; an OwnedFd never changes what it names"
+)]
+fn pollable(pidfd: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
+    AsyncFd::new(pidfd)
+}
+
 /// Runs a command in the surroundings of a container.
 pub(super) async fn exec(
     launch: &Launch,
@@ -222,7 +231,7 @@ pub(super) async fn exec(
         .stderr(writer)
         .spawn()?;
     let pid = Pid::from_child(&child);
-    let pidfd = AsyncFd::register(rustix::process::pidfd_open(pid, PidfdFlags::empty())?)?;
+    let pidfd = pollable(rustix::process::pidfd_open(pid, PidfdFlags::empty())?)?;
     let mut reader = pipe::Receiver::from_owned_fd(reader.into())?;
     let mut output = Vec::new();
     let in_time = {
