@@ -176,6 +176,25 @@ pub enum CloseCode {
     Forbidden = 9,
 }
 
+impl CloseCode {
+    /// The code with this number, if there is one.
+    #[must_use]
+    pub const fn from_number(number: u8) -> Option<Self> {
+        Some(match number {
+            1 => Self::GoingAway,
+            2 => Self::Fenced,
+            3 => Self::Version,
+            4 => Self::Violation,
+            5 => Self::TooLarge,
+            6 => Self::Timeout,
+            7 => Self::Storage,
+            8 => Self::Overloaded,
+            9 => Self::Forbidden,
+            _ => return None,
+        })
+    }
+}
+
 /// See the module documentation.
 #[derive(Debug)]
 pub struct Session {

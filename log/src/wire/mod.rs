@@ -1,14 +1,22 @@
-//! The wire codec.
+//! How a session looks on the wire: frames, records and body encodings.
+//!
+//! The layouts stand in `docs/protocol.md` and, byte by byte, in `vectors/*.hex`, which the tests
+//! read. Bytes from a peer never panic and never make us allocate more than they may.
+#![deny(clippy::indexing_slicing)]
 
-/// Encodes bodies for the wire and remembers what it encoded.
-#[derive(Debug, Default)]
-pub struct Encoder {}
+pub(crate) mod body;
+pub(crate) mod cursor;
+pub(crate) mod dictionary;
+mod encoder;
+mod error;
+pub(crate) mod frame;
+pub(crate) mod record;
 
-impl Encoder {
-    /// An encoder that remembers at most so many bytes of what it encoded.
-    #[must_use]
-    pub fn new(cache_bytes_max: usize) -> Self {
-        let _ = cache_bytes_max;
-        Self {}
-    }
-}
+pub use body::{BodyError, Encoding, Packed, WireBody};
+pub use encoder::Encoder;
+pub use error::WireError;
+pub use frame::{Begin, BucketSet, Frame, Held, PROTOCOL_VERSION};
+pub use record::WireRecord;
+
+#[cfg(test)]
+mod tests;
