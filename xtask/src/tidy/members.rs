@@ -1,0 +1,106 @@
+//! Rules about the crates: lints are inherited, and arrows point one way.
+
+use anyhow::{Context as _, Result};
+use toml::{Table, Value};
+
+use crate::tree;
+
+/// Which crates of ours each crate may use. Daemons meet on the wire, never as crates.
+const ARROWS: [(&str, &[&str]); 10] = [
+    ("log", &["log"]),
+    ("projections", &["log"]),
+    ("kube-api", &["log", "projections"]),
+    ("daemon", &["log", "projections", "kube-api"]),
+    ("cloud-sync", &["log", "projections", "kube-api", "daemon"]),
+    ("edge-sync", &["log", "projections", "kube-api", "daemon"]),
+    ("edged", &["log", "projections", "kube-api", "daemon"]),
+    (
+        "simulator",
+        &[
+            "log",
+            "projections",
+            "kube-api",
+            "daemon",
+            "cloud-sync",
+            "edge-sync",
+            "edged",
+        ],
+    ),
+    (
+        "cli",
+        &[
+            "log",
+            "projections",
+            "kube-api",
+            "daemon",
+            "cloud-sync",
+            "edge-sync",
+            "edged",
+            "simulator",
+        ],
+    ),
+    ("xtask", &["log", "simulator"]),
+];
+
+/// What is wrong with the manifests of the members.
+pub(super) fn check() -> Result<Vec<String>> {
+    let workspace = manifest("Cargo.toml")?;
+    let members = workspace["workspace"]["members"]
+        .as_array()
+        .context("no members")?;
+    let mut findings = Vec::new();
+    for member in members.iter().filter_map(Value::as_str) {
+        let manifest = manifest(&format!("{member}/Cargo.toml"))?;
+        findings.extend(check_member(member, &manifest));
+    }
+    Ok(findings)
+}
+
+fn manifest(path: &str) -> Result<Table> {
+    let text = tree::text(path.as_ref())?.with_context(|| format!("{path} is no text"))?;
+    text.parse().with_context(|| format!("{path} is no TOML"))
+}
+
+pub(super) fn check_member(member: &str, manifest: &Table) -> Vec<String> {
+    let mut findings = Vec::new();
+    let inherited = manifest
+        .get("lints")
+        .and_then(|lints| lints.get("workspace"));
+    if inherited.and_then(Value::as_bool) != Some(true) {
+        findings.push(format!(
+            "{member}/Cargo.toml: does not inherit the lints of the workspace"
+        ));
+    }
+    let description = manifest
+        .get("package")
+        .and_then(|package| package.get("description"));
+    if description
+        .and_then(Value::as_str)
+        .is_none_or(str::is_empty)
+    {
+        findings.push(format!("{member}/Cargo.toml: has no description"));
+    }
+    let Some((_, allowed)) = ARROWS.iter().find(|(name, _)| *name == member) else {
+        findings.push(format!(
+            "{member}/Cargo.toml: xtask/src/tidy/members.rs knows no arrows of it"
+        ));
+        return findings;
+    };
+    for section in ["dependencies", "dev-dependencies", "build-dependencies"] {
+        let Some(dependencies) = manifest.get(section).and_then(Value::as_table) else {
+            continue;
+        };
+        for ours in dependencies
+            .keys()
+            .filter_map(|name| name.strip_prefix("causeway-"))
+        {
+            let itself = ours == member && section == "dev-dependencies";
+            if !allowed.contains(&ours) && !itself {
+                findings.push(format!(
+                    "{member}/Cargo.toml: may not use {ours} ({section})"
+                ));
+            }
+        }
+    }
+    findings
+}
