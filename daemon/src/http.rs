@@ -22,7 +22,7 @@ use crate::tasks::{self, Stop, Task};
 /// A request's header must have come by then.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
 /// Requests under way at a stop may take this much longer.
-const DRAIN_TIMEOUT: Duration = Duration::from_secs(2);
+const DRAIN_TIMEOUT: Duration = Duration::from_millis(500);
 /// Memory of one connection for reading; also the bound of a request's header.
 const BUFFER_BYTES_MAX: usize = 16 * 1024;
 

@@ -1,12 +1,34 @@
-//! The inspection API: what the two streams of a node hold, for people and tools.
+//! The inspection API: what the two streams of a node hold, for people and tools. JSON; a log is
+//! one record a line. What is secret is not shown.
+//!
+//! | route below `/causeway/v1` | |
+//! |---|---|
+//! | `status` | the daemon's own account of itself |
+//! | `nodes/{node}/log` | records of its streams, `follow`ed on demand |
+//! | `nodes/{node}/digest` | what two sides compare |
+//! | `nodes/{node}/objects` | what the node sees, or saw |
 
 use std::fmt;
 use std::sync::Arc;
 
-use axum::Router;
-use causeway_log::{Revision, Store};
-use serde_json::Value;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use axum::{Json, Router};
+use causeway_log::error::ReadError;
+use causeway_log::{Direction, NodeName, Revision, Store, StreamId};
+use serde_json::{Value, json};
 use tokio::sync::watch;
+
+use crate::telemetry::error_chain;
+
+mod digest;
+mod log;
+mod objects;
+mod redact;
+
+pub use redact::{REDACTED, redact};
 
 /// What the inspection routes look at. Cheap to clone.
 #[derive(Clone)]
@@ -27,7 +49,148 @@ impl fmt::Debug for Inspected {
     }
 }
 
-/// The routes below `/causeway/v1`.
+/// The routes.
 pub fn router(inspected: Inspected) -> Router {
-    Router::new().with_state(inspected)
+    Router::new()
+        .route("/causeway/v1/status", get(status))
+        .route("/causeway/v1/nodes/{node}/log", get(log::serve))
+        .route("/causeway/v1/nodes/{node}/digest", get(digest::serve))
+        .route("/causeway/v1/nodes/{node}/objects", get(objects::serve))
+        .with_state(inspected)
 }
+
+#[expect(clippy::unused_async, reason = "a handler is async")]
+async fn status(State(inspected): State<Inspected>) -> Json<Value> {
+    Json((inspected.status)())
+}
+
+/// What a daemon's status says of its store.
+#[must_use]
+pub fn store_status(store: &dyn Store) -> Value {
+    let (watermarks, stats) = (store.watermarks(), store.stats());
+    json!({
+        "written": watermarks.written.get(),
+        "durable": watermarks.durable.get(),
+        "records": stats.records,
+        "body_bytes": stats.body_bytes,
+        "syncs": stats.syncs,
+        "read_only": stats.read_only,
+    })
+}
+
+/// What a daemon's status says of one of its streams; `null` when it is not open.
+#[must_use]
+pub fn stream_status(store: &dyn Store, stream: &StreamId) -> Value {
+    let info = match store.stream(stream) {
+        Ok(Some(info)) => info,
+        Ok(None) => return Value::Null,
+        Err(error) => return json!({ "error": error_chain(&error).to_string() }),
+    };
+    json!({
+        "epoch": info.epoch.to_string(),
+        "head": info.head.get(),
+        "durable": info.durable.get(),
+        "received": info.received.get(),
+        "acked": info.acked.get(),
+        "lag": info.durable.ahead_of(info.acked),
+        "history": info.history.get(),
+    })
+}
+
+/// Why a question has no answer.
+#[derive(Debug)]
+enum Refusal {
+    /// The question is wrong.
+    BadRequest(String),
+    /// No such node here.
+    UnknownNode(NodeName),
+    /// The history does not reach there.
+    Gone { oldest: Revision },
+    /// The store cannot be read.
+    Internal(String),
+}
+
+impl From<ReadError> for Refusal {
+    fn from(error: ReadError) -> Self {
+        Self::Internal(error_chain(&error).to_string())
+    }
+}
+
+impl IntoResponse for Refusal {
+    /// A Kubernetes `Status`, so that every tool for the API reads it.
+    fn into_response(self) -> Response {
+        let (code, reason, message, details) = match self {
+            Self::BadRequest(message) => {
+                (StatusCode::BAD_REQUEST, "BadRequest", message, Value::Null)
+            }
+            Self::UnknownNode(node) => {
+                let message = format!("node {node} has no log here");
+                (StatusCode::NOT_FOUND, "NotFound", message, Value::Null)
+            }
+            Self::Gone { oldest } => {
+                let message = format!("the history begins at revision {oldest}");
+                (
+                    StatusCode::GONE,
+                    "Expired",
+                    message,
+                    json!({ "oldest": oldest.get() }),
+                )
+            }
+            Self::Internal(message) => {
+                tracing::error!(message, "inspection failed");
+                (
+                    StatusCode::INTERNAL_SERVER_ERROR,
+                    "InternalError",
+                    message,
+                    Value::Null,
+                )
+            }
+        };
+        let body = json!({
+            "kind": "Status",
+            "apiVersion": "v1",
+            "status": "Failure",
+            "message": message,
+            "reason": reason,
+            "details": details,
+            "code": code.as_u16(),
+        });
+        (code, Json(body)).into_response()
+    }
+}
+
+/// The open streams of a node, `down` first.
+fn streams_of(store: &dyn Store, node: &str) -> Result<Vec<StreamId>, Refusal> {
+    let node = NodeName::new(node).map_err(|error| Refusal::BadRequest(error.to_string()))?;
+    let mut open = Vec::new();
+    for direction in [Direction::Down, Direction::Up] {
+        let stream = StreamId::Node(node.clone(), direction);
+        if store.stream(&stream)?.is_some() {
+            open.push(stream);
+        }
+    }
+    if open.is_empty() {
+        Err(Refusal::UnknownNode(node))
+    } else {
+        Ok(open)
+    }
+}
+
+const fn direction_of(stream: &StreamId) -> &'static str {
+    match stream {
+        StreamId::Cluster => "cluster",
+        StreamId::Node(_, Direction::Down) => "down",
+        StreamId::Node(_, Direction::Up) => "up",
+    }
+}
+
+/// Runs what reads much of the store beside the tasks.
+async fn reading<T: Send + 'static>(
+    read: impl FnOnce() -> Result<T, Refusal> + Send + 'static,
+) -> Result<T, Refusal> {
+    let lost = |_| Err(Refusal::Internal("reading the store panicked".to_owned()));
+    tokio::task::spawn_blocking(read).await.unwrap_or_else(lost)
+}
+
+#[cfg(test)]
+mod tests;

@@ -4,14 +4,21 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use causeway_log::error::OpenError;
-use causeway_log::store::TrimPolicy;
+use causeway_log::error::{OpenError, TrimError};
+use causeway_log::store::fjall::{FjallConfig, FjallStore};
+use causeway_log::store::{OpenReport, TrimPolicy, Trimmed};
 use causeway_log::{Store, WallTime};
+
+use tokio::time::Instant;
 
 use crate::tasks::{self, Stop, Task};
 use crate::telemetry::error_chain;
 
-/// Between two looks at a store that works.
+/// The store's own directory inside a daemon's.
+const STORE: &str = "store";
+/// Between two looks whether the store still takes writes.
+const LOOK_INTERVAL: Duration = Duration::from_secs(5);
+/// Between two trims.
 const TRIM_INTERVAL: Duration = Duration::from_secs(60);
 /// First pause before trying to leave the read-only state.
 const RECOVER_MIN: Duration = Duration::from_secs(1);
@@ -109,37 +116,152 @@ pub enum StoreDirError {
     Open(#[from] OpenError),
 }
 
-/// Makes the directory if it is missing (mode 0700) and opens the store in it. A repaired tail is
-/// logged; damage is an error that says how to recover.
+/// Makes the directory if it is missing (mode 0700) and opens the store in it. A tail torn by a
+/// crash is cut off and logged; damage is an error that says how to recover.
 ///
 /// # Errors
 /// [`StoreDirError`]
-pub fn open(dir: &Path) -> Result<Arc<dyn Store>, StoreDirError> {
+pub fn open(dir: &Path, config: FjallConfig) -> Result<Arc<dyn Store>, StoreDirError> {
+    make_private(dir).map_err(|source| StoreDirError::Directory {
+        path: dir.to_owned(),
+        source,
+    })?;
+    let (store, report) = FjallStore::open(&dir.join(STORE), config)?;
+    let OpenReport {
+        created,
+        durable,
+        streams,
+        records_checked,
+        torn_bytes,
+    } = report;
+    if torn_bytes > 0 {
+        tracing::warn!(
+            dir = %dir.display(),
+            torn_bytes,
+            "the last write before a crash was torn; cut it off, nothing acknowledged was in it"
+        );
+    }
+    tracing::info!(
+        dir = %dir.display(),
+        created,
+        revision = durable.get(),
+        streams,
+        records_checked,
+        "store opened"
+    );
+    Ok(Arc::new(store))
+}
+
+fn make_private(dir: &Path) -> std::io::Result<()> {
     use std::os::unix::fs::DirBuilderExt as _;
     std::fs::DirBuilder::new()
         .recursive(true)
         .mode(0o700)
         .create(dir)
-        .map_err(|source| StoreDirError::Directory {
-            path: dir.to_owned(),
-            source,
-        })?;
-    unreachable!("the on-disk store is not there")
 }
 
 /// Keeps the store healthy until stopped: applies the history window, and tries to leave the
 /// read-only state after a failed write.
 pub fn maintain(store: Arc<dyn Store>, history: History, stop: Stop) -> Task {
-    tasks::spawn("store-maintenance", async move {
-        let _ = (
-            store,
-            history,
-            TRIM_INTERVAL,
-            RECOVER_MIN,
-            RECOVER_MAX,
-            error_chain,
-        );
-        let mut stop = stop;
-        stop.wait().await;
-    })
+    tasks::spawn(
+        "store-maintenance",
+        Maintenance { store, history }.run(stop),
+    )
 }
+
+struct Maintenance {
+    store: Arc<dyn Store>,
+    history: History,
+}
+
+impl Maintenance {
+    async fn run(self, mut stop: Stop) {
+        let mut next_trim = Instant::now() + TRIM_INTERVAL;
+        loop {
+            tokio::select! {
+                () = stop.wait() => return,
+                () = tokio::time::sleep(LOOK_INTERVAL) => {}
+            }
+            if self.store.stats().read_only {
+                tokio::select! {
+                    () = stop.wait() => return,
+                    () = self.recover() => {}
+                }
+            }
+            if Instant::now() >= next_trim {
+                self.trim().await;
+                next_trim = Instant::now() + TRIM_INTERVAL;
+            }
+        }
+    }
+
+    /// Returns when the store writes again.
+    async fn recover(&self) {
+        let mut pause = RECOVER_MIN;
+        loop {
+            let store = Arc::clone(&self.store);
+            match blocking(move || store.try_recover()).await {
+                Ok(()) => {
+                    tracing::info!("the store takes writes again");
+                    return;
+                }
+                Err(error) => {
+                    let error = error_chain(&error).to_string();
+                    tracing::warn!(error, ?pause, "the store is read-only; trying again");
+                }
+            }
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(RECOVER_MAX);
+        }
+    }
+
+    async fn trim(&self) {
+        let mut total = Trimmed::default();
+        loop {
+            let (store, policy) = (Arc::clone(&self.store), self.history.policy(wall_time()));
+            match blocking(move || store.trim(&policy)).await {
+                Ok(trimmed) => {
+                    total.records += trimmed.records;
+                    total.bodies += trimmed.bodies;
+                    total.facts_dropped += trimmed.facts_dropped;
+                    if trimmed.more {
+                        continue;
+                    }
+                }
+                // The next look finds the store read-only and says so.
+                Err(TrimError::ReadOnly { .. }) => {}
+                Err(error) => {
+                    tracing::warn!(error = %error_chain(&error), "cannot trim the history");
+                }
+            }
+            break;
+        }
+        if total.facts_dropped > 0 {
+            let dropped = total.facts_dropped;
+            tracing::warn!(
+                dropped,
+                "facts were dropped: the peer has not taken them for too long"
+            );
+        }
+        tracing::debug!(
+            records = total.records,
+            bodies = total.bodies,
+            "history trimmed"
+        );
+    }
+}
+
+/// Runs what touches the disk beside the tasks. Resumes a panic of it.
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(value) => value,
+        Err(error) => match error.try_into_panic() {
+            Ok(panic) => std::panic::resume_unwind(panic),
+            // The runtime is going away; so will this task.
+            Err(_) => std::future::pending().await,
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests;

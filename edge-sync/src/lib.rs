@@ -1,9 +1,25 @@
 //! The edge daemon: the link to the cloud, the store, the projections and the local API.
 //!
 //! It starts from its disk alone. The cloud is somebody it talks to when it can.
+//!
+//! ```text
+//!             ┌───────────┐  SessionWrite  ┌─────────┐  batch  ┌───────┐
+//!   cloud ◀──▶│ link      │───────────────▶│ machine │────────▶│ store │
+//!             └───────────┘                │ (writer │         └───────┘
+//!             ┌───────────┐  Write         │ thread) │──▶ view ──▶ local API, watches
+//!   apps  ◀──▶│ local API │───────────────▶└─────────┘──▶ own head ──▶ link
+//!             └───────────┘
+//! ```
 
 pub mod config;
+pub mod machine;
+
+mod api;
+mod endpoint;
+mod link;
+mod network;
 mod run;
+mod status;
 
 pub use config::EdgeConfig;
-pub use run::{RunError, run};
+pub use run::{RunError, run, run_on};

@@ -1,16 +1,50 @@
-//! Puts the parts together.
+//! Puts the parts together, and takes them apart again.
 
-use causeway_daemon::store_dir::StoreDirError;
-use causeway_daemon::tasks::Shutdown;
+use std::sync::Arc;
+use std::time::Duration;
 
-use crate::config::EdgeConfig;
+use causeway_daemon::http::{HttpLimits, bind_unix, serve_tcp, serve_unix};
+use causeway_daemon::inspect::Inspected;
+use causeway_daemon::metrics::{Metrics, StoreCollector};
+use causeway_daemon::store_dir::{self, StoreDirError};
+use causeway_daemon::tasks::{self, Shutdown, Task};
+use causeway_kube_api::source::system_clock;
+use causeway_kube_api::{ServerConfig, View};
+use causeway_log::batch::StreamChange;
+use causeway_log::error::{AppendError, ReadError, SyncError};
+use causeway_log::store::fjall::FjallConfig;
+use causeway_log::writer::{Writer, WriterHandle, WriterPanicked};
+use causeway_log::{Batch, Epoch, NodeName, Offset, Store, StreamId};
+use causeway_projections::rebuild::rebuild;
+use tokio::net::{TcpListener, UnixListener};
+use tokio::sync::watch;
+use uuid::Uuid;
 
-/// The daemon cannot start.
+use crate::api::{EdgeSource, router};
+use crate::config::{ApiConfig, EdgeConfig};
+use crate::endpoint::EdgeEndpoint;
+use crate::link::Link;
+use crate::machine::{EdgeMachine, Request};
+use crate::status::{EdgeStatus, LinkBoard};
+
+/// The parts get this long to end.
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// The daemon cannot start, or cannot go on.
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
     /// No store.
     #[error("cannot open the store")]
     Store(#[from] StoreDirError),
+    /// The store is there but cannot be read.
+    #[error("cannot read the store")]
+    Read(#[from] ReadError),
+    /// A new store cannot be written.
+    #[error("cannot begin the log of this node")]
+    Begin(#[from] AppendError),
+    /// A new store cannot be written durably.
+    #[error("cannot make the beginning of the log durable")]
+    BeginSync(#[from] SyncError),
     /// A listener cannot be bound.
     #[error("cannot listen on {address}")]
     Listen {
@@ -20,15 +54,213 @@ pub enum RunError {
         #[source]
         source: std::io::Error,
     },
+    /// The writer ended by itself.
+    #[error("the writer of the store failed")]
+    Writer(#[source] WriterPanicked),
 }
 
-/// Runs the edge until `stop` begins. Starts and serves from the disk alone; the cloud may be
+/// Runs the edge until `shutdown` begins. Starts and serves from the disk alone; the cloud may be
 /// unreachable for as long as it likes.
 ///
 /// # Errors
-/// [`RunError`], before anything is served.
-pub async fn run(config: EdgeConfig, stop: Shutdown) -> Result<(), RunError> {
-    let _ = config;
-    stop.token().wait().await;
-    Ok(())
+/// [`RunError`], before anything is served, or when the writer fails.
+pub async fn run(config: EdgeConfig, shutdown: Shutdown) -> Result<(), RunError> {
+    let store = store_dir::open(&config.dir, FjallConfig::edge())?;
+    run_on(store, config, shutdown).await
+}
+
+/// [`run`] on a store that is open already.
+///
+/// # Errors
+/// [`RunError`]
+pub async fn run_on(
+    store: Arc<dyn Store>,
+    config: EdgeConfig,
+    shutdown: Shutdown,
+) -> Result<(), RunError> {
+    let listeners = Listeners::bind(&config.api).await?;
+    let (edge, writer) = Edge::start(store, &config)?;
+    let tasks = edge.serve(listeners, &config, &shutdown);
+    tracing::info!(
+        node = %config.node,
+        api = config.api.listen.map(|address| address.to_string()),
+        socket = %config.api.socket.display(),
+        cloud = config.cloud.as_ref().map(ToString::to_string),
+        "edge is up"
+    );
+    let mut stop = shutdown.token();
+    tokio::select! {
+        () = stop.wait() => {}
+        () = edge.writer.closed() => tracing::error!("the writer ended; stopping"),
+    }
+    shutdown.begin();
+    for task in tasks {
+        task.join_within(DRAIN_TIMEOUT).await;
+    }
+    drop(edge);
+    join(writer).await
+}
+
+struct Listeners {
+    tcp: Option<TcpListener>,
+    unix: UnixListener,
+}
+
+impl Listeners {
+    async fn bind(api: &ApiConfig) -> Result<Self, RunError> {
+        let tcp = match api.listen {
+            Some(address) => {
+                Some(
+                    TcpListener::bind(address)
+                        .await
+                        .map_err(|source| RunError::Listen {
+                            address: address.to_string(),
+                            source,
+                        })?,
+                )
+            }
+            None => None,
+        };
+        let unix = bind_unix(&api.socket).map_err(|source| RunError::Listen {
+            address: api.socket.display().to_string(),
+            source,
+        })?;
+        Ok(Self { tcp, unix })
+    }
+}
+
+/// The running parts.
+struct Edge {
+    node: NodeName,
+    store: Arc<dyn Store>,
+    view: View,
+    up_head: watch::Receiver<Offset>,
+    writer: WriterHandle<Request>,
+    board: Arc<LinkBoard>,
+}
+
+impl Edge {
+    /// Rebuilds what is served from the store, and starts the writer.
+    fn start(store: Arc<dyn Store>, config: &EdgeConfig) -> Result<(Self, Writer), RunError> {
+        let node = config.node.clone();
+        let head = begin(&*store, &node)?;
+        let streams = [StreamId::down(node.clone()), StreamId::up(node.clone())];
+        let view = View::new(rebuild(&*store, &streams)?);
+        let (head_sender, up_head) = watch::channel(head);
+        let machine = EdgeMachine::new(
+            node.clone(),
+            Arc::clone(&store),
+            view.clone(),
+            head_sender,
+            system_clock(),
+        );
+        let (thread, writer) = Writer::spawn("edge-writer", Arc::clone(&store), machine);
+        let board = Arc::new(LinkBoard::new(
+            config.cloud.as_ref().map(ToString::to_string),
+        ));
+        Ok((
+            Self {
+                node,
+                store,
+                view,
+                up_head,
+                writer,
+                board,
+            },
+            thread,
+        ))
+    }
+
+    fn serve(&self, listeners: Listeners, config: &EdgeConfig, shutdown: &Shutdown) -> Vec<Task> {
+        let EdgeConfig {
+            node: _,
+            dir,
+            cloud,
+            api,
+            history,
+            log: _,
+        } = config;
+        let status = EdgeStatus {
+            node: self.node.clone(),
+            dir: dir.clone(),
+            store: Arc::clone(&self.store),
+            board: Arc::clone(&self.board),
+        };
+        let metrics = Metrics::new();
+        metrics.register(|registry| {
+            registry.register_collector(StoreCollector::new(Arc::clone(&self.store)));
+            registry.register_collector(Box::new(status.clone()));
+        });
+        let inspected = Inspected {
+            store: Arc::clone(&self.store),
+            durable: self.view.subscribe(),
+            status: Arc::new(move || status.show()),
+        };
+        let source = EdgeSource {
+            node: self.node.clone(),
+            view: self.view.clone(),
+            writer: self.writer.clone(),
+        };
+        let server = ServerConfig {
+            watchers_max: api.watchers_max,
+            ..ServerConfig::default()
+        };
+        let router = router(source, server, inspected, metrics);
+        let limits = HttpLimits {
+            connections_max: api.connections_max,
+        };
+        let mut tasks = vec![
+            store_dir::maintain(Arc::clone(&self.store), *history, shutdown.token()),
+            serve_unix(listeners.unix, router.clone(), limits, shutdown.token()),
+        ];
+        if let Some(listener) = listeners.tcp {
+            tasks.push(serve_tcp(listener, router, limits, shutdown.token()));
+        }
+        if let Some(url) = cloud {
+            let endpoint = EdgeEndpoint {
+                store: Arc::clone(&self.store),
+                writer: self.writer.clone(),
+                up_head: self.up_head.clone(),
+                board: Arc::clone(&self.board),
+            };
+            let link = Link {
+                node: self.node.clone(),
+                url: url.clone(),
+                endpoint: Arc::new(endpoint),
+                board: Arc::clone(&self.board),
+            };
+            tasks.push(tasks::spawn("link", link.run(shutdown.token())));
+        }
+        tasks
+    }
+}
+
+/// Opens the stream that this node writes, at its very first start. Gives its durable head.
+fn begin(store: &dyn Store, node: &NodeName) -> Result<Offset, RunError> {
+    let up = StreamId::up(node.clone());
+    if let Some(info) = store.stream(&up)? {
+        return Ok(info.durable);
+    }
+    let open = StreamChange::Open {
+        stream: up,
+        epoch: Epoch::new(Uuid::new_v4()),
+    };
+    store.append(&Batch {
+        streams: vec![open],
+        ..Batch::default()
+    })?;
+    store.sync()?;
+    Ok(Offset::ZERO)
+}
+
+/// All handles are gone, so the writer ends after what it is doing.
+async fn join(writer: Writer) -> Result<(), RunError> {
+    let joined = tokio::task::spawn_blocking(move || writer.join());
+    match tokio::time::timeout(DRAIN_TIMEOUT, joined).await {
+        Ok(Ok(joined)) => joined.map_err(RunError::Writer),
+        Ok(Err(_)) | Err(_) => {
+            tracing::warn!("the writer did not end in time");
+            Ok(())
+        }
+    }
 }

@@ -1,0 +1,72 @@
+//! The local API: Kubernetes REST over what the edge has, and what the edge says about itself.
+
+use std::sync::Arc;
+
+use axum::Router;
+use causeway_daemon::inspect::Inspected;
+use causeway_daemon::metrics::Metrics;
+use causeway_daemon::{admin, inspect};
+use causeway_kube_api::{
+    Authority, ServerConfig, Source, View, Write, WriteError, Written, router as kube_router,
+};
+use causeway_log::NodeName;
+use causeway_log::writer::WriterHandle;
+use futures_util::future::BoxFuture;
+use tokio::sync::oneshot;
+
+use crate::machine::Request;
+
+/// What stands behind the local API.
+#[derive(Debug)]
+pub(crate) struct EdgeSource {
+    pub(crate) node: NodeName,
+    pub(crate) view: View,
+    pub(crate) writer: WriterHandle<Request>,
+}
+
+impl Source for EdgeSource {
+    fn view(&self) -> &View {
+        &self.view
+    }
+
+    fn authority(&self) -> Authority {
+        Authority::Edge {
+            node: self.node.clone(),
+        }
+    }
+
+    fn commit(&self, write: Write) -> BoxFuture<'_, Result<Written, WriteError>> {
+        Box::pin(async move {
+            let stopping = || WriteError::Unavailable {
+                reason: "the edge is stopping".to_owned(),
+            };
+            let (done, told) = oneshot::channel();
+            let request = Request::Local {
+                write: Box::new(write),
+                done,
+            };
+            self.writer.send(request).await.map_err(|_| stopping())?;
+            told.await.unwrap_or_else(|_| Err(stopping()))
+        })
+    }
+}
+
+/// All routes of the edge. What is not the edge's own belongs to Kubernetes.
+pub(crate) fn router(
+    source: EdgeSource,
+    config: ServerConfig,
+    inspected: Inspected,
+    metrics: Metrics,
+) -> Router {
+    let writer = source.writer.clone();
+    let readiness = admin::Readiness::new(move || {
+        if writer.is_closed() {
+            Err("the writer has ended".to_owned())
+        } else {
+            Ok(())
+        }
+    });
+    admin::router(metrics, readiness)
+        .merge(inspect::router(inspected))
+        .fallback_service(kube_router(Arc::new(source), config))
+}

@@ -1,0 +1,449 @@
+//! What the edge writes: the one [`Machine`] of its store.
+//!
+//! ```text
+//!   session ──Incoming──▶ down (a copy)  ┐
+//!   local API ──Write───▶ up   (our own) ├─ one batch, one sync ─▶ view, own head, answers
+//!   session ──Acked─────▶ up             ┘
+//! ```
+//!
+//! Everything is decided against the view of what is durable. A write whose object was touched
+//! earlier in the same round waits for the next one, so it is never decided on stale ground.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use causeway_daemon::session_driver::WriteRefused;
+use causeway_daemon::telemetry::error_chain;
+use causeway_kube_api::{Clock, View, Write, WriteError, Written};
+use causeway_log::batch::{Entry, Place, StreamChange};
+use causeway_log::error::{AppendError, SyncError};
+use causeway_log::replication::{Incoming, SessionWrite};
+use causeway_log::writer::{Committed, Machine, Planned, RoundError};
+use causeway_log::{
+    Batch, Draft, Epoch, EventId, Key, NodeName, Offset, Resource, Revision, Store, StreamId,
+};
+use tokio::sync::{oneshot, watch};
+
+mod decide;
+
+use decide::{Change, Decision, decide};
+
+/// What the writer is asked.
+#[derive(Debug)]
+pub enum Request {
+    /// By the session with the cloud.
+    Session {
+        /// What to write.
+        write: SessionWrite,
+        /// Told when it is durable.
+        done: oneshot::Sender<Result<(), WriteRefused>>,
+    },
+    /// By the local API.
+    Local {
+        /// What to write.
+        write: Box<Write>,
+        /// Told when it is durable and served.
+        done: oneshot::Sender<Result<Written, WriteError>>,
+    },
+}
+
+/// The edge's writer. Publishes to the view and to the own head, in that order.
+#[derive(Debug)]
+pub struct EdgeMachine {
+    node: NodeName,
+    down: StreamId,
+    up: StreamId,
+    store: Arc<dyn Store>,
+    view: View,
+    up_head: watch::Sender<Offset>,
+    clock: Arc<dyn Clock>,
+    /// An acknowledgement that waits for a batch to go with: losing it costs re-sending, a sync of
+    /// its own would cost flash.
+    acked: Option<Offset>,
+    round: Round,
+    /// Whether the last round failed; one line a failure is enough.
+    failing: bool,
+}
+
+/// What must be remembered until the round ends.
+#[derive(Debug, Default)]
+struct Round {
+    /// Names that an earlier request of the round changes.
+    touched: BTreeSet<(Resource, Arc<str>, Arc<str>)>,
+    answers: Vec<Answer>,
+    /// Where the received stream will stand after this batch.
+    received: Option<Received>,
+    /// The acknowledgement that travels with this batch.
+    acked: Option<Offset>,
+}
+
+/// The place in the stream from the cloud.
+#[derive(Clone, Copy, Debug)]
+struct Received {
+    epoch: Option<Epoch>,
+    upto: Offset,
+}
+
+#[derive(Debug)]
+enum Answer {
+    Session(oneshot::Sender<Result<(), WriteRefused>>),
+    Local {
+        done: oneshot::Sender<Result<Written, WriteError>>,
+        key: Key,
+        /// The last record of the write in the batch; `None` when nothing changed.
+        record: Option<usize>,
+        warnings: Vec<String>,
+    },
+}
+
+impl EdgeMachine {
+    /// A machine over a store whose up stream is open. `view` covers what is durable in it.
+    #[must_use]
+    pub fn new(
+        node: NodeName,
+        store: Arc<dyn Store>,
+        view: View,
+        up_head: watch::Sender<Offset>,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
+        Self {
+            down: StreamId::down(node.clone()),
+            up: StreamId::up(node.clone()),
+            node,
+            store,
+            view,
+            up_head,
+            clock,
+            acked: None,
+            round: Round::default(),
+            failing: false,
+        }
+    }
+
+    fn plan_session(&mut self, write: SessionWrite, batch: &mut Batch) -> Option<SessionWrite> {
+        match write {
+            SessionWrite::Incoming(incoming) => {
+                return self
+                    .plan_incoming(incoming, batch)
+                    .map(SessionWrite::Incoming);
+            }
+            SessionWrite::OpenOwn { epoch } => {
+                if !batch.is_empty() {
+                    return Some(SessionWrite::OpenOwn { epoch });
+                }
+                // What was acknowledged of the epoch before means nothing in the new one.
+                self.acked = None;
+                batch.streams.push(StreamChange::Open {
+                    stream: self.up.clone(),
+                    epoch,
+                });
+            }
+            SessionWrite::Acked { upto } => self.acked = self.acked.max(Some(upto)),
+        }
+        None
+    }
+
+    /// Hands the request back when it must wait for the next round.
+    fn plan_incoming(&mut self, incoming: Incoming, batch: &mut Batch) -> Option<Incoming> {
+        let before = match self.round.received {
+            Some(received) => received,
+            None => self.received(),
+        };
+        let same_epoch = before.epoch == Some(incoming.epoch);
+        if !same_epoch && self.round.received.is_some() {
+            // Changes to streams come before the records of a batch, so an epoch begins one.
+            return Some(incoming);
+        }
+        let Incoming {
+            epoch,
+            records,
+            upto,
+        } = incoming;
+        if !same_epoch {
+            batch.streams.push(StreamChange::Open {
+                stream: self.down.clone(),
+                epoch,
+            });
+        }
+        let have = if same_epoch {
+            before.upto
+        } else {
+            Offset::ZERO
+        };
+        for (offset, draft) in records {
+            // Sent again after a session that ended before its write was known to be done.
+            if upto.is_some() && offset <= have {
+                continue;
+            }
+            self.round.touched.insert(name_of(&draft.key));
+            batch.entries.push(Entry {
+                stream: self.down.clone(),
+                place: Place::At(offset),
+                draft,
+            });
+        }
+        if let Some(upto) = upto.filter(|upto| *upto > have) {
+            batch.streams.push(StreamChange::Received {
+                stream: self.down.clone(),
+                upto,
+            });
+        }
+        let upto = upto.map_or(have, |upto| upto.max(have));
+        self.round.received = Some(Received {
+            epoch: Some(epoch),
+            upto,
+        });
+        None
+    }
+
+    /// The place as written.
+    fn received(&self) -> Received {
+        match self.store.stream(&self.down) {
+            Ok(Some(info)) => Received {
+                epoch: Some(info.epoch),
+                upto: info.received,
+            },
+            Ok(None) => Received {
+                epoch: None,
+                upto: Offset::ZERO,
+            },
+            Err(error) => {
+                // The append will meet the same error and refuse the batch.
+                tracing::error!(error = %error_chain(&error), "cannot read the stream's place");
+                Received {
+                    epoch: None,
+                    upto: Offset::ZERO,
+                }
+            }
+        }
+    }
+
+    fn plan_local(&mut self, write: &Write, batch: &mut Batch) -> Result<Answered, WriteError> {
+        let Decision { changes, warnings } = self.view.read(|objects| {
+            let key = &write.key;
+            decide(
+                &self.node,
+                write,
+                objects.get(&key.resource, &key.namespace, &key.name),
+            )
+        })?;
+        if changes.is_empty() {
+            return Ok(Answered {
+                record: None,
+                warnings,
+            });
+        }
+        self.round.touched.insert(name_of(&write.key));
+        for Change { op, body } in changes {
+            let time = self.clock.now();
+            let [entropy @ .., _, _, _, _, _, _] = self.clock.entropy();
+            batch.entries.push(Entry {
+                stream: self.up.clone(),
+                place: Place::Next,
+                draft: Draft {
+                    id: EventId::compose(time, entropy),
+                    cause: None,
+                    time,
+                    key: write.key.clone(),
+                    version: None,
+                    op,
+                    body,
+                },
+            });
+        }
+        Ok(Answered {
+            record: Some(batch.entries.len() - 1),
+            warnings,
+        })
+    }
+
+    /// Lets a waiting acknowledgement travel with a batch that is written anyway.
+    fn add_acked(&mut self, batch: &mut Batch) {
+        if batch.is_empty() {
+            return;
+        }
+        if let Some(upto) = self.acked.take() {
+            batch.streams.push(StreamChange::Acked {
+                stream: self.up.clone(),
+                upto,
+            });
+            self.round.acked = self.round.acked.max(Some(upto));
+        }
+    }
+
+    fn publish(&self, committed: &Committed<'_>) {
+        if committed.records.is_empty() {
+            return;
+        }
+        let entries = committed.batch.entries.iter().zip(committed.records);
+        let mut head = None;
+        self.view.publish(
+            |objects| {
+                for (entry, stored) in entries {
+                    objects.apply(&entry.stream, stored);
+                    if entry.stream == self.up {
+                        head = Some(stored.record.header.offset);
+                    }
+                }
+            },
+            committed.durable,
+        );
+        if let Some(head) = head {
+            self.up_head.send_replace(head);
+        }
+    }
+
+    /// What the local API answers, read from what is served after the write.
+    fn written(&self, key: &Key, revision: Option<Revision>, warnings: Vec<String>) -> Written {
+        self.view.read(|objects| {
+            let entry = objects
+                .get(&key.resource, &key.namespace, &key.name)
+                .filter(|entry| entry.key().uid == key.uid);
+            match entry {
+                Some(entry) => Written {
+                    revision: entry.modified(),
+                    pending: entry.pending().is_some(),
+                    object: Some(entry.object()),
+                    warnings,
+                },
+                None => Written {
+                    revision: revision.unwrap_or_else(|| objects.revision()),
+                    pending: false,
+                    object: None,
+                    warnings,
+                },
+            }
+        })
+    }
+}
+
+/// How a local write stands in its batch.
+struct Answered {
+    record: Option<usize>,
+    warnings: Vec<String>,
+}
+
+impl Machine for EdgeMachine {
+    type Request = Request;
+
+    fn plan(&mut self, request: Request, batch: &mut Batch) -> Planned<Request> {
+        match request {
+            Request::Session { write, done } => {
+                if let Some(write) = self.plan_session(write, batch) {
+                    return Planned::Later(Request::Session { write, done });
+                }
+                self.round.answers.push(Answer::Session(done));
+            }
+            Request::Local { write, done } => {
+                if self.round.touched.contains(&name_of(&write.key)) {
+                    return Planned::Later(Request::Local { write, done });
+                }
+                match self.plan_local(&write, batch) {
+                    Ok(Answered { record, warnings }) => {
+                        let key = write.key;
+                        self.round.answers.push(Answer::Local {
+                            done,
+                            key,
+                            record,
+                            warnings,
+                        });
+                    }
+                    // Whoever asked may be gone.
+                    Err(error) => drop(done.send(Err(error))),
+                }
+            }
+        }
+        self.add_acked(batch);
+        Planned::InBatch
+    }
+
+    fn committed(&mut self, committed: &Committed<'_>) {
+        self.publish(committed);
+        let round = std::mem::take(&mut self.round);
+        if !committed.batch.is_empty() {
+            self.failing = false;
+        }
+        for answer in round.answers {
+            // Whoever asked may be gone; what was asked is done all the same.
+            match answer {
+                Answer::Session(done) => drop(done.send(Ok(()))),
+                Answer::Local {
+                    done,
+                    key,
+                    record,
+                    warnings,
+                } => {
+                    let stored = record.and_then(|index| committed.records.get(index));
+                    let revision = stored.map(|stored| stored.revision);
+                    drop(done.send(Ok(self.written(&key, revision, warnings))));
+                }
+            }
+        }
+    }
+
+    fn failed(&mut self, error: &RoundError) {
+        if !std::mem::replace(&mut self.failing, true) {
+            tracing::error!(error = %error_chain(error), "a write failed; reads go on");
+        }
+        let round = std::mem::take(&mut self.round);
+        self.acked = self.acked.max(round.acked);
+        for answer in round.answers {
+            match answer {
+                Answer::Session(done) => drop(done.send(Err(refused(error)))),
+                Answer::Local { done, .. } => drop(done.send(Err(write_error(error)))),
+            }
+        }
+    }
+}
+
+fn name_of(key: &Key) -> (Resource, Arc<str>, Arc<str>) {
+    (
+        key.resource.clone(),
+        Arc::clone(&key.namespace),
+        Arc::clone(&key.name),
+    )
+}
+
+/// Why a failed round makes the store read-only, if it does.
+fn read_only(error: &RoundError) -> Option<String> {
+    match error {
+        RoundError::Append(AppendError::ReadOnly { reason })
+        | RoundError::Sync(SyncError::ReadOnly { reason }) => Some(reason.clone()),
+        RoundError::Append(AppendError::Engine(engine))
+        | RoundError::Sync(SyncError::Engine(engine)) => Some(error_chain(engine).to_string()),
+        RoundError::Append(
+            AppendError::Conflict { .. }
+            | AppendError::NotOpen { .. }
+            | AppendError::Order { .. }
+            | AppendError::TooLarge { .. }
+            | AppendError::Read(_),
+        ) => None,
+    }
+}
+
+fn refused(error: &RoundError) -> WriteRefused {
+    match read_only(error) {
+        Some(reason) => WriteRefused::ReadOnly { reason },
+        None => WriteRefused::Invalid {
+            reason: error_chain(error).to_string(),
+        },
+    }
+}
+
+fn write_error(error: &RoundError) -> WriteError {
+    if let Some(reason) = read_only(error) {
+        return WriteError::ReadOnly { reason };
+    }
+    match error {
+        RoundError::Append(AppendError::TooLarge { size, limit, .. }) => WriteError::TooLarge {
+            size: *size,
+            limit: *limit,
+        },
+        RoundError::Append(_) | RoundError::Sync(_) => WriteError::Unavailable {
+            reason: error_chain(error).to_string(),
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests;

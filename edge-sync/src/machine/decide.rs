@@ -1,0 +1,261 @@
+//! What a write at the local API means for the up stream. Pure.
+//!
+//! The edge owns what it reports: the status of its node and of the pods bound to it, that it has
+//! finished with a pod, and what happened here. Everything else belongs to the cloud; a write to it
+//! becomes a request, served at once as pending and answered by the cloud.
+
+use causeway_kube_api::{Change as Wanted, Expected, Write, WriteError};
+use causeway_log::limits::BODY_BYTES_MAX;
+use causeway_log::{Body, Key, NodeName, Op};
+use causeway_projections::objects::{PENDING_ANNOTATION, REJECTED_ANNOTATION};
+use causeway_projections::{Entry, Request, Verb};
+use serde_json::{Map, Value};
+
+/// Where node agents keep their heartbeats.
+const LEASE_NAMESPACE: &str = "kube-node-lease";
+
+/// What the caller should know of a write that the cloud has yet to answer.
+const PENDING_WARNING: &str =
+    "accepted at the edge; the object belongs to the cloud, which has yet to answer";
+
+/// What a write comes to.
+#[derive(Debug, PartialEq)]
+pub(super) struct Decision {
+    /// The records to append; none when nothing would change.
+    pub(super) changes: Vec<Change>,
+    /// Things the caller should read.
+    pub(super) warnings: Vec<String>,
+}
+
+/// A record of the write's key, without what every record has.
+#[derive(Debug, PartialEq)]
+pub(super) struct Change {
+    pub(super) op: Op,
+    pub(super) body: Body,
+}
+
+/// Decides `write` for `node` on top of the object that is served now, if there is one.
+pub(super) fn decide(
+    node: &NodeName,
+    write: &Write,
+    live: Option<&Entry>,
+) -> Result<Decision, WriteError> {
+    check(&write.key, write.expected, live)?;
+    let Write { key, change, .. } = write;
+    let decision = match change {
+        Wanted::Put(_) if live.is_some() && is_own_lease(node, key) => Decision::nothing(),
+        Wanted::Put(object) => put(node, key, object, live),
+        Wanted::Status(object) if is_ours(node, key, &served(live)) => status(object, live),
+        Wanted::Status(object) => request(
+            Verb::Status,
+            key,
+            Some(stripped(object.clone())),
+            live,
+            None,
+        ),
+        Wanted::Fact(object) => Decision::one(Op::Fact, &stripped(object.clone())),
+        Wanted::Delete { confirm: true, .. } if is_finished_pod(node, key, live) => Decision {
+            changes: vec![Change {
+                op: Op::Delete,
+                body: Body::default(),
+            }],
+            warnings: Vec::new(),
+        },
+        Wanted::Delete {
+            grace_period_seconds,
+            ..
+        } => delete(key, *grace_period_seconds, live),
+    };
+    let size = decision
+        .changes
+        .iter()
+        .map(|change| change.body.len())
+        .max()
+        .unwrap_or(0);
+    if size > BODY_BYTES_MAX {
+        return Err(WriteError::TooLarge {
+            size,
+            limit: BODY_BYTES_MAX,
+        });
+    }
+    Ok(decision)
+}
+
+impl Decision {
+    const fn nothing() -> Self {
+        Self {
+            changes: Vec::new(),
+            warnings: Vec::new(),
+        }
+    }
+
+    fn one(op: Op, body: &Value) -> Self {
+        Self {
+            changes: vec![Change {
+                op,
+                body: canonical(body),
+            }],
+            warnings: Vec::new(),
+        }
+    }
+}
+
+fn check(key: &Key, expected: Expected, live: Option<&Entry>) -> Result<(), WriteError> {
+    let holds = match (expected, live) {
+        (Expected::Absent, None) => true,
+        (Expected::At(revision), Some(entry)) => {
+            entry.modified() == revision && entry.key().uid == key.uid
+        }
+        (Expected::Absent, Some(_)) | (Expected::At(_), None) => false,
+    };
+    if holds {
+        Ok(())
+    } else {
+        Err(WriteError::Conflict {
+            found: live.map(Entry::modified),
+        })
+    }
+}
+
+fn put(node: &NodeName, key: &Key, object: &Value, live: Option<&Entry>) -> Decision {
+    let mut wanted = stripped(object.clone());
+    let reported = if edge_owns_status(key) {
+        take_status(&mut wanted)
+    } else {
+        None
+    };
+    let Some(entry) = live else {
+        let mut decision = request(Verb::Create, key, Some(wanted), live, None);
+        // A kubelet creates its node with the status already in it.
+        if let Some(status) = reported.filter(|_| is_ours(node, key, object)) {
+            decision.changes.push(Change {
+                op: Op::Status,
+                body: canonical(&status),
+            });
+        }
+        return decision;
+    };
+    let mut before = stripped(entry.object());
+    if edge_owns_status(key) {
+        take_status(&mut before);
+    }
+    if before == wanted {
+        return Decision::nothing();
+    }
+    request(Verb::Update, key, Some(wanted), live, None)
+}
+
+fn status(object: &Value, live: Option<&Entry>) -> Decision {
+    let status = object
+        .get("status")
+        .cloned()
+        .unwrap_or_else(|| Value::Object(Map::new()));
+    let body = canonical(&status);
+    if live.and_then(Entry::status_body) == Some(&body) {
+        return Decision::nothing();
+    }
+    Decision {
+        changes: vec![Change {
+            op: Op::Status,
+            body,
+        }],
+        warnings: Vec::new(),
+    }
+}
+
+fn delete(key: &Key, grace_period_seconds: Option<i64>, live: Option<&Entry>) -> Decision {
+    let asked_already = live.is_some_and(|entry| {
+        entry.pending().is_some()
+            && entry
+                .object()
+                .pointer("/metadata/deletionTimestamp")
+                .is_some()
+    });
+    if asked_already && grace_period_seconds != Some(0) {
+        return Decision::nothing();
+    }
+    request(Verb::Delete, key, None, live, grace_period_seconds)
+}
+
+fn request(
+    verb: Verb,
+    key: &Key,
+    object: Option<Value>,
+    live: Option<&Entry>,
+    grace_period_seconds: Option<i64>,
+) -> Decision {
+    let owned = live.filter(|entry| entry.desired().is_some());
+    let request = Request {
+        verb,
+        object,
+        base: owned.map(Entry::version),
+        uid: key.uid.clone(),
+        follows: live.and_then(Entry::pending),
+        grace_period_seconds,
+    };
+    Decision {
+        changes: vec![Change {
+            op: Op::Apply,
+            body: Body::from(request.encode()),
+        }],
+        warnings: vec![PENDING_WARNING.to_owned()],
+    }
+}
+
+/// Whether the status of this object is this node's to report.
+fn is_ours(node: &NodeName, key: &Key, object: &Value) -> bool {
+    if key.resource.is("", "nodes") {
+        return *key.name == *node.as_str();
+    }
+    key.resource.is("", "pods")
+        && object.pointer("/spec/nodeName").and_then(Value::as_str) == Some(node.as_str())
+}
+
+/// A pod of this node that the cloud knows: its end is a fact, not a wish.
+fn is_finished_pod(node: &NodeName, key: &Key, live: Option<&Entry>) -> bool {
+    key.resource.is("", "pods")
+        && live.is_some_and(|entry| entry.desired().is_some())
+        && is_ours(node, key, &served(live))
+}
+
+/// Kinds whose status only nodes write.
+fn edge_owns_status(key: &Key) -> bool {
+    key.resource.is("", "pods") || key.resource.is("", "nodes")
+}
+
+/// The heartbeat of a node agent: the session with the cloud tells that better, so it is never
+/// stored.
+fn is_own_lease(node: &NodeName, key: &Key) -> bool {
+    key.resource.is("coordination.k8s.io", "leases")
+        && &*key.namespace == LEASE_NAMESPACE
+        && *key.name == *node.as_str()
+}
+
+fn served(live: Option<&Entry>) -> Value {
+    live.map_or(Value::Null, Entry::object)
+}
+
+/// The object without what an API adds to it.
+fn stripped(mut object: Value) -> Value {
+    let Some(Value::Object(metadata)) = object.get_mut("metadata") else {
+        return object;
+    };
+    metadata.remove("resourceVersion");
+    metadata.remove("managedFields");
+    if let Some(Value::Object(annotations)) = metadata.get_mut("annotations") {
+        annotations.remove(PENDING_ANNOTATION);
+        annotations.remove(REJECTED_ANNOTATION);
+        if annotations.is_empty() {
+            metadata.remove("annotations");
+        }
+    }
+    object
+}
+
+fn take_status(object: &mut Value) -> Option<Value> {
+    object.as_object_mut()?.remove("status")
+}
+
+fn canonical(value: &Value) -> Body {
+    Body::from(value.to_string().into_bytes())
+}
