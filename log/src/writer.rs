@@ -7,12 +7,12 @@ use std::thread::JoinHandle;
 
 use tokio::sync::mpsc;
 
-use crate::batch::{Batch, Entry, Place};
+use crate::batch::Batch;
 use crate::error::{AppendError, SyncError};
 use crate::id::Revision;
 use crate::limits::{ROUND_BYTES_TARGET, ROUND_RECORDS_TARGET, WRITER_QUEUE_MAX};
-use crate::record::{Header, Record, Stored};
-use crate::store::{Appended, Store};
+use crate::record::{Record, Stored};
+use crate::store::{Appended, Store, header_at};
 
 /// Decides what goes into a batch, and learns what became durable. Runs on the writer's thread, so
 /// it needs no locks of its own; it publishes what others may see.
@@ -299,27 +299,10 @@ fn stored_entries(batch: &Batch, appended: &Appended) -> Vec<Stored> {
         .map(|(entry, (&revision, &since))| Stored {
             revision,
             since,
-            record: record_at(entry, revision),
+            record: Record {
+                header: header_at(entry, revision),
+                body: entry.draft.body.clone(),
+            },
         })
         .collect()
-}
-
-/// The record that `entry` becomes at `revision`.
-pub(crate) fn record_at(entry: &Entry, revision: Revision) -> Record {
-    let draft = &entry.draft;
-    Record {
-        header: Header {
-            offset: match entry.place {
-                Place::Next => revision.as_own_offset(),
-                Place::At(offset) => offset,
-            },
-            id: draft.id,
-            cause: draft.cause,
-            time: draft.time,
-            key: draft.key.clone(),
-            version: draft.version.unwrap_or_else(|| revision.as_own_version()),
-            op: draft.op,
-        },
-        body: draft.body.clone(),
-    }
 }

@@ -10,17 +10,24 @@
 
 use bytes::Bytes;
 
-use crate::batch::{Batch, CursorName, Table};
+use crate::batch::{Batch, CursorName, Entry, Place, Table};
 use crate::body::{Body, BodyHash};
 use crate::error::{AppendError, ReadError, SyncError, TrimError};
 use crate::id::{Epoch, Offset, Revision, StreamId};
 use crate::key::Key;
-use crate::record::{Slot, Stored};
+use crate::record::{Header, Slot, Stored};
 
+mod codec;
+#[cfg(feature = "testing")]
 pub mod conformance;
+pub mod engine;
 #[cfg(feature = "fjall")]
 pub mod fjall;
+mod keys;
+pub mod kv;
 pub mod memory;
+
+pub use engine::VerifyReport;
 
 /// An append-only, many-stream, newest-per-key-compacted record store.
 ///
@@ -255,6 +262,10 @@ pub struct Coalesced {
     pub records: Vec<Stored>,
     /// These are all there is up to this offset.
     pub upto: Offset,
+    /// The durable head was reached. A peer that has everything up to `upto` of a complete page
+    /// then holds exactly what [`Store::held_at`] says of `upto`; within an incomplete run of
+    /// pages it may lack, for a key that changed again later, the version in between.
+    pub is_complete: bool,
 }
 
 /// The history window: superseded records older than *all* given bounds may go.
@@ -298,4 +309,21 @@ pub struct StoreStats {
     pub syncs: u64,
     /// Whether the store is read-only after a failed write.
     pub read_only: bool,
+}
+
+/// The header that `entry` gets at `revision`.
+pub(crate) fn header_at(entry: &Entry, revision: Revision) -> Header {
+    let draft = &entry.draft;
+    Header {
+        offset: match entry.place {
+            Place::Next => revision.as_own_offset(),
+            Place::At(offset) => offset,
+        },
+        id: draft.id,
+        cause: draft.cause,
+        time: draft.time,
+        key: draft.key.clone(),
+        version: draft.version.unwrap_or_else(|| revision.as_own_version()),
+        op: draft.op,
+    }
 }

@@ -1,0 +1,553 @@
+//! Planning a batch: conditions, places, indexes and references become one set of writes.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+use bytes::Bytes;
+
+use super::state::{Published, StreamState};
+use super::{Engine, get};
+use crate::batch::{Batch, Entry, Expect, Place, Row, StreamChange};
+use crate::body::{Body, BodyHash};
+use crate::error::{AppendError, ReadError};
+use crate::id::{Offset, Revision, StreamId};
+use crate::key::{Key, Uid};
+use crate::limits::{
+    BATCH_BYTES_MAX, BATCH_RECORDS_MAX, BODY_BYTES_MAX, BODY_INLINE_BYTES_MAX, KEY_PART_BYTES_MAX,
+    ROW_KEY_BYTES_MAX,
+};
+use crate::record::{Op, Slot};
+use crate::store::codec::{self, BodyAt, LogValue, Newest, Pending, StreamValue, Superseded};
+use crate::store::keys::{self, StreamNo, meta};
+use crate::store::kv::{Kv, Space, View, Writes};
+use crate::store::{Appended, StoreStats};
+
+/// What a superseded record costs on disk beside its body, about.
+const RECORD_OVERHEAD_BYTES: usize = 128;
+
+impl<K: Kv> Engine<K> {
+    pub(super) fn append_locked(&self, batch: &Batch) -> Result<Appended, AppendError> {
+        check_limits(batch)?;
+        let outcome = {
+            let view = self.kv.written();
+            let published = self.published.read();
+            check_expectations(&view, &published, &batch.expect)?;
+            let mut plan = Plan::new(&view, &published, batch);
+            for change in &batch.streams {
+                plan.change_stream(change)?;
+            }
+            for entry in &batch.entries {
+                plan.entry(entry)?;
+            }
+            plan.finish(batch)?
+        };
+        self.kv
+            .commit(outcome.writes)
+            .inspect_err(|error| self.fail(error))
+            .map_err(AppendError::Engine)?;
+        let mut bodies = self.bodies.lock();
+        for (hash, body) in &outcome.bodies {
+            bodies.insert(*hash, body);
+        }
+        drop(bodies);
+        self.published.write().appended(outcome.changes);
+        Ok(outcome.appended)
+    }
+}
+
+/// What an append changes of the published state.
+struct Changes {
+    /// Changed streams; `None`: dropped.
+    streams: BTreeMap<StreamId, Option<StreamState>>,
+    dropped: Vec<StreamNo>,
+    written: Revision,
+    next_stream: u32,
+    superseded_bytes: u64,
+    stats: StoreStats,
+}
+
+struct Outcome {
+    writes: Writes,
+    bodies: BTreeMap<BodyHash, Body>,
+    appended: Appended,
+    changes: Changes,
+}
+
+impl Published {
+    fn appended(&mut self, changes: Changes) {
+        let Changes {
+            streams,
+            dropped,
+            written,
+            next_stream,
+            superseded_bytes,
+            stats,
+        } = changes;
+        for (name, state) in streams {
+            if let Some(old) = self.streams.remove(&name) {
+                self.names.remove(&old.value.no);
+            }
+            if let Some(state) = state {
+                self.names.insert(state.value.no, name.clone());
+                if state.head() > state.durable_head {
+                    self.ahead.insert(name.clone());
+                }
+                self.streams.insert(name, state);
+            }
+        }
+        self.dropped.extend(dropped);
+        self.marks.written = written;
+        self.next_stream = next_stream;
+        self.superseded_bytes = superseded_bytes;
+        self.stats = stats;
+        self.unsynced = true;
+    }
+}
+
+fn check_limits(batch: &Batch) -> Result<(), AppendError> {
+    let within = |what, size, limit| {
+        if size > limit {
+            Err(AppendError::TooLarge { what, size, limit })
+        } else {
+            Ok(())
+        }
+    };
+    within("number of records", batch.entries.len(), BATCH_RECORDS_MAX)?;
+    let mut bytes = 0;
+    // A body shared by the entries of a fan-out is stored once and counts once.
+    let mut shared = HashSet::new();
+    for Entry { draft, .. } in &batch.entries {
+        let body = &draft.body;
+        within("body", body.len(), BODY_BYTES_MAX)?;
+        if body.len() <= BODY_INLINE_BYTES_MAX || shared.insert(body.bytes().as_ptr()) {
+            bytes += body.len();
+        }
+        let Key {
+            resource,
+            namespace,
+            name,
+            uid,
+        } = &draft.key;
+        let uid = match uid {
+            Uid::None | Uid::Uuid(_) => 0,
+            Uid::Text(text) => text.len(),
+        };
+        let parts = [
+            resource.group.len(),
+            resource.plural.len(),
+            namespace.len(),
+            name.len(),
+            uid,
+        ];
+        for part in parts {
+            within("part of a key", part, KEY_PART_BYTES_MAX)?;
+        }
+    }
+    for Row { key, value, .. } in &batch.rows {
+        within("row key", key.len(), ROW_KEY_BYTES_MAX)?;
+        let value = value.as_ref().map_or(0, Bytes::len);
+        within("row", value, BODY_BYTES_MAX)?;
+        bytes += value;
+    }
+    within("bytes of a batch", bytes, BATCH_BYTES_MAX)
+}
+
+fn check_expectations<V: View>(
+    view: &V,
+    published: &Published,
+    expectations: &[Expect],
+) -> Result<(), AppendError> {
+    for expect in expectations {
+        let (holds, found) = match expect {
+            Expect::Newest {
+                stream,
+                key,
+                slot,
+                revision,
+            } => {
+                let newest = match published.streams.get(stream) {
+                    Some(state) => {
+                        let index_key = keys::newest(state.value.no, key, *slot);
+                        get(view, Space::Newest, &index_key, codec::open_newest)?
+                    }
+                    None => None,
+                };
+                let holds = match (newest, revision) {
+                    (Some(newest), Some(revision)) => newest.revision == *revision,
+                    (Some(newest), None) => newest.op == Op::Delete,
+                    (None, revision) => revision.is_none(),
+                };
+                (holds, newest.map(|newest| newest.revision))
+            }
+            Expect::Epoch { stream, epoch } => {
+                let state = published.streams.get(stream);
+                (state.is_some_and(|state| state.value.epoch == *epoch), None)
+            }
+            Expect::Received { stream, upto } => {
+                let state = published.streams.get(stream);
+                (
+                    state.is_some_and(|state| state.value.received == *upto),
+                    None,
+                )
+            }
+        };
+        if !holds {
+            return Err(AppendError::Conflict {
+                failed: Box::new(expect.clone()),
+                found,
+            });
+        }
+    }
+    Ok(())
+}
+
+struct Plan<'a, V> {
+    view: &'a V,
+    published: &'a Published,
+    writes: Writes,
+    /// Writes to `meta`, where a later one of a batch replaces an earlier one.
+    meta: BTreeMap<Bytes, Option<Bytes>>,
+    newest: HashMap<Vec<u8>, Newest>,
+    references: BTreeMap<BodyHash, u64>,
+    bodies: BTreeMap<BodyHash, Body>,
+    /// Hashes by address and length: a body shared by many entries is hashed once.
+    hashes: HashMap<(*const u8, usize), BodyHash>,
+    appended: Appended,
+    changes: Changes,
+}
+
+impl<'a, V: View> Plan<'a, V> {
+    fn new(view: &'a V, published: &'a Published, batch: &Batch) -> Self {
+        let entries = batch.entries.len();
+        Self {
+            view,
+            published,
+            writes: Writes(Vec::with_capacity(entries * 2 + 8)),
+            meta: BTreeMap::new(),
+            newest: HashMap::with_capacity(entries),
+            references: BTreeMap::new(),
+            bodies: BTreeMap::new(),
+            hashes: HashMap::new(),
+            appended: Appended {
+                revisions: Vec::with_capacity(entries),
+                since: Vec::with_capacity(entries),
+            },
+            changes: Changes {
+                streams: BTreeMap::new(),
+                dropped: Vec::new(),
+                written: published.marks.written,
+                next_stream: published.next_stream,
+                superseded_bytes: published.superseded_bytes,
+                stats: published.stats,
+            },
+        }
+    }
+
+    fn open_stream(&mut self, name: &StreamId) -> Option<&mut StreamState> {
+        if !self.changes.streams.contains_key(name) {
+            let state = self.published.streams.get(name)?.clone();
+            self.changes.streams.insert(name.clone(), Some(state));
+        }
+        self.changes.streams.get_mut(name)?.as_mut()
+    }
+
+    fn change_stream(&mut self, change: &StreamChange) -> Result<(), AppendError> {
+        let name = match change {
+            StreamChange::Open { stream, .. }
+            | StreamChange::Received { stream, .. }
+            | StreamChange::Acked { stream, .. }
+            | StreamChange::Drop { stream } => stream,
+        };
+        let not_open = || AppendError::NotOpen {
+            stream: name.clone(),
+        };
+        match change {
+            StreamChange::Open { epoch, .. } => match self.open_stream(name) {
+                Some(state) if state.value.epoch == *epoch => return Ok(()),
+                Some(state) => {
+                    let value = &mut state.value;
+                    value.epoch = *epoch;
+                    value.acked = Offset::ZERO;
+                    value.received = Offset::ZERO;
+                    value.received_head = Offset::ZERO;
+                    state.durable_head = state.durable_head.min(state.head());
+                }
+                None => self.new_stream(name, *epoch),
+            },
+            StreamChange::Received { upto, .. } => {
+                let value = &mut self.open_stream(name).ok_or_else(not_open)?.value;
+                value.received = value.received.max(*upto);
+                value.is_copy = true;
+            }
+            StreamChange::Acked { upto, .. } => {
+                let value = &mut self.open_stream(name).ok_or_else(not_open)?.value;
+                value.acked = value.acked.max(*upto);
+            }
+            StreamChange::Drop { .. } => self.drop_stream(name),
+        }
+        self.save_stream(name);
+        Ok(())
+    }
+
+    fn new_stream(&mut self, name: &StreamId, epoch: crate::id::Epoch) {
+        let no = self.changes.next_stream;
+        self.changes.next_stream = no
+            .checked_add(1)
+            .filter(|next| *next < u32::MAX)
+            .expect("stream numbers last");
+        let next_key = Bytes::copy_from_slice(&keys::single(meta::NEXT_STREAM));
+        let next = codec::seal_number(&next_key, self.changes.next_stream.into());
+        self.meta.insert(next_key, Some(next));
+        let state = StreamState::new(StreamValue {
+            no: StreamNo(no),
+            epoch,
+            own_head: Offset::ZERO,
+            received_head: Offset::ZERO,
+            is_copy: false,
+            received: Offset::ZERO,
+            acked: Offset::ZERO,
+            floor: Offset::ZERO,
+            history: Revision::ZERO,
+        });
+        self.changes.streams.insert(name.clone(), Some(state));
+    }
+
+    fn drop_stream(&mut self, name: &StreamId) {
+        let Some(state) = self.open_stream(name) else {
+            return;
+        };
+        let no = state.value.no;
+        self.changes.streams.insert(name.clone(), None);
+        self.changes.dropped.push(no);
+        let dropped_key = Bytes::copy_from_slice(&keys::dropped(no));
+        let mark = codec::seal_bytes(&dropped_key, &[]);
+        self.meta.insert(dropped_key, Some(mark));
+    }
+
+    /// Writes the stream's row as it now is.
+    fn save_stream(&mut self, name: &StreamId) {
+        let key = Bytes::from(keys::stream(name));
+        let value = match self.changes.streams.get(name) {
+            Some(Some(state)) => Some(codec::seal_stream(&key, &state.value)),
+            Some(None) => None,
+            None => return,
+        };
+        self.meta.insert(key, value);
+    }
+
+    fn entry(&mut self, entry: &Entry) -> Result<(), AppendError> {
+        let Entry {
+            stream,
+            place,
+            draft,
+        } = entry;
+        let revision = self.changes.written.next().expect("revisions last");
+        let state = self
+            .open_stream(stream)
+            .ok_or_else(|| AppendError::NotOpen {
+                stream: stream.clone(),
+            })?;
+        let no = state.value.no;
+        match *place {
+            Place::Next => state.value.own_head = revision.as_own_offset(),
+            Place::At(offset) => {
+                let head = state.value.received_head;
+                if offset <= head {
+                    return Err(AppendError::Order {
+                        stream: stream.clone(),
+                        offset,
+                        head,
+                    });
+                }
+                state.value.received_head = offset;
+                state.value.is_copy = true;
+            }
+        }
+        if draft.op.slot() == Slot::Fact {
+            state.facts += 1;
+        }
+        self.changes.written = revision;
+
+        let slot = draft.op.slot();
+        let index_key = keys::newest(no, &draft.key, slot);
+        let before = match self.newest.get(&index_key) {
+            Some(newest) => Some(*newest),
+            None => get(self.view, Space::Newest, &index_key, codec::open_newest)?,
+        };
+        let since = before
+            .filter(|before| before.op != Op::Delete)
+            .map_or(revision, |before| before.since);
+        self.supersede(no, slot, before, revision, draft.time);
+        if draft.op == Op::Delete || slot == Slot::Fact {
+            let key = Bytes::copy_from_slice(&keys::pending(no, revision));
+            let value = codec::seal_pending(
+                &key,
+                &Pending {
+                    slot,
+                    time: draft.time,
+                },
+            );
+            self.meta.insert(key, Some(value));
+        }
+
+        let value = LogValue {
+            header: crate::store::header_at(entry, revision),
+            prev: before.map_or(Revision::ZERO, |before| before.revision),
+            since,
+            body: self.place_body(&draft.body),
+        };
+        let key = keys::log(no, revision);
+        let sealed = codec::seal_record(&key, &value);
+        self.writes
+            .put(Space::Log, Bytes::copy_from_slice(&key), sealed);
+        let len = body_len(&draft.body);
+        self.newest.insert(
+            index_key,
+            Newest {
+                revision,
+                since,
+                op: draft.op,
+                len,
+            },
+        );
+        self.appended.revisions.push(revision);
+        self.appended.since.push(since);
+        self.changes.stats.records += 1;
+        self.changes.stats.body_bytes += u64::from(len);
+        Ok(())
+    }
+
+    /// Notes that the record `before` is superseded, for the history window.
+    fn supersede(
+        &mut self,
+        no: StreamNo,
+        slot: Slot,
+        before: Option<Newest>,
+        by: Revision,
+        time: crate::id::WallTime,
+    ) {
+        let Some(before) = before.filter(|_| slot.is_state()) else {
+            return;
+        };
+        let bytes = before.len.saturating_add(RECORD_OVERHEAD_BYTES as u32);
+        let key = keys::superseded(by);
+        let superseded = Superseded {
+            stream: no,
+            revision: before.revision,
+            time,
+            bytes,
+        };
+        let value = codec::seal_superseded(&key, &superseded);
+        self.writes
+            .put(Space::Meta, Bytes::copy_from_slice(&key), value);
+        self.changes.superseded_bytes += u64::from(bytes);
+        if before.op == Op::Delete {
+            let pending = Bytes::copy_from_slice(&keys::pending(no, before.revision));
+            self.meta.insert(pending, None);
+        }
+    }
+
+    fn place_body(&mut self, body: &Body) -> BodyAt {
+        if body.len() <= BODY_INLINE_BYTES_MAX {
+            return BodyAt::Inline(body.clone());
+        }
+        let place = (body.bytes().as_ptr(), body.len());
+        let hash = *self.hashes.entry(place).or_insert_with(|| body.hash());
+        *self.references.entry(hash).or_default() += 1;
+        self.bodies.entry(hash).or_insert_with(|| body.clone());
+        BodyAt::Hashed {
+            hash,
+            len: body_len(body),
+        }
+    }
+
+    fn finish(mut self, batch: &Batch) -> Result<Outcome, ReadError> {
+        for (name, offset) in &batch.cursors {
+            let key = Bytes::from(keys::cursor(name));
+            let value = codec::seal_number(&key, offset.get());
+            self.meta.insert(key, Some(value));
+        }
+        for Row { table, key, value } in &batch.rows {
+            let key = Bytes::from(keys::row(*table, key));
+            let value = value.as_ref().map(|value| codec::seal_bytes(&key, value));
+            self.meta.insert(key, value);
+        }
+        for (key, newest) in std::mem::take(&mut self.newest) {
+            let value = codec::seal_newest(&key, &newest);
+            self.writes.put(Space::Newest, key, value);
+        }
+        self.finish_references()?;
+        self.finish_streams();
+        if self.changes.superseded_bytes != self.published.superseded_bytes {
+            self.put_number(meta::GARBAGE_BYTES, self.changes.superseded_bytes);
+        }
+        if !self.changes.dropped.is_empty() {
+            // The records that say how far revisions are may be the ones that go.
+            self.put_number(meta::WRITTEN, self.changes.written.get());
+        }
+        for (key, value) in std::mem::take(&mut self.meta) {
+            match value {
+                Some(value) => self.writes.put(Space::Meta, key, value),
+                None => self.writes.remove(Space::Meta, key),
+            }
+        }
+        let Self {
+            writes,
+            bodies,
+            appended,
+            changes,
+            ..
+        } = self;
+        Ok(Outcome {
+            writes,
+            bodies,
+            appended,
+            changes,
+        })
+    }
+
+    fn put_number(&mut self, kind: u8, number: u64) {
+        let key = Bytes::copy_from_slice(&keys::single(kind));
+        let value = codec::seal_number(&key, number);
+        self.meta.insert(key, Some(value));
+    }
+
+    /// One count per body, and the body itself when it is new.
+    fn finish_references(&mut self) -> Result<(), ReadError> {
+        for (hash, added) in std::mem::take(&mut self.references) {
+            let key = keys::references(&hash);
+            let count = get(self.view, Space::Meta, &key, codec::open_number)?;
+            if count.is_none() {
+                let body = self.bodies.get(&hash).expect("a counted body is at hand");
+                let value = codec::seal_bytes(hash.as_bytes(), body.bytes());
+                self.writes.put(
+                    Space::Bodies,
+                    Bytes::copy_from_slice(hash.as_bytes()),
+                    value,
+                );
+            }
+            let value = codec::seal_number(&key, count.unwrap_or(0) + added);
+            self.writes
+                .put(Space::Meta, Bytes::copy_from_slice(&key), value);
+        }
+        Ok(())
+    }
+
+    /// The head of a stream this store writes is in its log; of a copy it is in the stream's row.
+    fn finish_streams(&mut self) {
+        let received: Vec<StreamId> = self
+            .changes
+            .streams
+            .iter()
+            .filter(|(_, state)| state.as_ref().is_some_and(|state| state.value.is_copy))
+            .map(|(name, _)| name.clone())
+            .collect();
+        for name in received {
+            self.save_stream(&name);
+        }
+    }
+}
+
+/// Bodies are bounded far below 4 GiB, see [`check_limits`].
+fn body_len(body: &Body) -> u32 {
+    u32::try_from(body.len()).expect("a body is within its limit")
+}
