@@ -148,7 +148,10 @@ impl StateHash {
         }
         let mut first = [0; 8];
         hasher.finalize_xof().fill(&mut first);
-        Self { header: first, body: record.body.hash().short() }
+        Self {
+            header: first,
+            body: record.body.hash().short(),
+        }
     }
 
     /// As it stands on the wire.
@@ -184,13 +187,19 @@ impl DigestEntry {
     /// The entry of a record; `None` when the record says that there is nothing (see [`is_gone`]).
     #[must_use]
     pub fn of(record: &Record) -> Option<Self> {
-        (!is_gone(record)).then(|| Self { key: KeyHash::of(record), state: StateHash::of(record) })
+        (!is_gone(record)).then(|| Self {
+            key: KeyHash::of(record),
+            state: StateHash::of(record),
+        })
     }
 
     /// From the wire.
     #[must_use]
     pub fn from_parts(key: [u8; 16], state: [u8; 16]) -> Self {
-        Self { key: KeyHash::new(key), state: StateHash::from_bytes(state) }
+        Self {
+            key: KeyHash::new(key),
+            state: StateHash::from_bytes(state),
+        }
     }
 }
 
@@ -232,7 +241,9 @@ pub fn scan(
     loop {
         let after = last.as_ref().map(|(key, slot)| (key, *slot));
         let page = store.scan_newest(stream, after, ReadLimit::SCAN)?;
-        let Some(end) = page.last() else { return Ok(()) };
+        let Some(end) = page.last() else {
+            return Ok(());
+        };
         last = Some((end.record.header.key.clone(), end.record.header.op.slot()));
         for stored in page {
             if scope == Scope::All || stored.record.header.op.slot().is_state() {
@@ -251,7 +262,10 @@ pub struct Digest {
 
 impl Default for Digest {
     fn default() -> Self {
-        Self { buckets: Box::new([BucketHash::default(); DIGEST_BUCKETS]), keys: 0 }
+        Self {
+            buckets: Box::new([BucketHash::default(); DIGEST_BUCKETS]),
+            keys: 0,
+        }
     }
 }
 
@@ -278,7 +292,11 @@ impl Digest {
         // A sum, not an exclusive or: an entry added twice must not cancel itself out.
         let sum = u128::from_le_bytes(first16(&hasher));
         if let Some(bucket) = self.buckets.get_mut(usize::from(entry.key.bucket())) {
-            *bucket = BucketHash(u128::from_le_bytes(bucket.0).wrapping_add(sum).to_le_bytes());
+            *bucket = BucketHash(
+                u128::from_le_bytes(bucket.0)
+                    .wrapping_add(sum)
+                    .to_le_bytes(),
+            );
         }
         self.keys += 1;
     }

@@ -58,10 +58,12 @@ pub const WRITER_QUEUE_MAX: usize = 4096;
 pub const DIGEST_BUCKETS: usize = 256;
 /// Streams up to this many keys are reconciled by their whole list, without buckets.
 pub const DIGEST_LIST_KEYS_MAX: usize = 256;
+/// Entries of a receiver that its sender does not know; a peer that lists more is refused (16 MiB).
+pub const DIGEST_ENTRIES_MAX: usize = 1 << 20;
 /// Digest entries in one frame.
 pub const DIGEST_ENTRIES_PER_FRAME_MAX: usize = 4096;
 
-/// A side that sent nothing for this long sends a ping.
+/// A side that heard nothing for this long sends a ping.
 pub const KEEPALIVE_IDLE: Duration = Duration::from_secs(10);
 /// A side that heard nothing for this long after a ping closes the session.
 pub const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(5);

@@ -4,19 +4,62 @@
 //! a clock or draws entropy. It may *read* the store it is given; whatever must become durable it
 //! asks for as an [`Effect::Write`], and it acknowledges only after [`Session::handle_written`].
 //!
+//! ```text
+//!                edge                                  cloud
+//!   Handshake    Hello{versions, node, held(down)} ──▶ admits the node, decides `down`
+//!                decides `up` ◀── Welcome{version, held(up)}
+//!                Start{epoch, Resume | Reconcile} ◀──▶ Start{epoch, Resume | Reconcile}
+//!   Open         Records ──▶ write, sync ──▶ Ack       (each direction by itself,
+//!                digests, Stage, Staged, End            resumed or reconciled)
+//!                Ping ◀──▶ Pong when nothing is heard
+//!   Closed       Close{code, reason, retry_after}
+//! ```
+//!
+//! | file | concern |
+//! |---|---|
+//! | `session` | the machine as a whole: inputs, outputs, dispatch |
+//! | `handshake` | `Hello`, `Welcome`, `Start` |
+//! | `resume` | what a receiver holds, and how its sender goes on from there |
+//! | `outgoing`, `flow` | the sender and its window |
+//! | `incoming`, `ack` | the receiver, writes under way, acknowledgements |
+//! | `reconcile` | both sides of a reconcile |
+//! | `keepalive`, `backoff` | dead links, and dialling again |
+//! | `stage` | from what a session asks for to a batch |
+//!
 //! Law of use: after every `handle_*`, drain `poll_effect` and `poll_frame` until both are empty,
-//! then look at `poll_timeout`.
+//! then look at `poll_timeout`. A session of a node begins only when no write of the session before
+//! it is under way: what it tells the peer it holds must be all there is.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
-
 use crate::id::{Direction, Epoch, Offset};
 use crate::key::NodeName;
 use crate::record::Draft;
-use crate::store::Store;
 use crate::wire::Encoder;
+
+mod ack;
+mod backoff;
+mod flow;
+mod handshake;
+mod incoming;
+pub mod invariant;
+mod keepalive;
+mod outgoing;
+mod reconcile;
+mod resume;
+mod session;
+mod stage;
+mod stats;
+mod violation;
+
+pub use backoff::Backoff;
+pub use invariant::Invariant;
+pub use session::Session;
+pub use stats::{EncodingStats, SessionStats, Traffic};
+pub use violation::Violation;
+
+use session::Outbox;
 
 /// A point in the driver's monotonic time, counted from whenever the driver likes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -63,7 +106,13 @@ impl SessionConfig {
     /// A configuration with an encoder of its own.
     #[must_use]
     pub fn new(role: Role, node: NodeName, incarnation: uuid::Uuid, spare_epoch: Epoch) -> Self {
-        Self { role, node, incarnation, spare_epoch, encoder: Arc::new(Encoder::default()) }
+        Self {
+            role,
+            node,
+            incarnation,
+            spare_epoch,
+            encoder: Arc::new(Encoder::default()),
+        }
     }
 
     /// The same with a shared encoder.
@@ -107,9 +156,11 @@ pub enum SessionWrite {
 #[derive(Clone, Debug)]
 pub struct Incoming {
     /// The epoch of the peer's stream after this write; opens the stream, or moves it to a new
-    /// epoch, when the store has it otherwise.
+    /// epoch, when the store has it otherwise. A write that moves it to a new epoch is asked for
+    /// only when all writes in the old one are durable.
     pub epoch: Epoch,
-    /// The records, in stream order. In a reconcile they replace what the store holds by key.
+    /// The records, in stream order. In a reconcile they replace what the store holds by key, and
+    /// their offsets go on from the highest one held, in the old epoch.
     pub records: Vec<(Offset, Draft)>,
     /// Everything up to here is then received. `None` inside a reconcile: the place is not reached
     /// before its end.
@@ -195,49 +246,5 @@ impl CloseCode {
     }
 }
 
-/// See the module documentation.
-#[derive(Debug)]
-pub struct Session {
-    config: SessionConfig,
-}
-
-#[expect(unused_variables, clippy::unused_self, reason = "signatures first")]
-impl Session {
-    /// A session at the start of its handshake. The edge speaks first.
-    #[must_use]
-    pub fn new(config: SessionConfig, now: Moment, store: &dyn Store) -> Self {
-        Self { config }
-    }
-
-    /// One whole message from the peer.
-    pub fn handle_frame(&mut self, now: Moment, frame: &[u8], store: &dyn Store) {}
-
-    /// The oldest outstanding [`Effect::Write`] is durable.
-    pub fn handle_written(&mut self, now: Moment, store: &dyn Store) {}
-
-    /// The own stream may have more durable records than before.
-    pub fn handle_stored(&mut self, now: Moment, store: &dyn Store) {}
-
-    /// A moment given by `poll_timeout` has come.
-    pub fn handle_timeout(&mut self, now: Moment, store: &dyn Store) {}
-
-    /// End the session from this side, telling the peer.
-    pub fn close(&mut self, code: CloseCode, reason: &str, retry_after: Option<Duration>) {}
-
-    /// What the shell must do next.
-    pub fn poll_effect(&mut self) -> Option<Effect> {
-        None
-    }
-
-    /// The next message for the peer. Reads from the store, and encodes, only as much as the
-    /// window allows.
-    pub fn poll_frame(&mut self, now: Moment, store: &dyn Store) -> Option<Bytes> {
-        None
-    }
-
-    /// When to call [`Session::handle_timeout`].
-    #[must_use]
-    pub fn poll_timeout(&self) -> Option<Moment> {
-        None
-    }
-}
+#[cfg(test)]
+mod tests;

@@ -125,10 +125,23 @@ impl<'a> WireBody<'a> {
         Ok(match encoding {
             0 => Self::Empty,
             1 => Self::Raw(input.prefixed("body", BODY_BYTES_MAX)?),
-            2 => Self::Zstd { dictionary: input.u8()?, packed: Packed::decode(input)? },
-            3 => Self::Delta { base: input.array()?, packed: Packed::decode(input)? },
-            4 => Self::Same { base: input.array()? },
-            value => return Err(WireError::Unknown { what: "body encoding", value }),
+            2 => Self::Zstd {
+                dictionary: input.u8()?,
+                packed: Packed::decode(input)?,
+            },
+            3 => Self::Delta {
+                base: input.array()?,
+                packed: Packed::decode(input)?,
+            },
+            4 => Self::Same {
+                base: input.array()?,
+            },
+            value => {
+                return Err(WireError::Unknown {
+                    what: "body encoding",
+                    value,
+                });
+            }
         })
     }
 
@@ -138,6 +151,16 @@ impl<'a> WireBody<'a> {
             Self::Empty | Self::Same { .. } => 0,
             Self::Raw(bytes) => bytes.len(),
             Self::Zstd { packed, .. } | Self::Delta { packed, .. } => packed.size,
+        }
+    }
+
+    /// Bytes of the body on the wire, about: lengths and hashes are not counted.
+    pub(crate) const fn wire_len(&self) -> usize {
+        match self {
+            Self::Empty => 0,
+            Self::Raw(bytes) => bytes.len(),
+            Self::Zstd { packed, .. } | Self::Delta { packed, .. } => packed.block.len(),
+            Self::Same { base } => base.len(),
         }
     }
 
@@ -169,8 +192,9 @@ impl<'a> WireBody<'a> {
             Self::Raw(bytes) => Ok(Body::new(Bytes::copy_from_slice(bytes))),
             Self::Same { .. } => base.cloned().ok_or(BodyError::Base),
             Self::Zstd { dictionary, packed } => {
-                let ddict = dictionary::decoder(*dictionary)
-                    .ok_or(BodyError::Dictionary { number: *dictionary })?;
+                let ddict = dictionary::decoder(*dictionary).ok_or(BodyError::Dictionary {
+                    number: *dictionary,
+                })?;
                 packed.open(Prefix::Dictionary(ddict))
             }
             Self::Delta { packed, .. } => {
@@ -196,7 +220,10 @@ impl From<&WireBody<'_>> for Encoded {
             }
             WireBody::Same { base } => wire.put(base),
         }
-        Self { encoding: body.encoding(), wire: wire.into() }
+        Self {
+            encoding: body.encoding(),
+            wire: wire.into(),
+        }
     }
 }
 
@@ -267,18 +294,30 @@ pub(crate) fn pack(body: &[u8]) -> Option<Vec<u8>> {
 pub(crate) fn pack_delta(body: &[u8], base: &[u8]) -> Option<Vec<u8>> {
     let mut context = CCtx::try_create()?;
     bare(&mut context)?;
-    context.set_parameter(CParameter::CompressionLevel(LEVEL)).ok()?;
-    let span = (body.len() + base.len()).next_power_of_two().trailing_zeros();
-    context.set_parameter(CParameter::WindowLog(span.clamp(10, WINDOW_LOG_MAX))).ok()?;
+    context
+        .set_parameter(CParameter::CompressionLevel(LEVEL))
+        .ok()?;
+    let span = (body.len() + base.len())
+        .next_power_of_two()
+        .trailing_zeros();
+    context
+        .set_parameter(CParameter::WindowLog(span.clamp(10, WINDOW_LOG_MAX)))
+        .ok()?;
     // The level's own tables forget the front of a long base; this one samples all of it.
-    context.set_parameter(CParameter::EnableLongDistanceMatching(true)).ok()?;
+    context
+        .set_parameter(CParameter::EnableLongDistanceMatching(true))
+        .ok()?;
     context.ref_prefix(base).ok()?;
     block(&mut context, body)
 }
 
 fn bare(context: &mut CCtx<'_>) -> Option<()> {
-    context.set_parameter(CParameter::ContentSizeFlag(false)).ok()?;
-    context.set_parameter(CParameter::ChecksumFlag(false)).ok()?;
+    context
+        .set_parameter(CParameter::ContentSizeFlag(false))
+        .ok()?;
+    context
+        .set_parameter(CParameter::ChecksumFlag(false))
+        .ok()?;
     context.set_parameter(CParameter::DictIdFlag(false)).ok()?;
     Some(())
 }

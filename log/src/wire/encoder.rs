@@ -38,9 +38,18 @@ impl Encoder {
     /// An encoder that remembers at most so many bytes of what it encoded.
     #[must_use]
     pub fn new(cache_bytes_max: usize) -> Self {
-        let cache = Cache { bytes_max: cache_bytes_max, ..Cache::default() };
-        let hashes = Hashes { bytes_max: cache_bytes_max, ..Hashes::default() };
-        Self { cache: Mutex::new(cache), hashes: Mutex::new(hashes) }
+        let cache = Cache {
+            bytes_max: cache_bytes_max,
+            ..Cache::default()
+        };
+        let hashes = Hashes {
+            bytes_max: cache_bytes_max,
+            ..Hashes::default()
+        };
+        Self {
+            cache: Mutex::new(cache),
+            hashes: Mutex::new(hashes),
+        }
     }
 
     /// The smallest encoding found of `body` for a receiver that holds `base`.
@@ -91,7 +100,11 @@ impl Encoder {
 }
 
 fn packed<'a>(body: &Body, hash: BodyHash, block: &'a [u8]) -> Packed<'a> {
-    Packed { size: body.len(), hash: hash.short(), block }
+    Packed {
+        size: body.len(),
+        hash: hash.short(),
+        block,
+    }
 }
 
 fn choose(body: &Body, hash: BodyHash, base: Option<(BodyHash, &Body)>) -> Encoded {
@@ -102,7 +115,10 @@ fn choose(body: &Body, hash: BodyHash, base: Option<(BodyHash, &Body)>) -> Encod
     let delta = base.and_then(|(base_hash, base)| {
         let block = body::pack_delta(body.bytes(), base.bytes())?;
         let base = base_hash.short();
-        Some(Encoded::from(&WireBody::Delta { base, packed: packed(body, hash, &block) }))
+        Some(Encoded::from(&WireBody::Delta {
+            base,
+            packed: packed(body, hash, &block),
+        }))
     });
     if let Some(delta) = &delta
         && delta.wire.len() * DELTA_GOOD <= body.len()
@@ -111,12 +127,22 @@ fn choose(body: &Body, hash: BodyHash, base: Option<(BodyHash, &Body)>) -> Encod
     }
     let zstd = body::pack(body.bytes()).map(|block| {
         let dictionary = dictionary::NEWEST;
-        Encoded::from(&WireBody::Zstd { dictionary, packed: packed(body, hash, &block) })
+        Encoded::from(&WireBody::Zstd {
+            dictionary,
+            packed: packed(body, hash, &block),
+        })
     });
     let raw = Encoded::from(&raw);
-    [delta, zstd].into_iter().flatten().fold(raw, |best, other| {
-        if other.wire.len() < best.wire.len() { other } else { best }
-    })
+    [delta, zstd]
+        .into_iter()
+        .flatten()
+        .fold(raw, |best, other| {
+            if other.wire.len() < best.wire.len() {
+                other
+            } else {
+                best
+            }
+        })
 }
 
 /// Hash of the base, if there is one, and of the body.
@@ -151,7 +177,9 @@ impl Cache {
             return;
         }
         while self.bytes + size > self.bytes_max {
-            let Some(oldest) = self.order.pop_front() else { break };
+            let Some(oldest) = self.order.pop_front() else {
+                break;
+            };
             if let Some(gone) = self.entries.remove(&oldest) {
                 self.bytes -= gone.wire.len() + ENTRY_BYTES;
             }
@@ -174,7 +202,10 @@ struct Hashes {
 impl Hashes {
     fn get(&self, body: &Body) -> Option<BodyHash> {
         let place = |body: &Body| (body.bytes().as_ptr(), body.len());
-        let (_, hash) = self.entries.iter().find(|(known, _)| place(known) == place(body))?;
+        let (_, hash) = self
+            .entries
+            .iter()
+            .find(|(known, _)| place(known) == place(body))?;
         Some(*hash)
     }
 
@@ -182,7 +213,9 @@ impl Hashes {
         self.bytes += body.len();
         self.entries.push_back((body, hash));
         while self.bytes > self.bytes_max || self.entries.len() > HASHES_MAX {
-            let Some((gone, _)) = self.entries.pop_front() else { break };
+            let Some((gone, _)) = self.entries.pop_front() else {
+                break;
+            };
             self.bytes -= gone.len();
         }
     }

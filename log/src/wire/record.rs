@@ -139,7 +139,11 @@ pub(crate) fn encode(
     let millis = header.time.unix_millis().cast_signed();
     out.put_signed(millis.wrapping_sub(before.time.unix_millis().cast_signed()));
     let id = header.id.uuid();
-    out.put(if short_id { id.as_bytes().split_at(6).1 } else { id.as_bytes() });
+    out.put(if short_id {
+        id.as_bytes().split_at(6).1
+    } else {
+        id.as_bytes()
+    });
     if let Some(cause) = header.cause {
         out.put_uuid(cause.uuid());
     }
@@ -172,14 +176,24 @@ pub(crate) fn decode<'a>(
 ) -> Result<WireRecord<'a>, WireError> {
     let flags = input.u8()?;
     if flags & !FLAGS_KNOWN != 0 {
-        return Err(WireError::Unknown { what: "record flags", value: flags });
+        return Err(WireError::Unknown {
+            what: "record flags",
+            value: flags,
+        });
     }
     let kind = input.u8()?;
-    let op = op_of(kind >> 4).ok_or(WireError::Unknown { what: "record kind", value: kind })?;
+    let op = op_of(kind >> 4).ok_or(WireError::Unknown {
+        what: "record kind",
+        value: kind,
+    })?;
     let offset = match places {
         Places::Given => {
             let ahead = input.varint()?;
-            let offset = before.offset.get().checked_add(ahead).ok_or(WireError::Number)?;
+            let offset = before
+                .offset
+                .get()
+                .checked_add(ahead)
+                .ok_or(WireError::Number)?;
             if ahead == 0 {
                 return Err(WireError::Order);
             }
@@ -188,7 +202,12 @@ pub(crate) fn decode<'a>(
         Places::Absent => Offset::ZERO,
     };
     let ago = input.signed()?;
-    let millis = before.time.unix_millis().cast_signed().wrapping_add(ago).cast_unsigned();
+    let millis = before
+        .time
+        .unix_millis()
+        .cast_signed()
+        .wrapping_add(ago)
+        .cast_unsigned();
     let time = WallTime::from_unix_millis(millis);
     let id = decode_id(input, flags, time)?;
     let cause = match flags & HAS_CAUSE {
@@ -202,7 +221,15 @@ pub(crate) fn decode<'a>(
     before.time = time;
     before.resource = key.resource.clone();
     before.namespace = key.namespace.clone();
-    let header = Header { offset, id, cause, time, key, version, op };
+    let header = Header {
+        offset,
+        id,
+        cause,
+        time,
+        key,
+        version,
+        op,
+    };
     Ok(WireRecord { header, body })
 }
 
@@ -234,10 +261,20 @@ fn decode_key(input: &mut Reader<'_>, flags: u8, before: &Before) -> Result<Key,
         0 => Uid::None,
         1 => Uid::Uuid(input.uuid()?),
         2 => Uid::Text(input.text("uid", KEY_PART_BYTES_MAX)?.into()),
-        value => return Err(WireError::Unknown { what: "uid form", value }),
+        value => {
+            return Err(WireError::Unknown {
+                what: "uid form",
+                value,
+            });
+        }
     };
     // Parts shared with the record before stay shared in memory.
-    let key = Key { resource, namespace, name: name.into(), uid };
+    let key = Key {
+        resource,
+        namespace,
+        name: name.into(),
+        uid,
+    };
     if key.resource.plural.is_empty() || key.name.is_empty() || key.uid == Uid::Text("".into()) {
         return Err(WireError::Name);
     }

@@ -38,12 +38,19 @@ impl<'a> Frame<'a> {
             },
             number::START => decode_start(&mut input)?,
             number::RECORDS => decode_records(&mut input)?,
-            number::ACK => Self::Ack { upto: Offset::new(input.varint()?) },
-            number::REWIND => Self::Rewind { after: Offset::new(input.varint()?) },
+            number::ACK => Self::Ack {
+                upto: Offset::new(input.varint()?),
+            },
+            number::REWIND => Self::Rewind {
+                after: Offset::new(input.varint()?),
+            },
             number::PING => Self::Ping,
             number::PONG => Self::Pong,
             number::CLOSE => decode_close(&mut input)?,
-            number::PART => Self::Part { last: input.flag("part flag")?, bytes: input.rest() },
+            number::PART => Self::Part {
+                last: input.flag("part flag")?,
+                bytes: input.rest(),
+            },
             number::DIGEST_LIST => Self::DigestList(decode_entries(&mut input)?),
             number::DIGEST_BUCKETS => decode_buckets(&mut input)?,
             number::DIGEST_REQUEST => Self::DigestRequest(BucketSet(input.array()?)),
@@ -66,9 +73,18 @@ impl<'a> Frame<'a> {
                 }
                 Self::Drop { seq, keys }
             }
-            number::STAGED => Self::Staged { seq: input.varint()? },
-            number::END => Self::End { upto: Offset::new(input.varint()?) },
-            value => return Err(WireError::Unknown { what: "frame type", value }),
+            number::STAGED => Self::Staged {
+                seq: input.varint()?,
+            },
+            number::END => Self::End {
+                upto: Offset::new(input.varint()?),
+            },
+            value => {
+                return Err(WireError::Unknown {
+                    what: "frame type",
+                    value,
+                });
+            }
         };
         input.end()?;
         Ok(frame)
@@ -81,7 +97,10 @@ fn decode_held(input: &mut Reader<'_>) -> Result<Option<Held>, WireError> {
         return Ok(None);
     }
     if flags & 1 == 0 || flags > 0b111 {
-        return Err(WireError::Unknown { what: "flags of what is held", value: flags });
+        return Err(WireError::Unknown {
+            what: "flags of what is held",
+            value: flags,
+        });
     }
     let epoch = Epoch::new(input.uuid()?);
     let have = Offset::new(input.varint()?);
@@ -89,7 +108,12 @@ fn decode_held(input: &mut Reader<'_>) -> Result<Option<Held>, WireError> {
         0 => None,
         _ => Some((Offset::new(input.varint()?), EventId::new(input.uuid()?))),
     };
-    Ok(Some(Held { epoch, have, last, empty: flags & 0b100 != 0 }))
+    Ok(Some(Held {
+        epoch,
+        have,
+        last,
+        empty: flags & 0b100 != 0,
+    }))
 }
 
 fn decode_hello<'a>(input: &mut Reader<'a>) -> Result<Frame<'a>, WireError> {
@@ -106,7 +130,13 @@ fn decode_hello<'a>(input: &mut Reader<'a>) -> Result<Frame<'a>, WireError> {
     if version_max > PROTOCOL_VERSION {
         input.rest();
     }
-    Ok(Frame::Hello { version_min, version_max, node, incarnation, held })
+    Ok(Frame::Hello {
+        version_min,
+        version_max,
+        node,
+        incarnation,
+        held,
+    })
 }
 
 fn decode_start<'a>(input: &mut Reader<'a>) -> Result<Frame<'a>, WireError> {
@@ -116,21 +146,37 @@ fn decode_start<'a>(input: &mut Reader<'a>) -> Result<Frame<'a>, WireError> {
     let begin = match kind {
         0 => Begin::Resume { after: offset },
         1 => Begin::Reconcile { upto: offset },
-        value => return Err(WireError::Unknown { what: "kind of start", value }),
+        value => {
+            return Err(WireError::Unknown {
+                what: "kind of start",
+                value,
+            });
+        }
     };
     Ok(Frame::Start { epoch, begin })
 }
 
 fn decode_records<'a>(input: &mut Reader<'a>) -> Result<Frame<'a>, WireError> {
     let after = Offset::new(input.varint()?);
-    let upto = after.get().checked_add(input.varint()?).ok_or(WireError::Number)?;
+    let upto = after
+        .get()
+        .checked_add(input.varint()?)
+        .ok_or(WireError::Number)?;
     let upto = Offset::new(upto);
     let mut before = Before::first(after);
     let records = decode_list(input, Places::Given, &mut before)?;
-    if upto <= after || records.last().is_some_and(|record| record.header.offset > upto) {
+    if upto <= after
+        || records
+            .last()
+            .is_some_and(|record| record.header.offset > upto)
+    {
         return Err(WireError::Order);
     }
-    Ok(Frame::Records { after, upto, records })
+    Ok(Frame::Records {
+        after,
+        upto,
+        records,
+    })
 }
 
 fn decode_list<'a>(
@@ -160,14 +206,20 @@ fn decode_list<'a>(
 
 fn decode_close<'a>(input: &mut Reader<'a>) -> Result<Frame<'a>, WireError> {
     let number = input.u8()?;
-    let code = CloseCode::from_number(number)
-        .ok_or(WireError::Unknown { what: "close code", value: number })?;
+    let code = CloseCode::from_number(number).ok_or(WireError::Unknown {
+        what: "close code",
+        value: number,
+    })?;
     let reason = input.text("close reason", CLOSE_REASON_BYTES_MAX)?;
     let retry_after = match input.varint()? {
         0 => None,
         millis => Some(Duration::from_millis(millis)),
     };
-    Ok(Frame::Close { code, reason, retry_after })
+    Ok(Frame::Close {
+        code,
+        reason,
+        retry_after,
+    })
 }
 
 fn decode_entries(input: &mut Reader<'_>) -> Result<Vec<DigestEntry>, WireError> {

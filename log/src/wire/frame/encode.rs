@@ -16,7 +16,13 @@ impl Frame<'_> {
     pub fn encode(&self) -> Bytes {
         let mut out = Vec::new();
         match self {
-            Self::Hello { version_min, version_max, node, incarnation, held } => {
+            Self::Hello {
+                version_min,
+                version_max,
+                node,
+                incarnation,
+                held,
+            } => {
                 out.put_u8(number::HELLO);
                 out.put(&MAGIC);
                 out.put_u8(*version_min);
@@ -25,7 +31,11 @@ impl Frame<'_> {
                 out.put_uuid(*incarnation);
                 put_held(&mut out, held.as_ref());
             }
-            Self::Welcome { version, incarnation, held } => {
+            Self::Welcome {
+                version,
+                incarnation,
+                held,
+            } => {
                 out.put_u8(number::WELCOME);
                 out.put_u8(*version);
                 out.put_uuid(*incarnation);
@@ -41,7 +51,11 @@ impl Frame<'_> {
                 out.put_u8(kind);
                 out.put_varint(offset.get());
             }
-            Self::Records { after, upto, records } => {
+            Self::Records {
+                after,
+                upto,
+                records,
+            } => {
                 return encode_all(RecordsFrame::new(*after), records).finish(*upto);
             }
             Self::Stage { seq, records } => {
@@ -51,7 +65,11 @@ impl Frame<'_> {
             Self::Rewind { after } => put_number(&mut out, number::REWIND, after.get()),
             Self::Ping => out.put_u8(number::PING),
             Self::Pong => out.put_u8(number::PONG),
-            Self::Close { code, reason, retry_after } => {
+            Self::Close {
+                code,
+                reason,
+                retry_after,
+            } => {
                 out.put_u8(number::CLOSE);
                 out.put_u8(*code as u8);
                 out.put_prefixed(reason.as_bytes());
@@ -105,15 +123,30 @@ pub(crate) struct RecordsFrame {
 impl RecordsFrame {
     pub(crate) fn new(after: Offset) -> Self {
         let before = Before::first(after);
-        Self { after, places: Places::Given, before, records: Vec::new(), count: 0 }
+        Self {
+            after,
+            places: Places::Given,
+            before,
+            records: Vec::new(),
+            count: 0,
+        }
     }
 
     pub(crate) fn stage() -> Self {
-        Self { places: Places::Absent, ..Self::new(Offset::ZERO) }
+        Self {
+            places: Places::Absent,
+            ..Self::new(Offset::ZERO)
+        }
     }
 
     pub(crate) fn push(&mut self, header: &Header, body: &Encoded) {
-        record::encode(&mut self.records, header, body, self.places, &mut self.before);
+        record::encode(
+            &mut self.records,
+            header,
+            body,
+            self.places,
+            &mut self.before,
+        );
         self.count += 1;
     }
 

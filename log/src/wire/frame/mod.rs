@@ -87,7 +87,9 @@ impl BucketSet {
     /// Whether a bucket is in the set.
     #[must_use]
     pub fn contains(&self, bucket: u8) -> bool {
-        self.0.get(usize::from(bucket / 8)).is_some_and(|byte| byte & (1 << (bucket % 8)) != 0)
+        self.0
+            .get(usize::from(bucket / 8))
+            .is_some_and(|byte| byte & (1 << (bucket % 8)) != 0)
     }
 
     /// Whether no bucket is in the set.

@@ -1,0 +1,74 @@
+//! The registry of invariants: what must always hold, under names that documents, assertions,
+//! tests and the simulator share. The list for people is `docs/invariants.md`.
+
+use std::fmt;
+
+macro_rules! invariants {
+    ($($(#[$doc:meta])* $name:ident = $id:literal, $statement:literal;)*) => {
+        /// Something that must always hold.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub enum Invariant {
+            $(#[doc = $statement] $name,)*
+        }
+
+        impl Invariant {
+            /// All of them.
+            pub const ALL: &'static [Self] = &[$(Self::$name,)*];
+
+            /// Its name everywhere.
+            #[must_use]
+            pub const fn id(self) -> &'static str {
+                match self {
+                    $(Self::$name => $id,)*
+                }
+            }
+
+            /// What must hold.
+            #[must_use]
+            pub const fn statement(self) -> &'static str {
+                match self {
+                    $(Self::$name => $statement,)*
+                }
+            }
+        }
+    };
+}
+
+invariants! {
+    OffsetsGrow = "LOG-1", "offsets grow within a stream and epoch";
+    NothingDurableLost = "LOG-2", "nothing durable is lost by a crash";
+    Fidelity = "LOG-3", "a record read equals the record written";
+    RevisionsOrder = "LOG-4", "the order of revisions extends the order of every stream";
+    AckedDurable = "SYNC-1", "what is acknowledged is durable at the receiver";
+    AppliedOnce = "SYNC-2", "no record is applied twice or out of order";
+    OldChangesNothing = "SYNC-3", "a session that was fenced changes nothing";
+    DigestsEqual = "SYNC-4", "after healing both digests are equal";
+    WindowKept = "SYNC-5", "what is under way stays within the window";
+    RightBytes = "SYNC-6", "a body is taken only when its hash is the sender's";
+    RebuildEqual = "PROJ-1", "a rebuilt projection equals the incremental one";
+    SnapshotEqual = "PROJ-2", "a snapshot and its tail equal a full replay";
+    TwinMerge = "TWIN-1", "merging twins twice changes nothing more";
+    TwinReported = "TWIN-2", "a reported property never overwrites a desired one";
+    WatchComplete = "WATCH-1", "a list at N and the changes after N equal a list at M";
+    WatchGone = "WATCH-2", "below the trim point the answer is Gone, never silence";
+    PlanConverged = "PLAN-1", "planning a converged pod yields no action";
+    PlanIdempotent = "PLAN-2", "every action can be repeated";
+}
+
+impl Invariant {
+    /// Stops the process when an own invariant is broken: going on would spread the damage. Never
+    /// used on what a peer sent.
+    ///
+    /// # Panics
+    /// When `holds` is false.
+    #[track_caller]
+    pub fn check(self, holds: bool) {
+        assert!(holds, "invariant {self} is broken");
+    }
+}
+
+impl fmt::Display for Invariant {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} ({})", self.id(), self.statement())
+    }
+}

@@ -1,0 +1,59 @@
+//! Liveness: a side that hears nothing asks, and gives up when nothing answers. Every frame, and
+//! every slice of a long one, is a sign of life.
+
+use std::time::Duration;
+
+use super::{Moment, Role};
+use crate::limits::{KEEPALIVE_IDLE, KEEPALIVE_TIMEOUT};
+
+#[derive(Debug)]
+pub(super) struct Keepalive {
+    idle: Duration,
+    heard: Moment,
+    asked: Option<Moment>,
+}
+
+/// What a deadline means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Verdict {
+    /// Nothing to do.
+    Fine,
+    /// Send a ping.
+    Ask,
+    /// The link is dead.
+    Dead,
+}
+
+impl Keepalive {
+    pub(super) fn new(role: Role, now: Moment) -> Self {
+        // One side asks first, or both would on an idle link: the edge's ping keeps both calm.
+        let idle = match role {
+            Role::Edge => KEEPALIVE_IDLE,
+            Role::Cloud => KEEPALIVE_IDLE + KEEPALIVE_TIMEOUT / 2,
+        };
+        Self { idle, heard: now, asked: None }
+    }
+
+    pub(super) const fn heard(&mut self, now: Moment) {
+        self.heard = now;
+        self.asked = None;
+    }
+
+    pub(super) fn deadline(&self) -> Moment {
+        match self.asked {
+            Some(asked) => Moment(asked.0 + KEEPALIVE_TIMEOUT),
+            None => Moment(self.heard.0 + self.idle),
+        }
+    }
+
+    pub(super) fn handle_timeout(&mut self, now: Moment) -> Verdict {
+        if now < self.deadline() {
+            return Verdict::Fine;
+        }
+        if self.asked.is_some() {
+            return Verdict::Dead;
+        }
+        self.asked = Some(now);
+        Verdict::Ask
+    }
+}
