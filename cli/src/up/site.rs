@@ -1,0 +1,357 @@
+//! The processes and links of one `up`, and what is waited for while they start.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, anyhow};
+use causeway_simulator::http::Http;
+use causeway_simulator::process::{Process, Program};
+use causeway_simulator::proxy::Proxy;
+use causeway_simulator::wait::eventually;
+use serde_json::Value;
+use tokio::sync::Mutex;
+
+use super::dir::Directory;
+use super::ports::Ports;
+use super::progress::Steps;
+use super::{Args, died};
+use crate::locate::{CloudEntry, NodeEntry, UpFile};
+
+/// What starting may take on a slow machine.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// How often processes are looked at.
+const WATCH_PERIOD: Duration = Duration::from_millis(200);
+
+/// Everything that runs. Cheap to clone.
+#[derive(Clone, Debug)]
+pub(super) struct Site(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    control: PathBuf,
+    cloud: Unit,
+    cloud_entry: CloudEntry,
+    nodes: Vec<Node>,
+}
+
+/// One process by name.
+#[derive(Debug)]
+pub(super) struct Unit {
+    name: String,
+    process: Mutex<Process>,
+}
+
+/// One edge node and its link.
+#[derive(Debug)]
+pub(super) struct Node {
+    unit: Unit,
+    proxy: Proxy,
+    entry: NodeEntry,
+}
+
+impl Site {
+    /// Chooses addresses and opens the links; starts no process.
+    ///
+    /// # Errors
+    /// When an address asked for is in use.
+    pub(super) async fn plan(args: &Args, dir: &Directory, steps: &mut Steps) -> Result<Self> {
+        let executable = std::env::current_exe().context("cannot find my own executable")?;
+        let program = |name: &str, arguments: Vec<String>| Program {
+            executable: executable.clone(),
+            arguments,
+            environment: Vec::new(),
+            log: dir.log(name),
+        };
+        let mut ports = Ports::default();
+        let api = ports.choose("API of the cloud", args.api_listen, 10080, steps)?;
+        let sync = ports.choose("sync endpoint", args.sync_listen, 10000, steps)?;
+        let mut arguments = vec!["cloud".to_owned(), "--exit-with-parent".to_owned()];
+        arguments.extend(flag("--dir", dir.cloud().display()));
+        arguments.extend(flag("--api-listen", api));
+        arguments.extend(flag("--sync-listen", sync));
+        let cloud = Unit::new("cloud", program("cloud", arguments));
+        let cloud_entry = CloudEntry {
+            api,
+            sync,
+            dir: dir.cloud(),
+            kubeconfig: dir.kubeconfig("cloud"),
+            log: dir.log("cloud"),
+        };
+        let mut nodes = Vec::new();
+        for number in 1..=args.nodes {
+            let name = format!("edge-{number}");
+            let asked = args.edge_listen.map(|first| {
+                let port =
+                    first
+                        .port()
+                        .saturating_add(if first.port() == 0 { 0 } else { number - 1 });
+                SocketAddr::new(first.ip(), port)
+            });
+            let api = ports.choose(&format!("local API of {name}"), asked, 10550, steps)?;
+            let anywhere = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+            let proxy = Proxy::listen(anywhere, sync)
+                .await
+                .context("cannot open the link")?;
+            let mut arguments = vec!["edge".to_owned(), "--exit-with-parent".to_owned()];
+            arguments.extend(flag("--node", &name));
+            arguments.extend(flag("--dir", dir.node(&name).display()));
+            arguments.extend(flag("--cloud", format_args!("ws://{}", proxy.local_addr())));
+            arguments.extend(flag("--api-listen", api));
+            if !args.keep {
+                arguments.push("--stop-pods-on-exit".to_owned());
+            }
+            let entry = NodeEntry {
+                api,
+                link: proxy.local_addr(),
+                dir: dir.node(&name),
+                kubeconfig: dir.kubeconfig(&name),
+                log: dir.log(&name),
+                name: name.clone(),
+            };
+            nodes.push(Node {
+                unit: Unit::new(&name, program(&name, arguments)),
+                proxy,
+                entry,
+            });
+        }
+        Ok(Self(Arc::new(Inner {
+            control: dir.control(),
+            cloud,
+            cloud_entry,
+            nodes,
+        })))
+    }
+
+    /// The cloud's process.
+    pub(super) fn cloud(&self) -> &Unit {
+        &self.0.cloud
+    }
+
+    /// The edge nodes.
+    pub(super) fn nodes(&self) -> &[Node] {
+        &self.0.nodes
+    }
+
+    /// The node of that name.
+    pub(super) fn node(&self, name: &str) -> Option<&Node> {
+        self.0.nodes.iter().find(|node| node.entry.name == name)
+    }
+
+    /// The process of that name: a node, or `cloud`.
+    pub(super) fn unit(&self, name: &str) -> Option<&Unit> {
+        self.units().find(|unit| unit.name == name)
+    }
+
+    fn units(&self) -> impl Iterator<Item = &Unit> {
+        std::iter::once(&self.0.cloud).chain(self.0.nodes.iter().map(Node::unit))
+    }
+
+    /// Where the cloud's API is.
+    pub(super) fn cloud_api(&self) -> SocketAddr {
+        self.0.cloud_entry.api
+    }
+
+    /// Asks the cloud.
+    pub(super) fn cloud_http(&self) -> Http {
+        Http::tcp(self.cloud_api())
+    }
+
+    /// What `up.json` says.
+    pub(super) fn describe(&self) -> UpFile {
+        UpFile {
+            pid: std::process::id(),
+            control: self.0.control.clone(),
+            cloud: self.0.cloud_entry.clone(),
+            nodes: self.0.nodes.iter().map(|node| node.entry.clone()).collect(),
+        }
+    }
+
+    /// Waits for a process that ends without being asked to; says which, how, and its last words.
+    pub(super) async fn first_end(&self) -> anyhow::Error {
+        let mut ticks = tokio::time::interval(WATCH_PERIOD);
+        loop {
+            ticks.tick().await;
+            for unit in self.units() {
+                let mut process = unit.process.lock().await;
+                if let Ok(Some(status)) = process.ended() {
+                    let how = format!("ended by itself ({status})");
+                    return died(
+                        &unit.name,
+                        &how,
+                        &process.program().log,
+                        &process.log_tail(10),
+                    );
+                }
+            }
+        }
+    }
+
+    /// Waits until the cloud serves.
+    pub(super) async fn cloud_ready(&self) -> Result<()> {
+        let http = self.cloud_http();
+        let ready = eventually("the cloud is ready", PATIENCE, async || {
+            http.text("/readyz")
+                .await
+                .map(drop)
+                .map_err(|error| error.to_string())
+        });
+        Ok(ready.await?)
+    }
+
+    /// Waits until the cloud sees a node Ready.
+    pub(super) async fn node_ready(&self, node: &Node) -> Result<()> {
+        let (http, name) = (self.cloud_http(), node.name());
+        let path = format!("/api/v1/nodes/{name}");
+        let ready = eventually(
+            &format!("{name} is Ready in the cloud"),
+            PATIENCE,
+            async || {
+                let object = http.get(&path).await.map_err(|error| error.to_string())?;
+                match condition(&object, "Ready") {
+                    Some("True") => Ok(()),
+                    other => Err(format!("Ready is {}", other.unwrap_or("not reported"))),
+                }
+            },
+        );
+        ready.await.map_err(|error| self.explain(error, name))
+    }
+
+    /// Waits until some edge runs a pod; says which.
+    pub(super) async fn pod_running(&self, namespace: &str, name: &str) -> Result<String> {
+        let what = format!("pod {namespace}/{name} runs");
+        let path = format!("/api/v1/namespaces/{namespace}/pods/{name}");
+        let running = eventually(&what, PATIENCE, async || {
+            let mut seen = "no node has it".to_owned();
+            for node in self.nodes() {
+                let Ok(pod) = Http::tcp(node.entry.api).get(&path).await else {
+                    continue;
+                };
+                match pod.pointer("/status/phase").and_then(Value::as_str) {
+                    Some("Running" | "Succeeded") => return Ok(node.name().to_owned()),
+                    phase => seen = format!("{} on {}", phase.unwrap_or("no phase"), node.name()),
+                }
+            }
+            Err(seen)
+        });
+        running.await.map_err(|error| anyhow!(error))
+    }
+
+    /// Waits until the cloud has a pod's status.
+    pub(super) async fn pod_seen(&self, namespace: &str, name: &str) -> Result<()> {
+        let http = self.cloud_http();
+        let path = format!("/api/v1/namespaces/{namespace}/pods/{name}");
+        let what = format!("the cloud sees pod {namespace}/{name} Running");
+        let seen = eventually(&what, PATIENCE, async || {
+            let pod = http.get(&path).await.map_err(|error| error.to_string())?;
+            match pod.pointer("/status/phase").and_then(Value::as_str) {
+                Some("Running" | "Succeeded") => Ok(()),
+                phase => Err(format!("the cloud sees {}", phase.unwrap_or("no phase"))),
+            }
+        });
+        Ok(seen.await?)
+    }
+
+    /// Ends everything: edges first, since their last words go to the cloud. After `grace` a
+    /// process is killed.
+    pub(super) async fn stop(&self, grace: Duration) {
+        let mut ending = Vec::new();
+        for node in self.nodes() {
+            node.proxy.heal();
+            ending.push(node.unit.stop(grace));
+        }
+        for end in ending {
+            end.await;
+        }
+        self.0.cloud.stop(grace).await;
+    }
+
+    fn explain(&self, error: impl Into<anyhow::Error>, name: &str) -> anyhow::Error {
+        let log = self
+            .node(name)
+            .map(|node| node.entry.log.display().to_string());
+        error
+            .into()
+            .context(format!("see {}", log.unwrap_or_default()))
+    }
+}
+
+impl Unit {
+    fn new(name: &str, program: Program) -> Self {
+        Self {
+            name: name.to_owned(),
+            process: Mutex::new(Process::new(program)),
+        }
+    }
+
+    /// Starts it; says its process id.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub(super) async fn start(&self) -> Result<Option<u32>> {
+        let mut process = self.process.lock().await;
+        process
+            .start()
+            .with_context(|| format!("cannot start {}", self.name))?;
+        Ok(process.pid())
+    }
+
+    /// Ends it at once, or with `graceful` lets it tidy up first.
+    ///
+    /// # Errors
+    /// When the system refuses.
+    pub(super) async fn end(&self, graceful: bool) -> Result<()> {
+        let mut process = self.process.lock().await;
+        let what = || format!("cannot end {}", self.name);
+        if graceful {
+            process
+                .terminate(Duration::from_secs(40))
+                .await
+                .map(drop)
+                .with_context(what)
+        } else {
+            process.kill().await.with_context(what)
+        }
+    }
+
+    /// Its process id while it runs.
+    pub(super) async fn pid(&self) -> Option<u32> {
+        self.process.lock().await.pid()
+    }
+
+    async fn stop(&self, grace: Duration) {
+        // What cannot be stopped dies with this process: its standard input closes.
+        let _ = self.process.lock().await.terminate(grace).await;
+    }
+}
+
+impl Node {
+    /// Node name.
+    pub(super) fn name(&self) -> &str {
+        &self.entry.name
+    }
+
+    /// Its process.
+    pub(super) const fn unit(&self) -> &Unit {
+        &self.unit
+    }
+
+    /// Its link.
+    pub(super) const fn proxy(&self) -> &Proxy {
+        &self.proxy
+    }
+}
+
+fn flag(name: &str, value: impl std::fmt::Display) -> [String; 2] {
+    [name.to_owned(), value.to_string()]
+}
+
+/// The status of a condition of an object.
+fn condition<'a>(object: &'a Value, kind: &str) -> Option<&'a str> {
+    let conditions = object.pointer("/status/conditions")?.as_array()?;
+    let found = conditions
+        .iter()
+        .find(|condition| condition["type"] == kind)?;
+    found["status"].as_str()
+}

@@ -1,0 +1,154 @@
+//! The commands against a running system: data on stdout, talk on stderr, exit codes.
+
+use std::process::{Command, Output};
+
+use causeway_simulator::proxy::CutMode;
+use serde_json::{Value, json};
+
+use crate::world::*;
+
+fn stdout(output: &Output) -> String {
+    String::from_utf8(output.stdout.clone()).unwrap()
+}
+
+fn code(output: &Output) -> i32 {
+    output.status.code().unwrap()
+}
+
+#[tokio::test]
+async fn the_commands_tell_the_story_of_an_edit() {
+    let mut world = World::start().await;
+    let cloud = world.cloud.http();
+    create(&cloud, CONFIG_MAPS, &config_map("settings", "first")).await;
+    let script = "while true; do sleep 1; done";
+    create(&cloud, PODS, &pod("web", "edge-1", script, &["settings"])).await;
+    let local = world.edge().http();
+    let path = format!("{CONFIG_MAPS}/settings");
+    let first = seen(&local, &path, "it arrived", |map| {
+        map["data"]["text"] == "first"
+    })
+    .await;
+    cloud
+        .merge_patch(&path, &json!({"data": {"text": "second"}}))
+        .await
+        .unwrap();
+    seen(&local, &path, "the edit", |map| {
+        map["data"]["text"] == "second"
+    })
+    .await;
+    world.converged().await;
+
+    let log = world.causeway(&["log", "edge-1"]);
+    assert_eq!(code(&log), 0, "{log:?}");
+    assert_eq!(
+        stdout(&log).matches("default/configmaps/settings").count(),
+        2,
+        "{}",
+        stdout(&log)
+    );
+    let log = world.causeway(&["log", "edge-1", "--json", "--stream=down", "--bodies"]);
+    let records: Vec<Value> = stdout(&log)
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    assert!(
+        records
+            .iter()
+            .any(|record| record["body"]["data"]["text"] == "first")
+    );
+
+    let now = world.causeway(&["get", "cm", "settings", "--node=edge-1", "-o", "json"]);
+    let now: Value = serde_json::from_str(&stdout(&now)).unwrap();
+    assert_eq!(now["data"]["text"], "second");
+    let revision = first["metadata"]["resourceVersion"].as_str().unwrap();
+    let arguments = [
+        "get",
+        "cm",
+        "settings",
+        "--node=edge-1",
+        "-o",
+        "json",
+        "--at",
+        revision,
+    ];
+    let then = world.causeway(&arguments);
+    assert_eq!(code(&then), 0, "{then:?}");
+    let then: Value = serde_json::from_str(&stdout(&then)).unwrap();
+    assert_eq!(then["data"]["text"], "first", "what it saw then");
+
+    let digest = world.causeway(&["digest", "edge-1", "--wait=20s"]);
+    assert_eq!(code(&digest), 0, "{digest:?}");
+    assert!(
+        stdout(&digest).contains("edge-1 down  equal"),
+        "{}",
+        stdout(&digest)
+    );
+    let status = world.causeway(&["status", "--json"]);
+    assert_eq!(code(&status), 0);
+    let status: Value = serde_json::from_str(&stdout(&status)).unwrap();
+    assert_eq!(status["cloud"]["nodes"][0]["connected"], true, "{status}");
+}
+
+#[tokio::test]
+async fn a_difference_is_found_named_and_has_a_code_of_its_own() {
+    let mut world = World::start().await;
+    let cloud = world.cloud.http();
+    create(&cloud, CONFIG_MAPS, &config_map("settings", "first")).await;
+    create(
+        &cloud,
+        PODS,
+        &pod(
+            "web",
+            "edge-1",
+            "while true; do sleep 1; done",
+            &["settings"],
+        ),
+    )
+    .await;
+    world.converged().await;
+    world.edge().link.cut(CutMode::Silent);
+    let path = format!("{CONFIG_MAPS}/settings");
+    cloud
+        .merge_patch(&path, &json!({"data": {"text": "second"}}))
+        .await
+        .unwrap();
+    let digest = world.causeway(&["digest", "edge-1"]);
+    assert_eq!(code(&digest), 2, "{digest:?}");
+    assert!(
+        stdout(&digest).contains("default/configmaps/settings"),
+        "{}",
+        stdout(&digest)
+    );
+}
+
+#[tokio::test]
+async fn what_does_not_exist_is_an_error_with_a_code() {
+    let world = World::start().await;
+    let none = world.causeway(&["get", "pods", "none", "--node=edge-1"]);
+    assert_eq!(code(&none), 1, "{none:?}");
+    assert!(none.stdout.is_empty() || !stdout(&none).contains("none"));
+    let unknown = world.causeway(&["get", "unicorns", "--node=edge-1"]);
+    assert_eq!(code(&unknown), 64, "{unknown:?}");
+}
+
+#[test]
+fn exit_codes_say_what_kind_of_problem_it_is() {
+    let run = |arguments: &[&str]| {
+        let dir = tempfile::tempdir().unwrap();
+        let output = Command::new(CAUSEWAY)
+            .args(arguments)
+            .current_dir(dir.path())
+            .output();
+        code(&output.unwrap())
+    };
+    assert_eq!(run(&["--help"]), 0);
+    assert_eq!(run(&["completions", "bash"]), 0);
+    assert_eq!(run(&["no-such-command"]), 64);
+    assert_eq!(run(&["link", "slow", "edge-1", "--rate=fast"]), 64);
+    assert_eq!(run(&["status"]), 69, "nothing runs in that directory");
+    assert_eq!(run(&["status", "--cloud=127.0.0.1:1"]), 69);
+    assert_eq!(
+        run(&["cloud", "--config=missing.toml", "--check-config"]),
+        78
+    );
+}

@@ -1,0 +1,12 @@
+//! The whole road on real processes: the built `causeway` binary, its own directories, free ports,
+//! a link that can be cut, and SIGKILL.
+
+mod commands;
+mod crash;
+mod disk;
+mod hostile;
+mod kubectl;
+mod road;
+mod up;
+mod wiped;
+mod world;
