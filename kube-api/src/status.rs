@@ -144,6 +144,17 @@ impl Status {
         Self::failure(409, "AlreadyExists", message).about(about(resource, name))
     }
 
+    /// 409: no free name could be generated.
+    #[must_use]
+    pub fn generate_name_conflict(resource: &Resource, name: &str) -> Self {
+        let message = format!(
+            "{} {name:?} already exists, the server was not able to generate a unique name for the \
+             object",
+            qualified(resource)
+        );
+        Self::failure(409, "AlreadyExists", message).about(about(resource, name))
+    }
+
     /// 409: the object is not what the writer saw.
     #[must_use]
     pub fn conflict(resource: &Resource, name: &str, why: &str) -> Self {

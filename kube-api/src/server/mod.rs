@@ -1,8 +1,45 @@
-//! The REST server.
+//! The REST server: paths in, [`Source`] calls and documents out.
+//!
+//! One handler takes every request, because a custom resource may appear at any path at any time.
+//! A request is a [`Target`] (path), a [`Query`], an [`accept::Output`] (what the client wants to
+//! see) and, for writes, a bounded body. Everything that decides is in [`crate::decide`].
+
+mod accept;
+mod body;
+mod delete;
+mod discovery;
+mod documents;
+mod namespace;
+mod output;
+mod query;
+mod read;
+mod route;
+mod special;
+#[cfg(test)]
+mod tests;
+mod write;
 
 use std::sync::Arc;
 
+use axum::body::Body;
+use axum::extract::State;
+use axum::response::Response;
+use http::request::Parts;
+use http::{Method, Request};
+use parking_lot::RwLock;
+use tokio::sync::Semaphore;
+
+use causeway_log::Revision;
+
+use crate::catalog::{Catalog, ServedKind, definitions};
 use crate::source::{Clock, Source};
+use crate::status::Status;
+use crate::watch;
+use query::Query;
+use route::{Object, Target};
+
+pub(crate) use output::Form;
+pub(crate) use read::at_version;
 
 /// What `/version` says.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -53,7 +90,137 @@ impl Default for ServerConfig {
 }
 
 /// The whole Kubernetes REST surface over a source.
+///
+/// It is the *fallback* of the router: merge it with a router of own routes, which go first, that
+/// has no fallback itself.
 pub fn router<S: Source>(source: Arc<S>, config: ServerConfig) -> axum::Router {
-    let _ = (source, config);
-    axum::Router::new()
+    let watchers = Arc::new(Semaphore::new(config.watchers_max));
+    let catalog = RwLock::new((Revision::ZERO, Catalog::builtin()));
+    let server = Arc::new(Server { source, config, watchers, catalog });
+    axum::Router::new().fallback(handle::<S>).with_state(server)
+}
+
+/// What all requests share.
+struct Server<S> {
+    source: Arc<S>,
+    config: ServerConfig,
+    watchers: Arc<Semaphore>,
+    /// The catalog, and the revision of the newest definition in it.
+    catalog: RwLock<(Revision, Catalog)>,
+}
+
+impl<S: Source> Server<S> {
+    /// The kinds served now; recomputed when a definition changed.
+    fn catalog(&self) -> Catalog {
+        let latest = self.source.view().read(|objects| objects.latest_change(&definitions()));
+        {
+            let cached = self.catalog.read();
+            if cached.0 == latest {
+                return cached.1.clone();
+            }
+        }
+        let (latest, catalog) = self
+            .source
+            .view()
+            .read(|objects| (objects.latest_change(&definitions()), Catalog::of(objects)));
+        *self.catalog.write() = (latest, catalog.clone());
+        catalog
+    }
+}
+
+/// A request for a served kind.
+struct Call<'a, S> {
+    server: &'a Server<S>,
+    kind: Arc<ServedKind>,
+    object: Object,
+    query: Query,
+    parts: &'a Parts,
+}
+
+async fn handle<S: Source>(
+    State(server): State<Arc<Server<S>>>,
+    request: Request<Body>,
+) -> Response {
+    let (parts, body) = request.into_parts();
+    match dispatch(&server, &parts, body).await {
+        Ok(response) => response,
+        Err(status) => {
+            if status.code >= 500 {
+                tracing::warn!(
+                    method = %parts.method,
+                    path = parts.uri.path(),
+                    code = status.code,
+                    message = status.message,
+                    "request failed"
+                );
+            }
+            output::status(&status)
+        }
+    }
+}
+
+async fn dispatch<S: Source>(
+    server: &Server<S>,
+    parts: &Parts,
+    body: Body,
+) -> Result<Response, Status> {
+    let query = Query::parse(parts.uri.query().unwrap_or_default())?;
+    match Target::parse(parts.uri.path()) {
+        Target::Document(path) => documents::answer(server, parts, &path),
+        Target::Resource(object) => {
+            let catalog = server.catalog();
+            let kind = catalog.find(&object.group, &object.version, &object.plural);
+            let kind = Arc::clone(kind.ok_or_else(Status::no_such_path)?);
+            let misplaced = if kind.namespaced {
+                object.namespace.is_none() && object.name.is_some()
+            } else {
+                object.namespace.is_some()
+            };
+            if misplaced {
+                return Err(Status::no_such_path());
+            }
+            let call = Call { server, kind, object, query, parts };
+            call.answer(body).await
+        }
+        Target::Unknown => Err(Status::no_such_path()),
+    }
+}
+
+impl<S: Source> Call<'_, S> {
+    async fn answer(self, body: Body) -> Result<Response, Status> {
+        let method = &self.parts.method;
+        let named = self.object.name.is_some();
+        if let Some(subresource) = self.object.subresource.as_deref() {
+            return match (subresource, method) {
+                ("status", &Method::GET) if self.kind.status_subresource => self.get(),
+                ("status", &Method::PUT) if self.kind.status_subresource => self.update(body).await,
+                ("status", &Method::PATCH) if self.kind.status_subresource => {
+                    self.patch(body).await
+                }
+                ("status", _) if self.kind.status_subresource => Err(Status::method_not_allowed()),
+                _ => self.special(body).await,
+            };
+        }
+        match (method, named) {
+            (&Method::GET, _) if self.query.watch => watch::start(self.watch_request()?),
+            (&Method::GET, true) => self.get(),
+            (&Method::GET, false) => self.list().await,
+            (&Method::POST, false) => self.create(body).await,
+            (&Method::PUT, true) => self.update(body).await,
+            (&Method::PATCH, true) => self.patch(body).await,
+            (&Method::DELETE, true) => self.delete(body).await,
+            (&Method::DELETE, false) => self.delete_collection(body).await,
+            _ => Err(Status::method_not_allowed()),
+        }
+    }
+
+    /// The namespace in the path; empty when there is none.
+    fn namespace(&self) -> &str {
+        self.object.namespace.as_deref().unwrap_or_default()
+    }
+
+    /// The name in the path; empty when there is none.
+    fn name(&self) -> &str {
+        self.object.name.as_deref().unwrap_or_default()
+    }
 }

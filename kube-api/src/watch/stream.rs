@@ -1,0 +1,204 @@
+//! A watch as a stream of chunks of JSON lines.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use causeway_log::Revision;
+use futures_util::stream::{self, Stream};
+use serde_json::{Value, json};
+use tokio::sync::watch::Receiver;
+use tokio::time::{Instant, sleep_until};
+
+use super::WatchRequest;
+use super::cursor::{Cursor, Filter, Kind, TooOld};
+use crate::server::{Form, at_version};
+use crate::status::Status;
+
+/// Longest watch when the client does not say how long, before jitter; up to twice as long with it.
+const LENGTH: Duration = Duration::from_secs(30 * 60);
+/// Longest watch that a client can ask for.
+const LENGTH_MAX: Duration = Duration::from_secs(24 * 60 * 60);
+/// How often a watcher that wants to know is told where it stands.
+const BOOKMARK_INTERVAL: Duration = Duration::from_secs(60);
+
+/// Where a watch stands.
+enum Phase {
+    /// Telling the objects there are, after this place.
+    Initial(Option<(Arc<str>, Arc<str>)>),
+    /// Telling changes.
+    Following,
+    /// Said its last.
+    Over,
+}
+
+struct Watcher {
+    request: WatchRequest,
+    cursor: Cursor,
+    phase: Phase,
+    revision: Receiver<Revision>,
+    end: Instant,
+    bookmark: Instant,
+    /// The revision that the client last heard of.
+    told: Revision,
+}
+
+/// The chunks of a watch; each holds whole lines.
+pub(super) fn events(
+    request: WatchRequest,
+) -> impl Stream<Item = Result<Bytes, std::convert::Infallible>> + Send {
+    stream::unfold(Watcher::new(request), |mut watcher| async {
+        let chunk = watcher.next().await?;
+        Some((Ok(chunk), watcher))
+    })
+}
+
+impl Watcher {
+    fn new(request: WatchRequest) -> Self {
+        let revision = request.view.subscribe();
+        let now = Instant::now();
+        let jitter = u32::from(request.clock.entropy()[0]);
+        let length = request.timeout.filter(|timeout| !timeout.is_zero());
+        let length = length.unwrap_or(LENGTH + LENGTH * jitter / 256).min(LENGTH_MAX);
+        let filter = Filter {
+            resource: request.kind.resource.clone(),
+            namespace: request.namespace.clone(),
+            name: request
+                .name
+                .clone()
+                .or_else(|| request.field_selector.exact("metadata.name").map(str::to_owned)),
+            labels: request.label_selector.clone(),
+            fields: request.field_selector.clone(),
+        };
+        let from = request.from.filter(|from| *from > Revision::ZERO);
+        let (at, phase) = request.view.read(|objects| match (from, request.initial_events) {
+            (_, Some(true)) | (None, None) => (objects.revision(), Phase::Initial(None)),
+            (Some(from), _) => (from, Phase::Following),
+            (None, Some(false)) => (objects.revision(), Phase::Following),
+        });
+        let mut cursor = Cursor::new(filter, at);
+        if matches!(phase, Phase::Following) {
+            request.view.read(|objects| cursor.learn(objects));
+        }
+        let (end, bookmark) = (now + length, now + BOOKMARK_INTERVAL);
+        Self { request, cursor, phase, revision, end, bookmark, told: Revision::ZERO }
+    }
+
+    async fn next(&mut self) -> Option<Bytes> {
+        loop {
+            // Marked as seen before reading: what comes after the read wakes the wait below.
+            self.revision.borrow_and_update();
+            let mut chunk = Vec::new();
+            let more = match &self.phase {
+                Phase::Over => return None,
+                Phase::Initial(after) => {
+                    let after = after.clone();
+                    self.initial(after, &mut chunk);
+                    true
+                }
+                Phase::Following => self.follow(&mut chunk),
+            };
+            if !chunk.is_empty() {
+                return Some(chunk.into());
+            }
+            if more {
+                continue;
+            }
+            tokio::select! {
+                moved = self.revision.changed() => {
+                    if moved.is_err() {
+                        return None;
+                    }
+                }
+                () = sleep_until(self.end) => {
+                    self.phase = Phase::Over;
+                    return self.last_word();
+                }
+                () = sleep_until(self.bookmark), if self.request.bookmarks => {
+                    self.bookmark = Instant::now() + BOOKMARK_INTERVAL;
+                    if let Some(chunk) = self.last_word() {
+                        return Some(chunk);
+                    }
+                }
+            }
+        }
+    }
+
+    /// A bookmark, when the client wants one and does not know where it stands.
+    fn last_word(&mut self) -> Option<Bytes> {
+        if !self.request.bookmarks || self.told >= self.cursor.at {
+            return None;
+        }
+        let mut chunk = Vec::new();
+        self.write_bookmark(false, &mut chunk);
+        Some(chunk.into())
+    }
+
+    fn form(&self) -> Form {
+        Form { now: self.request.clock.now(), ..self.request.form }
+    }
+
+    fn initial(&mut self, after: Option<(Arc<str>, Arc<str>)>, chunk: &mut Vec<u8>) {
+        let page =
+            self.request.view.read(|objects| self.cursor.take_initial(objects, after.as_ref()));
+        let form = self.form();
+        for entry in &page.entries {
+            if let Some((kind, object)) = self.cursor.tell_initial(entry) {
+                self.write(&form, kind, object, chunk);
+            }
+        }
+        let last = page.entries.last().map(|entry| entry.key());
+        self.phase = match last.filter(|_| page.more) {
+            Some(key) => Phase::Initial(Some((Arc::clone(&key.namespace), Arc::clone(&key.name)))),
+            None => {
+                if self.request.initial_events == Some(true) {
+                    self.write_bookmark(true, chunk);
+                }
+                Phase::Following
+            }
+        };
+    }
+
+    /// Tells a page of changes; says whether there are more.
+    fn follow(&mut self, chunk: &mut Vec<u8>) -> bool {
+        match self.request.view.read(|objects| self.cursor.take(objects)) {
+            Ok(page) => {
+                let form = self.form();
+                for taken in &page.changes {
+                    if let Some((kind, object)) = self.cursor.tell(taken) {
+                        self.write(&form, kind, object, chunk);
+                    }
+                }
+                self.cursor.advance(page.upto);
+                if !chunk.is_empty() {
+                    self.told = self.cursor.at;
+                }
+                page.more
+            }
+            Err(TooOld { asked, oldest }) => {
+                let told = format!("too old resource version: {asked} ({oldest})");
+                let status = serde_json::to_value(Status::expired(told)).unwrap_or_default();
+                write_line(&json!({ "type": "ERROR", "object": status }), chunk);
+                self.phase = Phase::Over;
+                false
+            }
+        }
+    }
+
+    fn write(&self, form: &Form, kind: Kind, object: Value, chunk: &mut Vec<u8>) {
+        let served = &self.request.kind;
+        let object = form.object(served, at_version(served, object));
+        write_line(&json!({ "type": kind.name(), "object": object }), chunk);
+    }
+
+    fn write_bookmark(&mut self, initial: bool, chunk: &mut Vec<u8>) {
+        self.told = self.cursor.at;
+        let object = self.form().bookmark(&self.request.kind, self.cursor.at, initial);
+        write_line(&json!({ "type": "BOOKMARK", "object": object }), chunk);
+    }
+}
+
+fn write_line(value: &Value, chunk: &mut Vec<u8>) {
+    chunk.extend_from_slice(value.to_string().as_bytes());
+    chunk.push(b'\n');
+}

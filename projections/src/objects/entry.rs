@@ -1,0 +1,307 @@
+//! One object in one life: the layers it is made of, and how they show.
+
+use causeway_log::{Body, EventId, Key, Revision, Stored, Uid, Version, WallTime};
+use serde_json::{Map, Value, json};
+
+use crate::request::{Request, Verb};
+
+/// Annotation of an object that shows a write which its owner has yet to answer.
+pub const PENDING_ANNOTATION: &str = "causeway.dev/pending";
+/// Annotation of an object whose last write was refused by its owner: the reason.
+pub const REJECTED_ANNOTATION: &str = "causeway.dev/rejected";
+
+/// The newest record of one slot of a key, without the key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Layer {
+    pub(super) revision: Revision,
+    pub(super) since: Revision,
+    pub(super) version: Version,
+    pub(super) id: EventId,
+    pub(super) cause: Option<EventId>,
+    pub(super) time: WallTime,
+    pub(super) body: Body,
+}
+
+impl Layer {
+    pub(super) fn of(stored: &Stored) -> Self {
+        let header = &stored.record.header;
+        Self {
+            revision: stored.revision,
+            since: stored.since,
+            version: header.version,
+            id: header.id,
+            cause: header.cause,
+            time: header.time,
+            body: stored.record.body.clone(),
+        }
+    }
+}
+
+/// What the owner last said of the object itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Owned {
+    /// It is there.
+    Put(Layer),
+    /// It is gone.
+    Deleted {
+        /// Since when.
+        revision: Revision,
+        /// Since when it had been there; the same when it never was.
+        since: Revision,
+    },
+}
+
+impl Owned {
+    pub(super) const fn revision(&self) -> Revision {
+        match self {
+            Self::Put(layer) => layer.revision,
+            Self::Deleted { revision, .. } => *revision,
+        }
+    }
+}
+
+/// A write request that went up.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Asked {
+    pub(super) layer: Layer,
+    pub(super) verb: Verb,
+}
+
+/// The owner's newest answer to a request for the name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Answer {
+    pub(super) revision: Revision,
+    pub(super) request: Option<EventId>,
+    /// Why it was refused: the JSON of a `Status`.
+    pub(super) refusal: Option<Body>,
+}
+
+/// One object in one life, as it is served.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    pub(super) key: Key,
+    pub(super) owned: Option<Owned>,
+    pub(super) status: Option<Box<Layer>>,
+    pub(super) asked: Option<Box<Asked>>,
+    /// The owner's answer to `asked`.
+    pub(super) answer: Option<Box<Answer>>,
+    /// The node has finished with the object.
+    pub(super) finished: Option<Revision>,
+    /// Where the tombstone of this life stands.
+    pub(super) buried: Option<Revision>,
+}
+
+impl Entry {
+    pub(super) const fn new(key: Key) -> Self {
+        Self {
+            key,
+            owned: None,
+            status: None,
+            asked: None,
+            answer: None,
+            finished: None,
+            buried: None,
+        }
+    }
+
+    /// Resource, namespace, name and uid.
+    #[must_use]
+    pub const fn key(&self) -> &Key {
+        &self.key
+    }
+
+    /// When the object came to be here: the revision of its first record.
+    #[must_use]
+    pub fn created(&self) -> Revision {
+        let owned = self.put().map(|layer| layer.since);
+        let asked = self.asked.as_ref().map(|asked| asked.layer.since);
+        owned.into_iter().chain(asked).min().unwrap_or_default()
+    }
+
+    /// When what is served last changed: the revision of the newest record that shows. It is the
+    /// `resourceVersion` of the object at the local API.
+    #[must_use]
+    pub fn modified(&self) -> Revision {
+        let owned = self.owned.as_ref().map(Owned::revision);
+        let status = self.status.as_ref().map(|layer| layer.revision);
+        let asked = self.asked.as_ref().map(|asked| asked.layer.revision);
+        let answered = self.answer.as_ref().map(|answer| answer.revision);
+        let revisions = [owned, status, asked, answered, self.finished];
+        revisions.into_iter().flatten().max().unwrap_or_default()
+    }
+
+    /// The object as its owner wants it; `None` while only a request to create it is there.
+    #[must_use]
+    pub fn desired(&self) -> Option<&Body> {
+        self.put().map(|layer| &layer.body)
+    }
+
+    /// The version of [`Entry::desired`] at its owner; zero when there is none.
+    #[must_use]
+    pub fn version(&self) -> Version {
+        self.put().map(|layer| layer.version).unwrap_or_default()
+    }
+
+    /// The event that caused the newest [`Entry::desired`], such as the request it answers.
+    #[must_use]
+    pub fn cause(&self) -> Option<EventId> {
+        self.put().and_then(|layer| layer.cause)
+    }
+
+    /// The request that the owner has yet to answer.
+    #[must_use]
+    pub fn pending(&self) -> Option<EventId> {
+        self.waiting().map(|asked| asked.layer.id)
+    }
+
+    /// The `status` that the edge reports, as JSON bytes.
+    #[must_use]
+    pub fn status_body(&self) -> Option<&Body> {
+        self.status.as_ref().map(|layer| &layer.body)
+    }
+
+    /// The uid of this life.
+    #[must_use]
+    pub const fn uid(&self) -> &Uid {
+        &self.key.uid
+    }
+
+    pub(super) const fn put(&self) -> Option<&Layer> {
+        match &self.owned {
+            Some(Owned::Put(layer)) => Some(layer),
+            Some(Owned::Deleted { .. }) | None => None,
+        }
+    }
+
+    fn waiting(&self) -> Option<&Asked> {
+        self.asked.as_deref().filter(|_| self.answer.is_none())
+    }
+
+    /// Whether there is an object to serve.
+    pub(super) fn is_alive(&self) -> bool {
+        if self.finished.is_some() {
+            return false;
+        }
+        match &self.owned {
+            Some(Owned::Put(_)) => true,
+            Some(Owned::Deleted { .. }) => false,
+            None => self.waiting().is_some_and(|asked| asked.verb == Verb::Create),
+        }
+    }
+
+    /// Which of several lives of a name counts: the one that began last, even when it is over. A
+    /// life of which nothing but an end or a status is known does not count.
+    pub(super) fn rank(&self) -> Option<Revision> {
+        match &self.owned {
+            Some(Owned::Put(layer)) => Some(layer.since),
+            Some(Owned::Deleted { revision, since }) => (since < revision).then_some(*since),
+            None => self.waiting().map(|asked| asked.layer.since),
+        }
+    }
+
+    /// Bytes of bodies held.
+    pub(super) fn bytes(&self) -> usize {
+        self.desired().map_or(0, Body::len)
+            + self.status_body().map_or(0, Body::len)
+            + self.asked.as_ref().map_or(0, |asked| asked.layer.body.len())
+    }
+
+    /// The object as it is served: the layers merged, with `metadata.resourceVersion` and the
+    /// annotations that tell of pending and refused writes.
+    ///
+    /// A body that is not a JSON object shows as an object of nothing but metadata.
+    #[must_use]
+    pub fn object(&self) -> Value {
+        let mut object = self.base();
+        if let Some(status) = self.status_body() {
+            if let Ok(status) = serde_json::from_slice(status.bytes()) {
+                object.insert("status".to_owned(), status);
+            }
+        }
+        let mut metadata = match object.remove("metadata") {
+            Some(Value::Object(metadata)) => metadata,
+            _ => Map::new(),
+        };
+        self.identify(&mut metadata);
+        self.annotate(&mut metadata);
+        object.insert("metadata".to_owned(), Value::Object(metadata));
+        Value::Object(object)
+    }
+
+    /// The object without the status layer: as wanted, or as asked for.
+    fn base(&self) -> Map<String, Value> {
+        let desired = self.desired().map_or_else(Map::new, |body| parse_object(body.bytes()));
+        let Some(asked) = self.waiting() else { return desired };
+        let wanted = Request::decode(asked.layer.body.bytes()).ok().and_then(|it| it.object);
+        match (asked.verb, wanted) {
+            (Verb::Create | Verb::Update, Some(Value::Object(mut wanted))) => {
+                if let Some(status) = desired.get("status") {
+                    wanted.insert("status".to_owned(), status.clone());
+                } else if self.put().is_some() {
+                    wanted.remove("status");
+                }
+                wanted
+            }
+            (Verb::Status, Some(Value::Object(mut wanted))) => {
+                let mut object = desired;
+                object.insert("status".to_owned(), wanted.remove("status").unwrap_or_default());
+                object
+            }
+            _ => desired,
+        }
+    }
+
+    fn identify(&self, metadata: &mut Map<String, Value>) {
+        metadata.insert("name".to_owned(), json!(&*self.key.name));
+        if !self.key.namespace.is_empty() {
+            metadata.insert("namespace".to_owned(), json!(&*self.key.namespace));
+        }
+        if !self.key.uid.is_none() {
+            metadata.insert("uid".to_owned(), json!(self.key.uid.to_string()));
+        }
+        metadata.insert("resourceVersion".to_owned(), json!(self.modified().to_string()));
+    }
+
+    fn annotate(&self, metadata: &mut Map<String, Value>) {
+        let (name, value) = if let Some(asked) = self.waiting() {
+            if asked.verb == Verb::Delete && !metadata.contains_key("deletionTimestamp") {
+                let time = format_time(asked.layer.time);
+                metadata.insert("deletionTimestamp".to_owned(), json!(time));
+            }
+            (PENDING_ANNOTATION, "true".to_owned())
+        } else if let Some(reason) = self.refusal() {
+            (REJECTED_ANNOTATION, reason)
+        } else {
+            return;
+        };
+        match metadata.entry("annotations").or_insert_with(|| json!({})) {
+            Value::Object(annotations) => {
+                annotations.insert(name.to_owned(), Value::String(value));
+            }
+            other => *other = json!({ name: value }),
+        }
+    }
+
+    /// Why the last request was refused, unless the object changed since.
+    #[must_use]
+    pub fn refusal(&self) -> Option<String> {
+        let answer = self.answer.as_ref()?;
+        let refusal = answer.refusal.as_ref()?;
+        if self.put().is_some_and(|layer| layer.revision > answer.revision) {
+            return None;
+        }
+        let status: Value = serde_json::from_slice(refusal.bytes()).unwrap_or_default();
+        let told = status["message"].as_str().or_else(|| status["reason"].as_str());
+        Some(told.unwrap_or("refused").to_owned())
+    }
+}
+
+fn parse_object(bytes: &[u8]) -> Map<String, Value> {
+    serde_json::from_slice(bytes).unwrap_or_default()
+}
+
+/// RFC 3339 in UTC, whole seconds.
+fn format_time(time: WallTime) -> String {
+    let seconds = i64::try_from(time.unix_millis() / 1000).unwrap_or(i64::MAX);
+    jiff::Timestamp::from_second(seconds).unwrap_or(jiff::Timestamp::MAX).to_string()
+}
