@@ -4,7 +4,6 @@
 //! a failed write fjall refuses all further writes ("poisoned"); [`Kv::recover`] then closes it,
 //! takes back what was not durable, and opens it again.
 
-use std::error::Error as _;
 use std::fmt;
 use std::fs::File;
 use std::io::Write as _;
@@ -70,6 +69,20 @@ impl FjallKv {
         open.as_ref()
             .and_then(|open| open.database.disk_space().ok())
             .unwrap_or(0)
+    }
+
+    /// Copies what a power failure at this moment would leave to another directory.
+    ///
+    /// # Errors
+    /// The file system's.
+    #[cfg(feature = "testing")]
+    pub fn copy_crashed(&self, to: &Path) -> std::io::Result<()> {
+        let open = self.open.read();
+        copy_dir(&self.path, to)?;
+        match &*open {
+            Some(open) => journal::cut_from(to, open.durable.lock().seqno()),
+            None => Ok(()),
+        }
     }
 
     fn view(&self, choose: impl FnOnce(&Open) -> Snapshot) -> FjallView<'_> {
@@ -212,6 +225,21 @@ impl Kv for FjallKv {
         self.undo.lock().clear();
         Ok(())
     }
+}
+
+#[cfg(feature = "testing")]
+fn copy_dir(from: &Path, to: &Path) -> std::io::Result<()> {
+    std::fs::create_dir_all(to)?;
+    for entry in std::fs::read_dir(from)? {
+        let entry = entry?;
+        let target = to.join(entry.file_name());
+        if entry.file_type()?.is_dir() {
+            copy_dir(&entry.path(), &target)?;
+        } else {
+            std::fs::copy(entry.path(), target)?;
+        }
+    }
+    Ok(())
 }
 
 /// The durable values of all keys that unsynced writes touched.
