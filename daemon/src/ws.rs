@@ -317,6 +317,3 @@ fn transport_error(error: WsError) -> TransportError {
         other => TransportError::Protocol(other),
     }
 }
-
-#[cfg(test)]
-mod tests;

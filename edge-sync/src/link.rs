@@ -16,7 +16,7 @@ use causeway_daemon::tasks::Stop;
 use causeway_daemon::telemetry::error_chain;
 use causeway_daemon::ws::{DialError, SyncUrl, dial};
 use causeway_log::limits::{HANDSHAKE_TIMEOUT, KEEPALIVE_IDLE};
-use causeway_log::replication::backoff::Backoff;
+use causeway_log::replication::Backoff;
 use causeway_log::replication::{CloseCode, Role, SessionConfig};
 use causeway_log::wire::Encoder;
 use causeway_log::{Epoch, NodeName};

@@ -16,8 +16,8 @@ use causeway_daemon::session_driver::WriteRefused;
 use causeway_daemon::telemetry::error_chain;
 use causeway_kube_api::{Clock, View, Write, WriteError, Written};
 use causeway_log::batch::{Entry, Place, StreamChange};
-use causeway_log::error::{AppendError, SyncError};
-use causeway_log::replication::{Incoming, SessionWrite};
+use causeway_log::error::{AppendError, ReadError, SyncError};
+use causeway_log::replication::{Role, SessionWrite};
 use causeway_log::writer::{Committed, Machine, Planned, RoundError};
 use causeway_log::{
     Batch, Draft, Epoch, EventId, Key, NodeName, Offset, Resource, Revision, Store, StreamId,
@@ -71,17 +71,10 @@ struct Round {
     /// Names that an earlier request of the round changes.
     touched: BTreeSet<(Resource, Arc<str>, Arc<str>)>,
     answers: Vec<Answer>,
-    /// Where the received stream will stand after this batch.
-    received: Option<Received>,
+    /// The epoch of the received stream after this batch, once a request of the round is of it.
+    epoch: Option<Epoch>,
     /// The acknowledgement that travels with this batch.
     acked: Option<Offset>,
-}
-
-/// The place in the stream from the cloud.
-#[derive(Clone, Copy, Debug)]
-struct Received {
-    epoch: Option<Epoch>,
-    upto: Offset,
 }
 
 #[derive(Debug)]
@@ -120,102 +113,43 @@ impl EdgeMachine {
         }
     }
 
-    fn plan_session(&mut self, write: SessionWrite, batch: &mut Batch) -> Option<SessionWrite> {
-        match write {
+    /// Hands the request back when it must wait for the next round.
+    fn plan_session(
+        &mut self,
+        write: SessionWrite,
+        batch: &mut Batch,
+    ) -> Result<Option<SessionWrite>, ReadError> {
+        match &write {
             SessionWrite::Incoming(incoming) => {
-                return self
-                    .plan_incoming(incoming, batch)
-                    .map(SessionWrite::Incoming);
+                let epoch = match self.round.epoch {
+                    Some(epoch) => Some(epoch),
+                    None => self.store.stream(&self.down)?.map(|info| info.epoch),
+                };
+                if epoch != Some(incoming.epoch) && self.round.epoch.is_some() {
+                    // Changes to streams come before the records of a batch, so an epoch begins one.
+                    return Ok(Some(write));
+                }
+                self.round.epoch = Some(incoming.epoch);
+                let names = incoming
+                    .records
+                    .iter()
+                    .map(|(_, draft)| name_of(&draft.key));
+                self.round.touched.extend(names);
             }
-            SessionWrite::OpenOwn { epoch } => {
+            SessionWrite::OpenOwn { .. } => {
                 if !batch.is_empty() {
-                    return Some(SessionWrite::OpenOwn { epoch });
+                    return Ok(Some(write));
                 }
                 // What was acknowledged of the epoch before means nothing in the new one.
                 self.acked = None;
-                batch.streams.push(StreamChange::Open {
-                    stream: self.up.clone(),
-                    epoch,
-                });
             }
-            SessionWrite::Acked { upto } => self.acked = self.acked.max(Some(upto)),
-        }
-        None
-    }
-
-    /// Hands the request back when it must wait for the next round.
-    fn plan_incoming(&mut self, incoming: Incoming, batch: &mut Batch) -> Option<Incoming> {
-        let before = match self.round.received {
-            Some(received) => received,
-            None => self.received(),
-        };
-        let same_epoch = before.epoch == Some(incoming.epoch);
-        if !same_epoch && self.round.received.is_some() {
-            // Changes to streams come before the records of a batch, so an epoch begins one.
-            return Some(incoming);
-        }
-        let Incoming {
-            epoch,
-            records,
-            upto,
-        } = incoming;
-        if !same_epoch {
-            batch.streams.push(StreamChange::Open {
-                stream: self.down.clone(),
-                epoch,
-            });
-        }
-        let have = if same_epoch {
-            before.upto
-        } else {
-            Offset::ZERO
-        };
-        for (offset, draft) in records {
-            // Sent again after a session that ended before its write was known to be done.
-            if upto.is_some() && offset <= have {
-                continue;
-            }
-            self.round.touched.insert(name_of(&draft.key));
-            batch.entries.push(Entry {
-                stream: self.down.clone(),
-                place: Place::At(offset),
-                draft,
-            });
-        }
-        if let Some(upto) = upto.filter(|upto| *upto > have) {
-            batch.streams.push(StreamChange::Received {
-                stream: self.down.clone(),
-                upto,
-            });
-        }
-        let upto = upto.map_or(have, |upto| upto.max(have));
-        self.round.received = Some(Received {
-            epoch: Some(epoch),
-            upto,
-        });
-        None
-    }
-
-    /// The place as written.
-    fn received(&self) -> Received {
-        match self.store.stream(&self.down) {
-            Ok(Some(info)) => Received {
-                epoch: Some(info.epoch),
-                upto: info.received,
-            },
-            Ok(None) => Received {
-                epoch: None,
-                upto: Offset::ZERO,
-            },
-            Err(error) => {
-                // The append will meet the same error and refuse the batch.
-                tracing::error!(error = %error_chain(&error), "cannot read the stream's place");
-                Received {
-                    epoch: None,
-                    upto: Offset::ZERO,
-                }
+            SessionWrite::Acked { upto } => {
+                self.acked = self.acked.max(Some(*upto));
+                return Ok(None);
             }
         }
+        write.stage(Role::Edge, &self.node, &*self.store, batch)?;
+        Ok(None)
     }
 
     fn plan_local(&mut self, write: &Write, batch: &mut Batch) -> Result<Answered, WriteError> {
@@ -328,12 +262,14 @@ impl Machine for EdgeMachine {
 
     fn plan(&mut self, request: Request, batch: &mut Batch) -> Planned<Request> {
         match request {
-            Request::Session { write, done } => {
-                if let Some(write) = self.plan_session(write, batch) {
-                    return Planned::Later(Request::Session { write, done });
+            Request::Session { write, done } => match self.plan_session(write, batch) {
+                Ok(None) => self.round.answers.push(Answer::Session(done)),
+                Ok(Some(write)) => return Planned::Later(Request::Session { write, done }),
+                Err(error) => {
+                    let reason = error_chain(&error).to_string();
+                    drop(done.send(Err(WriteRefused::ReadOnly { reason })));
                 }
-                self.round.answers.push(Answer::Session(done));
-            }
+            },
             Request::Local { write, done } => {
                 if self.round.touched.contains(&name_of(&write.key)) {
                     return Planned::Later(Request::Local { write, done });

@@ -25,7 +25,9 @@ impl NetworkWatch {
         // No protocol means `NETLINK_ROUTE`.
         let socket = socket_with(AddressFamily::NETLINK, SocketType::DGRAM, flags, None)?;
         bind(&socket, &SocketAddrNetlink::new(0, GROUPS))?;
-        Ok(Self { socket: UnixDatagram::from_std(StdDatagram::from(socket))? })
+        Ok(Self {
+            socket: UnixDatagram::from_std(StdDatagram::from(socket))?,
+        })
     }
 
     /// Returns after something changed. What it was does not matter: the next dial finds out.

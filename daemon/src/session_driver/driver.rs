@@ -133,6 +133,8 @@ impl<T: Transport, E: Endpoint> Driver<T, E> {
                 input => self.handle(input),
             }
         };
+        // A session of the same node that begins after this one must find everything in its place.
+        while self.writes.next().await.is_some() {}
         self.end(reason)
     }
 

@@ -1,0 +1,93 @@
+//! Listeners.
+
+use std::os::unix::fs::PermissionsExt as _;
+
+use axum::Router;
+use axum::routing::get;
+use causeway_daemon::admin::{self, Readiness};
+use causeway_daemon::http::{HttpLimits, bind_unix, serve_unix};
+use causeway_daemon::metrics::Metrics;
+use causeway_daemon::tasks::Shutdown;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::UnixStream;
+
+use crate::within;
+
+async fn ask(mut stream: UnixStream, path: &str) -> String {
+    let request = format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    within("the answer", stream.read_to_string(&mut answer))
+        .await
+        .unwrap();
+    answer
+}
+
+#[tokio::test]
+async fn the_admin_routes_answer_on_a_private_socket() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("sock");
+    let shutdown = Shutdown::new();
+    let readiness = Readiness::new(|| Err("warming up".to_owned()));
+    let router = admin::router(Metrics::new(), readiness);
+    let limits = HttpLimits::default();
+    let task = serve_unix(bind_unix(&path).unwrap(), router, limits, shutdown.token());
+    assert_eq!(
+        std::fs::metadata(&path).unwrap().permissions().mode() & 0o777,
+        0o600
+    );
+    let connect = async || UnixStream::connect(&path).await.unwrap();
+    assert!(
+        ask(connect().await, "/healthz")
+            .await
+            .starts_with("HTTP/1.1 200")
+    );
+    let ready = ask(connect().await, "/readyz").await;
+    assert!(
+        ready.starts_with("HTTP/1.1 503") && ready.ends_with("warming up"),
+        "{ready}"
+    );
+    assert!(ask(connect().await, "/metrics").await.contains("# EOF"));
+    shutdown.begin();
+    within("the stop", task.join()).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_socket_in_use_is_not_taken() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("sock");
+    let first = bind_unix(&path).unwrap();
+    assert!(bind_unix(&path).is_err());
+    drop(first);
+    // What a dead process left is replaced.
+    bind_unix(&path).unwrap();
+}
+
+#[tokio::test]
+async fn stopping_does_not_wait_for_requests_that_never_end() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("sock");
+    let shutdown = Shutdown::new();
+    let (begun, mut watching) = tokio::sync::mpsc::channel(1);
+    let endless = get(move || async move {
+        begun.send(()).await.unwrap();
+        std::future::pending::<()>().await;
+    });
+    let router = Router::new().route("/watch", endless);
+    let limits = HttpLimits { connections_max: 1 };
+    let task = serve_unix(bind_unix(&path).unwrap(), router, limits, shutdown.token());
+    let mut stream = UnixStream::connect(&path).await.unwrap();
+    stream
+        .write_all(b"GET /watch HTTP/1.1\r\nHost: x\r\n\r\n")
+        .await
+        .unwrap();
+    within("the request", watching.recv()).await.unwrap();
+    shutdown.begin();
+    within("the stop", task.join()).await.unwrap();
+    assert_eq!(
+        within("the end", stream.read(&mut [0; 16]))
+            .await
+            .unwrap_or(0),
+        0
+    );
+}
