@@ -15,11 +15,19 @@
 //! what is desired and observed. Whatever was running before this process started is found again
 //! through the runtime and adopted, so edged may be stopped, killed and replaced at any moment.
 
+pub mod api;
 pub mod config;
+pub mod events;
+pub mod execute;
+mod hash;
 pub mod plan;
+pub mod pod;
+pub mod probes;
 mod run;
 pub mod runtime;
 pub mod shim;
+pub mod status;
+pub mod volumes;
 
 pub use config::EdgedConfig;
 pub use run::{RunError, run};

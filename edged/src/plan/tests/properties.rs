@@ -1,0 +1,162 @@
+//! PLAN-1 and PLAN-2, and what must hold at every moment, under any sequence of events.
+
+use std::time::Duration;
+
+use proptest::prelude::*;
+use serde_json::{Value, json};
+
+use super::model::{World, deleted, pod};
+
+/// Something that happens to the world.
+#[derive(Clone, Debug)]
+enum Happening {
+    /// The API wants this life of this name, with these traits, instead of what it wanted before.
+    Want { name: u8, life: u8, traits: u8 },
+    /// The API deletes a pod gracefully.
+    Delete { name: u8 },
+    /// The API does not know a pod any more.
+    Forget { name: u8 },
+    /// Some container that runs ends.
+    End { pick: u8, code: i32, seconds: u64 },
+    /// edged is started anew.
+    Restart,
+    /// Time goes by.
+    Pass { seconds: u64 },
+    /// Some of the planned steps are done; the rest is lost.
+    Steps { count: u8, twice: bool },
+}
+
+fn happening() -> impl Strategy<Value = Happening> {
+    prop_oneof![
+        (0..2_u8, 0..3_u8, any::<u8>()).prop_map(|(name, life, traits)| Happening::Want {
+            name,
+            life,
+            traits
+        }),
+        (0..2_u8).prop_map(|name| Happening::Delete { name }),
+        (0..2_u8).prop_map(|name| Happening::Forget { name }),
+        (any::<u8>(), 0..2_i32, 0..900_u64).prop_map(|(pick, code, seconds)| Happening::End {
+            pick,
+            code,
+            seconds
+        }),
+        Just(Happening::Restart),
+        (0..400_u64).prop_map(|seconds| Happening::Pass { seconds }),
+        (0..6_u8, any::<bool>()).prop_map(|(count, twice)| Happening::Steps { count, twice }),
+    ]
+}
+
+/// What the API wants, kept beside the world so that it can be changed pod by pod.
+#[derive(Default)]
+struct Api(std::collections::BTreeMap<u8, Value>);
+
+impl Api {
+    fn want(&mut self, name: u8, life: u8, traits: u8) {
+        let mut object = pod(&format!("u{name}{life}"), &format!("pod-{name}"));
+        let policies = ["Always", "OnFailure", "Never"];
+        object["spec"]["restartPolicy"] = policies[usize::from(traits % 3)].into();
+        if traits & 4 != 0 {
+            object["spec"]["initContainers"] = json!([{"name": "first"}]);
+        }
+        if traits & 8 != 0 {
+            object["spec"]["containers"][0]["image"] = "other".into();
+        }
+        if traits & 16 != 0 {
+            object["spec"]["volumes"] = json!([{"name": "scratch", "emptyDir": {}}]);
+        }
+        if traits & 32 != 0 {
+            let containers = object["spec"]["containers"].as_array_mut().unwrap();
+            containers.push(json!({"name": "second"}));
+        }
+        self.0.insert(name, object);
+    }
+}
+
+fn happen(world: &mut World, api: &mut Api, happening: &Happening) {
+    match happening {
+        Happening::Want { name, life, traits } => api.want(*name, *life, *traits),
+        Happening::Delete { name } => {
+            if let Some(object) = api.0.get_mut(name) {
+                *object = deleted(object.clone(), 5);
+            }
+        }
+        Happening::Forget { name } => {
+            api.0.remove(name);
+        }
+        Happening::End {
+            pick,
+            code,
+            seconds,
+        } => {
+            let uids: Vec<String> = world.observed.pods.keys().cloned().collect();
+            let running: Vec<(String, String)> = uids
+                .iter()
+                .flat_map(|uid| {
+                    world
+                        .running(uid)
+                        .into_iter()
+                        .map(|(name, _)| (uid.clone(), name))
+                })
+                .collect();
+            if !running.is_empty() {
+                let (uid, name) = &running[usize::from(*pick) % running.len()];
+                world.end(uid, name, *code, Duration::from_secs(*seconds));
+            }
+        }
+        Happening::Restart => world.state = super::PlanState::default(),
+        Happening::Pass { seconds } => world.pass(Duration::from_secs(*seconds)),
+        Happening::Steps { count, twice } => {
+            let plan = world.plan();
+            let steps = plan
+                .pods
+                .iter()
+                .flat_map(|pod| pod.actions.iter().map(|step| (&pod.uid, step)));
+            // The steps of a pod end with the first that is lost.
+            for (uid, step) in steps.take(usize::from(*count)) {
+                world.act(uid, step);
+                world.check();
+                if *twice {
+                    let once = format!("{:?}", world.observed);
+                    world.act(uid, step);
+                    assert_eq!(format!("{:?}", world.observed), once, "PLAN-2: {step:?}");
+                }
+            }
+            api.0.retain(|_, object| {
+                !world
+                    .confirmed
+                    .iter()
+                    .any(|uid| object["metadata"]["uid"] == uid.as_str())
+            });
+        }
+    }
+    let wanted: Vec<Value> = api.0.values().cloned().collect();
+    world.want(&wanted);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 256, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn any_history_keeps_the_rules_and_comes_to_rest(
+        history in prop::collection::vec(happening(), 1..60),
+    ) {
+        let (mut world, mut api) = (World::default(), Api::default());
+        for happening in &history {
+            happen(&mut world, &mut api, happening);
+            world.check();
+        }
+        // Nothing happens any more: containers that were waited for come, then there is rest.
+        for _ in 0..4 {
+            world.settle();
+            world.check();
+            world.pass(Duration::from_secs(300));
+        }
+        prop_assert_eq!(world.step(), vec![], "PLAN-1");
+        for pod in &world.desired {
+            prop_assert!(pod.deletion.is_none(), "a deleted pod was never confirmed");
+        }
+        for uid in world.observed.pods.keys() {
+            prop_assert!(world.desired.iter().any(|pod| pod.uid == *uid), "an orphan is left");
+        }
+    }
+}

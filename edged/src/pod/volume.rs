@@ -1,0 +1,267 @@
+//! What the volumes of a pod hold.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use bytes::Bytes;
+use serde_json::Value;
+
+use super::{ConfigKind, Problem, Scope, list};
+use crate::hash::Fnv;
+
+/// Mode of a file whose volume names none.
+const MODE_DEFAULT: u32 = 0o644;
+/// The reason containers wait with while a volume cannot be made.
+const REASON: &str = "ContainerCreating";
+
+/// A volume of a pod.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Volume {
+    /// Its name in the pod.
+    pub name: String,
+    /// What it shows.
+    pub source: VolumeSource,
+}
+
+/// What a volume shows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum VolumeSource {
+    /// A directory that begins empty and lives as long as the pod.
+    Empty,
+    /// A path of the host.
+    Host {
+        /// The path.
+        path: PathBuf,
+        /// Make a directory there when there is nothing.
+        create: bool,
+    },
+    /// Files, by relative path, replaced together when they change.
+    Files(BTreeMap<String, File>),
+}
+
+/// A file of a volume.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct File {
+    /// Its content.
+    pub content: Bytes,
+    /// Its permission bits.
+    pub mode: u32,
+}
+
+impl Volume {
+    /// Identifies what it holds.
+    #[must_use]
+    pub fn hash(&self) -> u64 {
+        let named = Fnv::new().field(self.name.as_bytes());
+        match &self.source {
+            VolumeSource::Empty => named.field(b"empty"),
+            VolumeSource::Host { path, .. } => named.field(path.as_os_str().as_encoded_bytes()),
+            VolumeSource::Files(files) => files.iter().fold(named, |hash, (path, file)| {
+                hash.field(path.as_bytes())
+                    .field(&file.content)
+                    .field(&file.mode.to_be_bytes())
+            }),
+        }
+        .finish()
+    }
+}
+
+/// Identifies what all volumes of a pod hold.
+pub(crate) fn hash_all(volumes: &[Volume]) -> u64 {
+    volumes
+        .iter()
+        .fold(Fnv::new(), |hash, one| {
+            hash.field(&one.hash().to_be_bytes())
+        })
+        .finish()
+}
+
+type Files = BTreeMap<String, File>;
+
+impl Scope<'_> {
+    pub(super) fn volumes(&self) -> Result<Vec<Volume>, Problem> {
+        list(self.pod, "/spec/volumes")
+            .iter()
+            .map(|volume| self.volume(volume))
+            .collect()
+    }
+
+    fn volume(&self, volume: &Value) -> Result<Volume, Problem> {
+        let name = text(volume, "/name");
+        let source = if volume.get("emptyDir").is_some() {
+            VolumeSource::Empty
+        } else if let Some(host) = volume.get("hostPath") {
+            let create = matches!(text(host, "/type").as_str(), "DirectoryOrCreate");
+            VolumeSource::Host {
+                path: text(host, "/path").into(),
+                create,
+            }
+        } else {
+            let mut files = Files::new();
+            self.files(volume, &mut files)?;
+            VolumeSource::Files(files)
+        };
+        Ok(Volume { name, source })
+    }
+
+    fn files(&self, volume: &Value, files: &mut Files) -> Result<(), Problem> {
+        if let Some(source) = volume.get("configMap") {
+            let mode = mode(source, "/defaultMode", MODE_DEFAULT);
+            return self.keys(
+                ConfigKind::ConfigMap,
+                &text(source, "/name"),
+                source,
+                mode,
+                files,
+            );
+        }
+        if let Some(source) = volume.get("secret") {
+            let mode = mode(source, "/defaultMode", MODE_DEFAULT);
+            return self.keys(
+                ConfigKind::Secret,
+                &text(source, "/secretName"),
+                source,
+                mode,
+                files,
+            );
+        }
+        if let Some(source) = volume.get("downwardAPI") {
+            return self.fields(source, mode(source, "/defaultMode", MODE_DEFAULT), files);
+        }
+        let Some(projected) = volume.get("projected") else {
+            let message = format!(
+                "volume {:?} is of a kind this node does not support",
+                text(volume, "/name")
+            );
+            return Err(problem(message));
+        };
+        let mode = mode(projected, "/defaultMode", MODE_DEFAULT);
+        for source in list(projected, "/sources") {
+            if let Some(source) = source.get("configMap") {
+                self.keys(
+                    ConfigKind::ConfigMap,
+                    &text(source, "/name"),
+                    source,
+                    mode,
+                    files,
+                )?;
+            } else if let Some(source) = source.get("secret") {
+                self.keys(
+                    ConfigKind::Secret,
+                    &text(source, "/name"),
+                    source,
+                    mode,
+                    files,
+                )?;
+            } else if let Some(source) = source.get("downwardAPI") {
+                self.fields(source, mode, files)?;
+            }
+            // Service account tokens and the cluster's root certificate have no issuer here; pods
+            // that mount them by default run without, as with `automountServiceAccountToken: false`.
+        }
+        Ok(())
+    }
+
+    fn keys(
+        &self,
+        kind: ConfigKind,
+        name: &str,
+        source: &Value,
+        mode_default: u32,
+        files: &mut Files,
+    ) -> Result<(), Problem> {
+        let optional = source
+            .get("optional")
+            .and_then(Value::as_bool)
+            .unwrap_or(false);
+        let Some(data) = self.data(kind, name, optional, REASON)? else {
+            return Ok(());
+        };
+        let items = list(source, "/items");
+        if items.is_empty() {
+            for (key, content) in data {
+                let file = File {
+                    content: content.clone(),
+                    mode: mode_default,
+                };
+                put(files, key.clone(), file)?;
+            }
+        }
+        for item in items {
+            let key = text(item, "/key");
+            match data.get(&key) {
+                Some(content) => {
+                    let mode = mode(item, "/mode", mode_default);
+                    put(
+                        files,
+                        text(item, "/path"),
+                        File {
+                            content: content.clone(),
+                            mode,
+                        },
+                    )?;
+                }
+                None if optional => {}
+                None => {
+                    let message = format!("references non-existent config key: {key} in {name}");
+                    return Err(problem(message));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn fields(&self, source: &Value, mode_default: u32, files: &mut Files) -> Result<(), Problem> {
+        for item in list(source, "/items") {
+            let Some(path) = item.pointer("/fieldRef/fieldPath").and_then(Value::as_str) else {
+                return Err(problem(
+                    "downwardAPI shows fields only, no resources".to_owned(),
+                ));
+            };
+            let content = Bytes::from(self.field(path)?);
+            let mode = mode(item, "/mode", mode_default);
+            put(files, text(item, "/path"), File { content, mode })?;
+        }
+        Ok(())
+    }
+}
+
+/// Adds a file, if its path stays inside the volume.
+fn put(files: &mut Files, path: String, file: File) -> Result<(), Problem> {
+    let inside = !path.is_empty()
+        && path
+            .split('/')
+            .all(|part| !part.is_empty() && part != "." && part != "..")
+        && !path.starts_with("..");
+    if !inside {
+        return Err(problem(format!(
+            "{path:?} cannot be a path inside a volume"
+        )));
+    }
+    files.insert(path, file);
+    Ok(())
+}
+
+fn mode(value: &Value, pointer: &str, default: u32) -> u32 {
+    value
+        .pointer(pointer)
+        .and_then(Value::as_u64)
+        .and_then(|mode| u32::try_from(mode).ok())
+        .map_or(default, |mode| mode & 0o777)
+}
+
+fn text(value: &Value, pointer: &str) -> String {
+    value
+        .pointer(pointer)
+        .and_then(Value::as_str)
+        .unwrap_or_default()
+        .to_owned()
+}
+
+fn problem(message: String) -> Problem {
+    Problem {
+        reason: REASON,
+        message,
+        quiet: false,
+    }
+}

@@ -1,0 +1,232 @@
+//! The loop: takes all that is ready, looks at the world, plans, hands out the steps, tells what
+//! changed. Runs in one task; whatever takes time is a future it polls or a task it owns.
+
+mod desk;
+mod node;
+mod round;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use causeway_daemon::tasks::{self, Stop};
+use causeway_daemon::telemetry::error_chain;
+use causeway_kube_api::client::{CONFIGMAPS, PODS, Reflected, SECRETS};
+use causeway_log::replication::Moment;
+use futures_util::{FutureExt as _, StreamExt as _};
+use tokio::time::Instant;
+
+use self::round::Agent;
+use crate::api::{self, Api};
+use crate::config::{EdgedConfig, RuntimeConfig};
+use crate::events::{self, Notes};
+use crate::pod::{ConfigKind, NodeFacts};
+use crate::runtime::process::ProcessRuntime;
+use crate::runtime::{Runtime, SandboxId};
+use crate::volumes::Volumes;
+
+/// Changes that come together are planned for together: at most so many are taken at once.
+const TAKEN_AT_ONCE_MAX: usize = 256;
+/// How long pods get in all when they end with edged.
+const STOP_ALL_MAX: Duration = Duration::from_secs(35);
+
+/// edged cannot go on.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// Its directory cannot be used.
+    #[error("cannot use the directory {}", path.display())]
+    Directory {
+        /// Which.
+        path: std::path::PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// Another edged uses it.
+    #[error("the directory {} is in use by another edged", path.display())]
+    InUse {
+        /// Which.
+        path: std::path::PathBuf,
+    },
+}
+
+/// Runs the pods of this node until `stop`. The API may come and go meanwhile. What runs goes on
+/// running afterwards, unless the configuration says otherwise.
+///
+/// # Errors
+/// Only what no retry mends: the directory cannot be used.
+pub async fn run(config: EdgedConfig, stop: Stop) -> Result<(), RunError> {
+    let api = Arc::new(api::connect(&config.api));
+    let RuntimeConfig::Process(process) = config.runtime.clone();
+    let refused = |source| RunError::Directory {
+        path: config.dir.clone(),
+        source,
+    };
+    std::fs::create_dir_all(&config.dir).map_err(refused)?;
+    let runtime = ProcessRuntime::new(&config.dir, process).map_err(refused)?;
+    run_with(config, api, Arc::new(runtime), stop).await
+}
+
+/// [`run`] with another API or runtime.
+///
+/// # Errors
+/// See [`run`].
+pub async fn run_with(
+    config: EdgedConfig,
+    api: Arc<dyn Api>,
+    runtime: Arc<dyn Runtime>,
+    stop: Stop,
+) -> Result<(), RunError> {
+    let refused = |source| RunError::Directory {
+        path: config.dir.clone(),
+        source,
+    };
+    std::fs::create_dir_all(&config.dir).map_err(refused)?;
+    let _lock = lock(&config.dir)?;
+    let volumes = Volumes::new(&config.dir).map_err(refused)?;
+    let node = NodeFacts {
+        name: config.node.as_str().to_owned(),
+        address: config.address.clone(),
+    };
+    tracing::info!(node = %node.name, dir = %config.dir.display(), "edged starts");
+    let (notes, queue) = Notes::channel();
+    let _events = tasks::spawn(
+        "events",
+        events::write(Arc::clone(&api), node.name.clone(), queue),
+    );
+    let _node = tasks::spawn(
+        "node",
+        node::maintain(
+            Arc::clone(&api),
+            node.clone(),
+            config.clone(),
+            runtime.info(),
+        ),
+    );
+    let stop_pods = config.stop_pods_on_exit;
+    let agent = Agent::new(
+        node,
+        config.timing,
+        Arc::clone(&api),
+        Arc::clone(&runtime),
+        volumes,
+        notes,
+    );
+    follow(agent, &*api, &*runtime, stop).await;
+    if stop_pods {
+        stop_all(&*runtime).await;
+    }
+    tracing::info!("edged stops");
+    Ok(())
+}
+
+/// The loop itself, until `stop`.
+async fn follow(mut agent: Agent, api: &dyn Api, runtime: &dyn Runtime, mut stop: Stop) {
+    let mut pods = api
+        .follow(PODS, &format!("spec.nodeName={}", agent.node_name()))
+        .fuse();
+    let mut config_maps = api.follow(CONFIGMAPS, "").fuse();
+    let mut secrets = api.follow(SECRETS, "").fuse();
+    let mut changes = runtime.changes();
+    loop {
+        let wake = agent.wake();
+        // Stopping comes first, then what has been done, then what is new; the timer is last, as a
+        // round looks at everything that is due anyway.
+        tokio::select! {
+            biased;
+            () = stop.wait() => return,
+            done = agent.next_done() => agent.handle_done(done),
+            _ = changes.changed() => {}
+            Some(told) = pods.next() => agent.handle_pods(told),
+            Some(told) = config_maps.next() => {
+                agent.handle_configs(ConfigKind::ConfigMap, told);
+            }
+            Some(told) = secrets.next() => agent.handle_configs(ConfigKind::Secret, told),
+            () = sleep_until(wake) => {}
+        }
+        for _ in 0..TAKEN_AT_ONCE_MAX {
+            if let Some(done) = agent.next_done().now_or_never() {
+                agent.handle_done(done);
+            } else if let Some(Some(told)) = pods.next().now_or_never() {
+                agent.handle_pods(told);
+            } else if let Some(Some(told)) = config_maps.next().now_or_never() {
+                agent.handle_configs(ConfigKind::ConfigMap, told);
+            } else if let Some(Some(told)) = secrets.next().now_or_never() {
+                agent.handle_configs(ConfigKind::Secret, told);
+            } else {
+                break;
+            }
+        }
+        changes.mark_unchanged();
+        agent.round().await;
+    }
+}
+
+async fn sleep_until(moment: Option<Instant>) {
+    match moment {
+        Some(moment) => tokio::time::sleep_until(moment).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Holds the directory for this process.
+fn lock(dir: &std::path::Path) -> Result<std::fs::File, RunError> {
+    let path = dir.join("edged.lock");
+    let file = std::fs::File::create(&path).map_err(|source| RunError::Directory {
+        path: path.clone(),
+        source,
+    })?;
+    rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive).map_err(
+        |_| RunError::InUse {
+            path: dir.to_owned(),
+        },
+    )?;
+    Ok(file)
+}
+
+/// Ends every container, each with the grace of its pod.
+async fn stop_all(runtime: &dyn Runtime) {
+    let (Ok(sandboxes), Ok(containers)) = (
+        runtime.list_sandboxes().await,
+        runtime.list_containers().await,
+    ) else {
+        return;
+    };
+    let stops = containers.iter().map(async |container| {
+        let pod = SandboxId(container.pod.clone());
+        let sandbox = sandboxes.iter().find(|sandbox| sandbox.config.uid == pod.0);
+        let grace = sandbox.map_or(Duration::ZERO, |sandbox| sandbox.config.grace);
+        if let Err(error) = runtime.stop_container(&container.id, grace).await {
+            tracing::warn!(error = %error_chain(&error), "a container could not be stopped");
+        }
+    });
+    let all = futures_util::future::join_all(stops);
+    if tokio::time::timeout(STOP_ALL_MAX, all).await.is_err() {
+        tracing::warn!("some containers take too long to end; they go on without edged");
+    }
+}
+
+/// Says why the API cannot be followed, once each time.
+fn interrupted(what: &'static str, told: &Reflected) {
+    if let Reflected::Interrupted { error, retry_in } = told {
+        tracing::warn!(
+            error = %error_chain(error),
+            retry_in_ms = retry_in.as_millis(),
+            "cannot follow {what} at the local API"
+        );
+    }
+}
+
+/// Turns the driver's time into the planner's and back.
+#[derive(Clone, Copy, Debug)]
+struct Clock {
+    began: Instant,
+}
+
+impl Clock {
+    fn now(self) -> Moment {
+        Moment(self.began.elapsed())
+    }
+
+    fn instant(self, moment: Moment) -> Instant {
+        self.began + moment.0
+    }
+}

@@ -1,0 +1,682 @@
+//! One look at the world and what follows from it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use causeway_daemon::telemetry::error_chain;
+use causeway_kube_api::client::{ApiError, CONFIGMAPS, PODS, Reflected, SECRETS};
+use causeway_log::replication::Moment;
+use futures_util::future::BoxFuture;
+use futures_util::stream::FuturesUnordered;
+use futures_util::{FutureExt as _, StreamExt as _};
+use jiff::Timestamp;
+use serde_json::Value;
+use tokio::sync::oneshot;
+use tokio::time::Instant;
+
+use super::desk::{self, Desk};
+use super::{Clock, interrupted};
+use crate::api::Api;
+use crate::events::{Note, Notes, PodName};
+use crate::execute::{Executor, Job, Outcome};
+use crate::plan::{
+    Action, Observed, ObservedContainer, ObservedPod, Plan, PlanState, PodPlan, Timing, plan,
+};
+use crate::pod::{ConfigKind, ConfigRef, DesiredPod, NodeFacts, Problem, resolve};
+use crate::probes::{ProbeKind, Probes, Question, ask};
+use crate::runtime::{ContainerId, ContainerState, Runtime, RuntimeError};
+use crate::status::pod::{PodView, back_off};
+use crate::status::{patch, pod as pod_status};
+use crate::volumes::Volumes;
+
+/// Pods whose steps are carried out at the same time.
+const JOBS_MAX: usize = 32;
+/// First and longest delay before what failed is tried again.
+const RETRY: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
+
+/// Everything the loop remembers.
+pub(super) struct Agent {
+    node: NodeFacts,
+    timing: Timing,
+    clock: Clock,
+    api: Arc<dyn Api>,
+    runtime: Arc<dyn Runtime>,
+    executor: Arc<Executor>,
+    notes: Notes,
+    desk: Desk,
+    planner: PlanState,
+    probes: Probes,
+    /// Work under way; everything that takes time.
+    work: FuturesUnordered<BoxFuture<'static, Done>>,
+    jobs: BTreeMap<String, Running>,
+    troubles: BTreeMap<String, Trouble>,
+    /// Pods whose end the API was told of and has not shown yet.
+    confirmed: BTreeSet<String>,
+    told: BTreeMap<String, Told>,
+    asked: BTreeSet<ConfigRef>,
+    /// What was noted last of containers that wait, so that it is noted once.
+    noted: BTreeMap<(String, String), String>,
+    wake: Option<Moment>,
+}
+
+/// A job under way.
+struct Running {
+    deletion: Option<Duration>,
+    only_stops: bool,
+    /// Dropping it drops the job.
+    _abort: oneshot::Sender<()>,
+}
+
+/// What went wrong with a pod.
+#[derive(Default)]
+struct Trouble {
+    failures: BTreeMap<String, (String, String)>,
+    times: u32,
+    retry_at: Moment,
+}
+
+/// What the API was told of a pod.
+struct Told {
+    status: Value,
+    /// The version that shows it; `None` while it is being told.
+    version: Option<u64>,
+    failures: u32,
+    retry_at: Moment,
+}
+
+/// Something has been done.
+pub(super) enum Done {
+    Job(String, Option<Outcome>),
+    Status(PodName, Result<Value, ApiError>),
+    Config(ConfigRef, Result<Option<Value>, ApiError>),
+    Retry(ConfigRef),
+    Probe(ContainerId, ProbeKind, Result<(), String>),
+}
+
+/// What one round works with.
+struct Scene {
+    objects: Vec<(PodName, Value)>,
+    desired: Vec<DesiredPod>,
+    refused: BTreeMap<String, Problem>,
+    observed: Observed,
+}
+
+impl Agent {
+    pub(super) fn new(
+        node: NodeFacts,
+        timing: Timing,
+        api: Arc<dyn Api>,
+        runtime: Arc<dyn Runtime>,
+        volumes: Volumes,
+        notes: Notes,
+    ) -> Self {
+        let executor = Executor {
+            runtime: Arc::clone(&runtime),
+            api: Arc::clone(&api),
+            volumes,
+            notes: notes.clone(),
+        };
+        Self {
+            node,
+            timing,
+            clock: Clock {
+                began: Instant::now(),
+            },
+            api,
+            runtime,
+            executor: Arc::new(executor),
+            notes,
+            desk: Desk::default(),
+            planner: PlanState::default(),
+            probes: Probes::default(),
+            work: FuturesUnordered::new(),
+            jobs: BTreeMap::new(),
+            troubles: BTreeMap::new(),
+            confirmed: BTreeSet::new(),
+            told: BTreeMap::new(),
+            asked: BTreeSet::new(),
+            noted: BTreeMap::new(),
+            wake: None,
+        }
+    }
+
+    pub(super) fn node_name(&self) -> &str {
+        &self.node.name
+    }
+
+    /// When to look again though nothing happened.
+    pub(super) fn wake(&self) -> Option<Instant> {
+        self.wake.map(|moment| self.clock.instant(moment))
+    }
+
+    /// The next thing done; never, while nothing is under way. Cancel-safe.
+    pub(super) async fn next_done(&mut self) -> Done {
+        match self.work.next().await {
+            Some(done) => done,
+            None => std::future::pending().await,
+        }
+    }
+
+    pub(super) fn handle_pods(&mut self, told: Reflected) {
+        interrupted("pods", &told);
+        if matches!(told, Reflected::Replace(_)) {
+            // What was confirmed and is still there was not heard.
+            self.confirmed.clear();
+        }
+        for uid in self.desk.handle_pods(told) {
+            let version = self.desk.pod(&uid).map_or(0, |pod| pod.version);
+            // From here on the object itself shows what was told.
+            if self
+                .told
+                .get(&uid)
+                .is_some_and(|told| told.version.is_some_and(|at| at <= version))
+            {
+                self.told.remove(&uid);
+            }
+        }
+    }
+
+    pub(super) fn handle_configs(&mut self, kind: ConfigKind, told: Reflected) {
+        let what = match kind {
+            ConfigKind::ConfigMap => "configmaps",
+            ConfigKind::Secret => "secrets",
+        };
+        interrupted(what, &told);
+        self.desk.handle_configs(kind, &told);
+    }
+
+    pub(super) fn handle_done(&mut self, done: Done) {
+        match done {
+            Done::Job(uid, outcome) => self.handle_outcome(uid, outcome),
+            Done::Status(pod, answer) => self.handle_told(&pod, answer),
+            Done::Config(reference, Ok(object)) => {
+                self.asked.remove(&reference);
+                self.desk.handle_found(reference, object.as_ref());
+            }
+            Done::Config(reference, Err(error)) => {
+                tracing::debug!(error = %error_chain(&error), "a config object cannot be read");
+                self.work.push(
+                    async {
+                        tokio::time::sleep(RETRY.0).await;
+                        Done::Retry(reference)
+                    }
+                    .boxed(),
+                );
+            }
+            Done::Retry(reference) => {
+                self.asked.remove(&reference);
+            }
+            Done::Probe(container, kind, answer) => self.handle_probe(&container, kind, answer),
+        }
+    }
+
+    fn handle_outcome(&mut self, uid: String, outcome: Option<Outcome>) {
+        self.jobs.remove(&uid);
+        // Dropped in favour of other steps.
+        let Some(outcome) = outcome else { return };
+        if outcome.confirmed {
+            self.confirmed.insert(uid.clone());
+        }
+        if outcome.failures.is_empty() {
+            self.troubles.remove(&uid);
+            return;
+        }
+        let now = self.clock.now();
+        let trouble = self.troubles.entry(uid).or_default();
+        trouble.times = trouble.times.saturating_add(1);
+        trouble.failures = outcome.failures;
+        trouble.retry_at = retry_at(now, trouble.times);
+    }
+
+    fn handle_told(&mut self, pod: &PodName, answer: Result<Value, ApiError>) {
+        let now = self.clock.now();
+        let shown = self.desk.pod(&pod.uid).map_or(0, |pod| pod.version);
+        let Some(told) = self.told.get_mut(&pod.uid) else {
+            return;
+        };
+        match answer {
+            Ok(object) => {
+                let version = desk::version(&object);
+                if version <= shown {
+                    self.told.remove(&pod.uid);
+                } else {
+                    (told.version, told.failures) = (Some(version), 0);
+                }
+            }
+            // The pod is gone, or its name has another life: the watch will say so.
+            Err(error) if error.is_not_found() || error.is_conflict() => {
+                told.failures = told.failures.saturating_add(1);
+                told.retry_at = retry_at(now, told.failures);
+                told.version = Some(0);
+            }
+            Err(error) => {
+                told.failures = told.failures.saturating_add(1);
+                told.retry_at = retry_at(now, told.failures);
+                told.version = Some(0);
+                tracing::warn!(
+                    error = %error_chain(&error),
+                    pod = %pod.name,
+                    namespace = %pod.namespace,
+                    "the status of a pod could not be written"
+                );
+            }
+        }
+    }
+
+    fn handle_probe(
+        &mut self,
+        container: &ContainerId,
+        kind: ProbeKind,
+        answer: Result<(), String>,
+    ) {
+        let message = answer.clone().err().unwrap_or_default();
+        let verdict = self
+            .probes
+            .handle_answer(container, kind, answer, self.clock.now());
+        if !verdict.failed {
+            return;
+        }
+        let Some((uid, attempt)) = container.0.split_once('/') else {
+            return;
+        };
+        let Some(pod) = self.desk.pod(uid).map(|pod| pod.name.clone()) else {
+            return;
+        };
+        let name = attempt
+            .rsplit_once('.')
+            .map_or(attempt, |(name, _)| name)
+            .to_owned();
+        let message = format!("{} probe failed: {message}", kind.word());
+        let reason = "Unhealthy";
+        self.notes.tell(Note {
+            pod,
+            container: name,
+            warning: true,
+            reason,
+            message,
+        });
+    }
+
+    /// Looks at everything and sees to what follows.
+    pub(super) async fn round(&mut self) {
+        self.wake = None;
+        // Before the API said what there is, everything that runs would look unwanted.
+        if self.desk.pods.is_none() {
+            return;
+        }
+        let mut scene = match self.look().await {
+            Ok(scene) => scene,
+            Err(error) => {
+                tracing::warn!(error = %error_chain(&error), "the runtime cannot be listed");
+                let now = self.clock.now();
+                self.wake_at(retry_at(now, 1));
+                return;
+            }
+        };
+        self.follow_health(&mut scene);
+        let now = self.clock.now();
+        let plan = plan(
+            &scene.desired,
+            &scene.observed,
+            now,
+            &self.timing,
+            &mut self.planner,
+        );
+        if let Some(moment) = plan.wake {
+            self.wake_at(moment);
+        }
+        self.note_waiting(&scene, &plan);
+        self.tell_statuses(&scene, &plan, now);
+        for pod in plan.pods {
+            self.dispatch(&scene, pod, now);
+        }
+        self.ask_probes();
+        self.forget(&scene);
+    }
+
+    async fn look(&mut self) -> Result<Scene, RuntimeError> {
+        let observed = self.observe().await?;
+        let stored = self.desk.pods.iter().flat_map(BTreeMap::values);
+        let objects: Vec<(PodName, Value)> =
+            stored.map(|pod| (pod.name.clone(), pod.object())).collect();
+        for unknown in self.desk.unknown(objects.iter().map(|(_, object)| object)) {
+            self.ask_config(unknown);
+        }
+        let (mut desired, mut refused) = (Vec::new(), BTreeMap::new());
+        for (name, object) in &objects {
+            match resolve(object, &self.desk.configs, &self.node) {
+                Ok(pod) => desired.push(pod),
+                Err(problem) => {
+                    refused.insert(name.uid.clone(), problem);
+                }
+            }
+        }
+        desired.retain(|pod| !self.confirmed.contains(&pod.uid));
+        Ok(Scene {
+            objects,
+            desired,
+            refused,
+            observed,
+        })
+    }
+
+    async fn observe(&self) -> Result<Observed, RuntimeError> {
+        let mut observed = Observed::default();
+        for sandbox in self.runtime.list_sandboxes().await? {
+            let uid = sandbox.config.uid.clone();
+            observed.pods.entry(uid).or_default().sandbox = Some(sandbox);
+        }
+        for container in self.runtime.list_containers().await? {
+            let health = self.probes.health(&container.id);
+            let pod = observed.pods.entry(container.pod.clone()).or_default();
+            pod.containers.push(ObservedContainer { container, health });
+        }
+        let volumes = self
+            .executor
+            .volumes
+            .list()
+            .map_err(|source| RuntimeError::Host {
+                doing: "list",
+                path: "volumes".into(),
+                source,
+            })?;
+        for (uid, hash) in volumes {
+            observed.pods.entry(uid).or_default().volumes = Some(hash);
+        }
+        Ok(observed)
+    }
+
+    /// Probes what runs, and nothing else.
+    fn follow_health(&mut self, scene: &mut Scene) {
+        let now = self.clock.now();
+        let mut running = BTreeSet::new();
+        for (uid, pod) in &mut scene.observed.pods {
+            let desired = scene.desired.iter().find(|pod| pod.uid == *uid);
+            for found in &mut pod.containers {
+                if !matches!(found.container.state, ContainerState::Running { .. }) {
+                    continue;
+                }
+                let spec = desired.and_then(|pod| pod.container(&found.container.name));
+                if let Some(spec) = spec {
+                    self.probes.follow(&found.container.id, &spec.probes, now);
+                    found.health = self.probes.health(&found.container.id);
+                    running.insert(found.container.id.clone());
+                }
+            }
+        }
+        self.probes.retain(|container| running.contains(container));
+    }
+
+    fn ask_probes(&mut self) {
+        for Question {
+            container,
+            kind,
+            probe,
+        } in self.probes.poll_due(self.clock.now())
+        {
+            let (runtime, address) = (Arc::clone(&self.runtime), self.node.address.clone());
+            self.work.push(
+                async move {
+                    let answer = ask(&*runtime, &container, &probe, &address).await;
+                    Done::Probe(container, kind, answer)
+                }
+                .boxed(),
+            );
+        }
+        if let Some(moment) = self.probes.poll_timeout() {
+            self.wake_at(moment);
+        }
+    }
+
+    fn ask_config(&mut self, reference: ConfigRef) {
+        if !self.asked.insert(reference.clone()) {
+            return;
+        }
+        let api = Arc::clone(&self.api);
+        self.work.push(
+            async move {
+                let kind = match reference.kind {
+                    ConfigKind::ConfigMap => CONFIGMAPS,
+                    ConfigKind::Secret => SECRETS,
+                };
+                let found = api.find(&kind, &reference.namespace, &reference.name).await;
+                Done::Config(reference, found)
+            }
+            .boxed(),
+        );
+    }
+
+    /// Hands the steps of a pod out, unless some are under way or failed a moment ago.
+    fn dispatch(&mut self, scene: &Scene, pod: PodPlan, now: Moment) {
+        let PodPlan { uid, mut actions } = pod;
+        let desired = scene
+            .desired
+            .iter()
+            .find(|desired| desired.uid == uid)
+            .cloned();
+        let deletion = desired
+            .as_ref()
+            .map_or(Some(Duration::ZERO), |desired| desired.deletion);
+        if let Some(running) = self.jobs.get(&uid) {
+            let sooner = match (running.deletion, deletion) {
+                (None, Some(_)) => true,
+                (Some(before), Some(after)) => after < before && desired.is_some(),
+                (_, None) => false,
+            };
+            if !(running.only_stops && sooner) {
+                return;
+            }
+            // Its future ends now; the runtime remembers the stops and shortens their grace.
+            self.jobs.remove(&uid);
+        }
+        if let Some(trouble) = self
+            .troubles
+            .get(&uid)
+            .filter(|trouble| now < trouble.retry_at)
+        {
+            actions.retain(|action| !trouble.holds(action));
+            let retry_at = trouble.retry_at;
+            self.wake_at(retry_at);
+        }
+        if actions.is_empty() || self.jobs.len() >= JOBS_MAX {
+            return;
+        }
+        let name = self.pod_name(scene, &uid);
+        let job = Job {
+            pod: name,
+            desired,
+            actions,
+        };
+        let (abort, aborted) = oneshot::channel();
+        let only_stops = job.only_stops();
+        self.jobs.insert(
+            uid.clone(),
+            Running {
+                deletion,
+                only_stops,
+                _abort: abort,
+            },
+        );
+        let executor = Arc::clone(&self.executor);
+        self.work.push(
+            async move {
+                tokio::select! {
+                    biased;
+                    outcome = executor.execute(&job) => Done::Job(uid, Some(outcome)),
+                    _ = aborted => Done::Job(String::new(), None),
+                }
+            }
+            .boxed(),
+        );
+    }
+
+    fn pod_name(&self, scene: &Scene, uid: &str) -> PodName {
+        let known = scene.objects.iter().find(|(name, _)| name.uid == uid);
+        if let Some((name, _)) = known {
+            return name.clone();
+        }
+        let sandbox = scene
+            .observed
+            .pods
+            .get(uid)
+            .and_then(|pod| pod.sandbox.as_ref());
+        sandbox.map_or_else(PodName::default, |sandbox| PodName {
+            namespace: sandbox.config.namespace.clone(),
+            name: sandbox.config.name.clone(),
+            uid: uid.to_owned(),
+        })
+    }
+
+    /// Events about containers that wait: once for each reason.
+    fn note_waiting(&mut self, scene: &Scene, plan: &Plan) {
+        let mut waiting: BTreeMap<(String, String), (&'static str, String)> = BTreeMap::new();
+        for pod in scene
+            .desired
+            .iter()
+            .filter(|pod| pod.deletion.is_none() && !pod.ended)
+        {
+            if let Err(problem) = &pod.volumes
+                && !problem.quiet
+            {
+                let key = (pod.uid.clone(), String::new());
+                waiting.insert(key, ("FailedMount", problem.message.clone()));
+            }
+            for container in pod.init.iter().chain(&pod.containers) {
+                let key = (pod.uid.clone(), container.name.clone());
+                if let Some(delay) = plan.backing_off.get(&key) {
+                    waiting.insert(key, ("BackOff", back_off(pod, &container.name, *delay)));
+                } else if let Err(problem) = &container.config
+                    && !problem.quiet
+                {
+                    waiting.insert(key, ("Failed", format!("Error: {}", problem.message)));
+                }
+            }
+        }
+        for (uid, problem) in &scene.refused {
+            let key = (uid.clone(), String::new());
+            waiting.insert(key, ("InvalidPod", problem.message.clone()));
+        }
+        for (key, (reason, message)) in &waiting {
+            if self.noted.get(key) != Some(message) {
+                let (pod, container) = (self.pod_name(scene, &key.0), key.1.clone());
+                let (reason, message) = (*reason, message.clone());
+                self.notes.tell(Note {
+                    pod,
+                    container,
+                    warning: true,
+                    reason,
+                    message,
+                });
+            }
+        }
+        self.noted = waiting
+            .into_iter()
+            .map(|(key, (_, message))| (key, message))
+            .collect();
+    }
+
+    /// Tells the API of every pod that is not as it last heard.
+    fn tell_statuses(&mut self, scene: &Scene, plan: &Plan, now: Moment) {
+        let (runtime, nothing) = (self.runtime.info(), ObservedPod::default());
+        let no_failures = BTreeMap::new();
+        for (name, object) in &scene.objects {
+            let told = self.told.get(&name.uid);
+            if self.confirmed.contains(&name.uid) || told.is_some_and(|told| told.version.is_none())
+            {
+                continue;
+            }
+            if let Some(retry_at) = told.map(|told| told.retry_at).filter(|at| now < *at) {
+                self.wake_at(retry_at);
+                continue;
+            }
+            let desired = scene.desired.iter().find(|pod| pod.uid == name.uid);
+            let desired = match (desired, scene.refused.get(&name.uid)) {
+                (Some(pod), _) => Ok(pod),
+                (None, Some(problem)) => Err(problem),
+                (None, None) => continue,
+            };
+            let said = told
+                .filter(|told| told.failures == 0)
+                .map(|told| &told.status);
+            let previous = said.unwrap_or(&object["status"]);
+            let wanted = pod_status::status(&PodView {
+                object,
+                desired,
+                observed: scene.observed.pods.get(&name.uid).unwrap_or(&nothing),
+                backing_off: &plan.backing_off,
+                failures: self
+                    .troubles
+                    .get(&name.uid)
+                    .map_or(&no_failures, |trouble| &trouble.failures),
+                previous,
+                node: &self.node,
+                runtime: &runtime,
+                now: Timestamp::now(),
+            });
+            if let Some(patch) = patch(previous, &wanted, &name.uid) {
+                self.tell(name.clone(), wanted, patch);
+            }
+        }
+    }
+
+    fn tell(&mut self, pod: PodName, status: Value, patch: Value) {
+        let failures = self.told.get(&pod.uid).map_or(0, |told| told.failures);
+        let told = Told {
+            status,
+            version: None,
+            failures,
+            retry_at: Moment::default(),
+        };
+        self.told.insert(pod.uid.clone(), told);
+        let api = Arc::clone(&self.api);
+        self.work.push(
+            async move {
+                let answer = api
+                    .patch_status(&PODS, &pod.namespace, &pod.name, &patch)
+                    .await;
+                Done::Status(pod, answer)
+            }
+            .boxed(),
+        );
+    }
+
+    fn wake_at(&mut self, moment: Moment) {
+        self.wake = Some(self.wake.map_or(moment, |earlier| earlier.min(moment)));
+    }
+
+    /// Forgets what was remembered of pods that are gone.
+    fn forget(&mut self, scene: &Scene) {
+        let known = |uid: &String| scene.objects.iter().any(|(name, _)| name.uid == *uid);
+        self.told.retain(|uid, _| known(uid));
+        self.confirmed.retain(known);
+        self.troubles
+            .retain(|uid, _| known(uid) || scene.observed.pods.contains_key(uid));
+    }
+}
+
+impl Trouble {
+    /// Whether a step waits until what failed is tried again.
+    fn holds(&self, action: &Action) -> bool {
+        match action {
+            Action::Start { container, .. } => {
+                self.failures.contains_key(container) || self.failures.contains_key("")
+            }
+            Action::WriteVolumes
+            | Action::RunSandbox
+            | Action::RemovePod { .. }
+            | Action::RemoveContainer { .. }
+            | Action::Stop { .. }
+            | Action::Confirm => self.failures.contains_key(""),
+        }
+    }
+}
+
+fn retry_at(now: Moment, times: u32) -> Moment {
+    let (first, longest) = RETRY;
+    let factor = 2_u32.saturating_pow(times.saturating_sub(1).min(16));
+    Moment(
+        now.0
+            .saturating_add(first.saturating_mul(factor).min(longest)),
+    )
+}
