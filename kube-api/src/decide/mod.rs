@@ -1,4 +1,16 @@
 //! What a write request does to an object: pure decisions of the Kubernetes REST semantics.
+//!
+//! Each `prepare_…` takes what there is and what was asked, and returns what is to be stored or the
+//! `Status` that refuses it. Time and identity come in the [`Context`]; nothing here looks at
+//! anything else, so the same arguments always decide the same.
+
+mod default;
+mod delete;
+mod immutable;
+mod meta;
+
+#[cfg(test)]
+mod tests;
 
 use causeway_log::WallTime;
 use serde_json::Value;
@@ -6,9 +18,9 @@ use uuid::Uuid;
 
 use crate::catalog::ServedKind;
 use crate::patch::Patch;
-use crate::schema::FieldValidation;
+use crate::schema::{self, FieldValidation, cause};
 use crate::source::Authority;
-use crate::status::Status;
+use crate::status::{Cause, Status};
 
 /// What a decision depends on besides the objects.
 #[derive(Clone, Debug, PartialEq)]
@@ -82,11 +94,23 @@ pub enum Deletion {
 /// 400 when the body does not fit the path or the shape of the kind, 422 when its content is wrong.
 pub fn prepare_create(
     kind: &ServedKind,
-    object: Value,
+    mut object: Value,
     context: &Context,
 ) -> Result<Prepared, Status> {
-    let _ = (kind, object, context);
-    Err(Status::internal("not built"))
+    meta::check_type(kind, &mut object)?;
+    meta::check_place(kind, &mut object, context)?;
+    if !meta::text(&object, "resourceVersion").is_empty() {
+        return Err(Status::bad_request(
+            "resourceVersion should not be set on objects to be created",
+        ));
+    }
+    let warnings = decode(kind, &mut object, context)?;
+    meta::strip(&mut object);
+    meta::begin(kind, &mut object, context);
+    default::apply(kind, &mut object);
+    default::begin_status(kind, &mut object, context.now);
+    refuse(kind, &object, schema::validate(kind, &object))?;
+    Ok(Prepared { object, unchanged: false, remove: false, warnings })
 }
 
 /// Decides an update: `object` replaces `current` (as served, with its resourceVersion).
@@ -96,18 +120,33 @@ pub fn prepare_create(
 pub fn prepare_update(
     kind: &ServedKind,
     current: &Value,
-    object: Value,
+    mut object: Value,
     subresource: Subresource,
     context: &Context,
 ) -> Result<Prepared, Status> {
-    let _ = (kind, current, object, subresource, context);
-    Err(Status::internal("not built"))
+    meta::check_type(kind, &mut object)?;
+    meta::check_place(kind, &mut object, context)?;
+    let warnings = decode(kind, &mut object, context)?;
+    meta::check_version(kind, current, &object)?;
+    let mut old = current.clone();
+    meta::strip(&mut old);
+    meta::strip(&mut object);
+    let mut causes = Vec::new();
+    match subresource {
+        Subresource::Main => replace_main(kind, &old, &mut object, context, &mut causes),
+        Subresource::Status => object = with_status(&old, object),
+    }
+    causes.extend(schema::validate(kind, &object));
+    refuse(kind, &object, causes)?;
+    let unchanged = object == old;
+    let remove = !unchanged && is_finished(&object);
+    Ok(Prepared { object, unchanged, remove, warnings })
 }
 
 /// Decides a patch of `current` (as served, with its resourceVersion).
 ///
 /// # Errors
-/// As [`prepare_update`], and 415 or 422 when the patch cannot be applied.
+/// As [`prepare_update`], and 400 or 422 when the patch cannot be applied.
 pub fn prepare_patch(
     kind: &ServedKind,
     current: &Value,
@@ -115,8 +154,19 @@ pub fn prepare_patch(
     subresource: Subresource,
     context: &Context,
 ) -> Result<Prepared, Status> {
-    let _ = (kind, current, patch, subresource, context);
-    Err(Status::internal("not built"))
+    let patched = patch.apply(kind, current)?;
+    if context.field_validation == FieldValidation::Strict {
+        let unknown = schema::decode(kind, &mut patched.clone()).unwrap_or_default();
+        if !unknown.is_empty() {
+            let shown = cause::invalid_text(
+                "patch".to_owned(),
+                &patched.to_string(),
+                &strict_error(&unknown),
+            );
+            return Err(Status::invalid("", "", "", vec![shown]));
+        }
+    }
+    prepare_update(kind, current, patched, subresource, context)
 }
 
 /// Decides a delete of `current` (as served, with its resourceVersion).
@@ -129,8 +179,7 @@ pub fn prepare_delete(
     options: &DeleteOptions,
     context: &Context,
 ) -> Result<Deletion, Status> {
-    let _ = (kind, current, options, context);
-    Err(Status::internal("not built"))
+    delete::prepare(kind, current, options, context)
 }
 
 impl DeleteOptions {
@@ -139,7 +188,93 @@ impl DeleteOptions {
     /// # Errors
     /// 400 when it is not a `DeleteOptions`.
     pub fn parse(body: &[u8]) -> Result<Self, Status> {
-        let _ = body;
-        Ok(Self::default())
+        delete::parse(body)
     }
+}
+
+/// Drops unknown fields; returns what to warn of.
+fn decode(kind: &ServedKind, object: &mut Value, context: &Context) -> Result<Vec<String>, Status> {
+    let refused = |why: &str| {
+        let (name, version) = (&kind.kind, &kind.version);
+        Status::bad_request(format!(
+            "{name} in version {version:?} cannot be handled as a {name}: {why}"
+        ))
+    };
+    let unknown = schema::decode(kind, object).map_err(|why| refused(&why))?;
+    match context.field_validation {
+        FieldValidation::Ignore => Ok(Vec::new()),
+        FieldValidation::Warn => {
+            Ok(unknown.iter().map(|path| format!("unknown field {path:?}")).collect())
+        }
+        FieldValidation::Strict if unknown.is_empty() => Ok(Vec::new()),
+        FieldValidation::Strict => Err(refused(&strict_error(&unknown))),
+    }
+}
+
+fn strict_error(unknown: &[String]) -> String {
+    let fields: Vec<String> = unknown.iter().map(|path| format!("unknown field {path:?}")).collect();
+    format!("strict decoding error: {}", fields.join(", "))
+}
+
+fn refuse(kind: &ServedKind, object: &Value, causes: Vec<Cause>) -> Result<(), Status> {
+    if causes.is_empty() {
+        return Ok(());
+    }
+    let name = meta::text(object, "name");
+    Err(Status::invalid(&kind.resource.group, &kind.kind, name, causes))
+}
+
+/// Makes `object` the successor of `old`: all but what the server keeps and what status owns.
+fn replace_main(
+    kind: &ServedKind,
+    old: &Value,
+    object: &mut Value,
+    context: &Context,
+    causes: &mut Vec<Cause>,
+) {
+    meta::carry_over(old, object, causes);
+    let status = if kind.status_subresource { &old["status"] } else { &object["status"] };
+    let status = status.clone();
+    if let Some(fields) = object.as_object_mut() {
+        meta::set(fields, "status", status);
+    }
+    default::apply(kind, object);
+    default::derive_status(kind, old, object, context.now);
+    immutable::check(kind, old, object, causes);
+    if meta::has_generation(kind) && desired_changed(kind, old, object) {
+        meta::bump_generation(object);
+    }
+}
+
+/// Whether anything differs that the generation counts.
+fn desired_changed(kind: &ServedKind, old: &Value, new: &Value) -> bool {
+    let counted = |object: &Value| {
+        let mut object = object.clone();
+        if let Some(fields) = object.as_object_mut() {
+            fields.remove("metadata");
+            if kind.status_subresource || kind.custom.is_none() {
+                fields.remove("status");
+            }
+        }
+        object
+    };
+    counted(old) != counted(new)
+}
+
+/// `old` with the status of `object`.
+fn with_status(old: &Value, mut object: Value) -> Value {
+    let status = object["status"].take();
+    let mut object = old.clone();
+    if let Some(fields) = object.as_object_mut() {
+        meta::set(fields, "status", status);
+    }
+    object
+}
+
+/// Whether an object marked for deletion waits for nothing more.
+fn is_finished(object: &Value) -> bool {
+    let metadata = &object["metadata"];
+    metadata["deletionTimestamp"].is_string()
+        && metadata["finalizers"].as_array().is_none_or(Vec::is_empty)
+        && metadata["deletionGracePeriodSeconds"].as_i64().unwrap_or(0) == 0
 }

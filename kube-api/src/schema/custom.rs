@@ -93,19 +93,19 @@ pub(crate) fn default(schema: &Value, value: &mut Value) {
                     }
                 }
                 if let Some(value) = map.get_mut(name) {
-                    self::default(schema, value);
+                    default(schema, value);
                 }
             }
             if let Some(additional) = schema.get("additionalProperties").filter(|it| it.is_object()) {
                 let known = &schema["properties"];
                 for (_, value) in map.iter_mut().filter(|(name, _)| known.get(name).is_none()) {
-                    self::default(additional, value);
+                    default(additional, value);
                 }
             }
         }
         Value::Array(list) => {
             if let Some(items) = schema.get("items") {
-                list.iter_mut().for_each(|value| self::default(items, value));
+                list.iter_mut().for_each(|value| default(items, value));
             }
         }
         _ => {}
