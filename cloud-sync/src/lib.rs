@@ -12,10 +12,17 @@
 //! One writer thread runs the [`cluster`] machine: whatever changes the cluster is a request to it,
 //! and a cluster record, the `down` records it causes and the cursors go to disk in one batch.
 
+pub mod cluster;
 pub mod config;
+pub mod controllers;
+pub mod hub;
 pub mod interest;
+pub mod metrics;
+pub mod writeback;
 
 mod run;
+mod serve;
+mod status;
 
 pub use config::CloudConfig;
-pub use run::{Cloud, RunError, run, start};
+pub use run::{Cloud, RunError, run, start, start_on};

@@ -1,14 +1,51 @@
-//! Starts the parts, in order, and stops them.
+//! Puts the parts together, and takes them apart again.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
 
-use causeway_daemon::tasks::Shutdown;
+use axum::Router;
+use causeway_daemon::admin::{self, Readiness};
+use causeway_daemon::http::{HttpLimits, serve_tcp};
+use causeway_daemon::inspect::{self, Inspected};
+use causeway_daemon::metrics::Metrics;
+use causeway_daemon::store_dir::{self, StoreDirError};
+use causeway_daemon::tasks::{self, Shutdown, Task};
+use causeway_kube_api::source::system_clock;
+use causeway_kube_api::{Clock, ServerConfig, View, router};
+use causeway_log::store::fjall::FjallConfig;
+use causeway_log::writer::{Writer, WriterHandle, WriterPanicked};
+use causeway_log::{Revision, Store};
+use tokio::net::TcpListener;
+use tokio::sync::watch;
 
-use crate::config::CloudConfig;
+use crate::cluster::{Cluster, ClusterMachine, Request, StartError};
+use crate::config::{CloudConfig, History};
+use crate::controllers::{self, Controllers};
+use crate::hub::Hub;
+use crate::metrics::{CloudCollector, Totals, register};
+use crate::serve::{Sync, sessions, sync_router};
+use crate::status::Status;
+use crate::writeback::{self, Outcomes};
 
-/// The service cannot run.
+/// The parts get this long to end.
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
+/// Acknowledgements wait this long at most for a batch to travel with.
+const ACKS_INTERVAL: Duration = Duration::from_secs(5);
+/// API connections beyond those of watches.
+const CONNECTIONS_SPARE: usize = 1024;
+/// Facts of one node kept in the store.
+const FACTS_MAX: u64 = 100_000;
+
+/// The service cannot start, or cannot go on.
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
+    /// No store.
+    #[error("cannot open the store")]
+    Store(#[from] StoreDirError),
+    /// The store is there but the cluster in it cannot be started.
+    #[error("cannot start the cluster")]
+    Start(#[from] StartError),
     /// An address cannot be listened on.
     #[error("cannot listen on {address}")]
     Listen {
@@ -18,6 +55,9 @@ pub enum RunError {
         #[source]
         source: std::io::Error,
     },
+    /// The writer ended by itself.
+    #[error("the writer of the store failed")]
+    Writer(#[source] WriterPanicked),
 }
 
 /// A running cloud service.
@@ -25,7 +65,10 @@ pub enum RunError {
 pub struct Cloud {
     api_address: SocketAddr,
     sync_address: SocketAddr,
-    stop: Shutdown,
+    shutdown: Shutdown,
+    writer: WriterHandle<Request>,
+    thread: Writer,
+    tasks: Vec<Task>,
 }
 
 impl Cloud {
@@ -41,30 +84,265 @@ impl Cloud {
         self.sync_address
     }
 
-    /// Returns when the service was asked to stop and has stopped.
-    pub async fn finished(self) {
-        self.stop.token().wait().await;
+    /// Returns when the service was asked to stop, or failed, and has stopped.
+    ///
+    /// # Errors
+    /// [`RunError::Writer`]
+    pub async fn finished(self) -> Result<(), RunError> {
+        let Self {
+            shutdown,
+            writer,
+            thread,
+            tasks,
+            ..
+        } = self;
+        let mut stop = shutdown.token();
+        tokio::select! {
+            () = stop.wait() => {}
+            () = writer.closed() => tracing::error!("the writer ended; stopping"),
+        }
+        shutdown.begin();
+        for task in tasks {
+            task.join_within(DRAIN_TIMEOUT).await;
+        }
+        drop(writer);
+        // All handles are gone, so the writer ends after what it is doing.
+        let joined = tokio::task::spawn_blocking(move || thread.join());
+        match tokio::time::timeout(DRAIN_TIMEOUT, joined).await {
+            Ok(Ok(joined)) => joined.map_err(RunError::Writer),
+            Ok(Err(_)) | Err(_) => {
+                tracing::warn!("the writer did not end in time");
+                Ok(())
+            }
+        }
     }
+}
+
+/// Runs the service until `shutdown` begins.
+///
+/// # Errors
+/// [`RunError`], before anything is served, or when the writer fails.
+pub async fn run(config: CloudConfig, shutdown: Shutdown) -> Result<(), RunError> {
+    start(config, shutdown).await?.finished().await
 }
 
 /// Starts the service: returns when it listens.
 ///
 /// # Errors
 /// [`RunError`]; nothing runs then.
-#[expect(clippy::unused_async, reason = "starting waits")]
-pub async fn start(config: CloudConfig, stop: Shutdown) -> Result<Cloud, RunError> {
+pub async fn start(config: CloudConfig, shutdown: Shutdown) -> Result<Cloud, RunError> {
+    let store = store_dir::open(&config.dir, FjallConfig::cloud())?;
+    start_on(store, config, shutdown).await
+}
+
+/// [`start`] on a store that is open already.
+///
+/// # Errors
+/// [`RunError`]
+pub async fn start_on(
+    store: Arc<dyn Store>,
+    config: CloudConfig,
+    shutdown: Shutdown,
+) -> Result<Cloud, RunError> {
+    let api = bind(config.api_listen).await?;
+    let sync = bind(config.sync_listen).await?;
+    let (api_address, sync_address) = (api.1, sync.1);
+    let (parts, thread) = Parts::start(store, &config)?;
+    let tasks = parts.serve(api.0, sync.0, &config, &shutdown);
+    tracing::info!(
+        api = %api_address,
+        sync = %sync_address,
+        dir = %config.dir.display(),
+        "cloud is up"
+    );
     Ok(Cloud {
-        api_address: config.api_listen,
-        sync_address: config.sync_listen,
-        stop,
+        api_address,
+        sync_address,
+        shutdown,
+        writer: parts.writer,
+        thread,
+        tasks,
     })
 }
 
-/// Runs the service until `stop` begins.
-///
-/// # Errors
-/// [`RunError`] when it cannot start.
-pub async fn run(config: CloudConfig, stop: Shutdown) -> Result<(), RunError> {
-    start(config, stop).await?.finished().await;
-    Ok(())
+async fn bind(address: SocketAddr) -> Result<(TcpListener, SocketAddr), RunError> {
+    let failed = |source| RunError::Listen { address, source };
+    let listener = TcpListener::bind(address).await.map_err(failed)?;
+    let bound = listener.local_addr().map_err(failed)?;
+    Ok((listener, bound))
+}
+
+/// What everything else is made of.
+struct Parts {
+    store: Arc<dyn Store>,
+    clock: Arc<dyn Clock>,
+    hub: Arc<Hub>,
+    outcomes: Arc<Outcomes>,
+    view: View,
+    durable: watch::Receiver<Revision>,
+    writer: WriterHandle<Request>,
+}
+
+impl Parts {
+    fn start(store: Arc<dyn Store>, config: &CloudConfig) -> Result<(Self, Writer), RunError> {
+        let clock = system_clock();
+        let hub = Hub::new(config.bounds.sessions_max);
+        let outcomes = Arc::new(Outcomes::default());
+        let machine = ClusterMachine::start(
+            Arc::clone(&store),
+            Arc::clone(&clock),
+            Arc::clone(&hub),
+            Arc::clone(&outcomes),
+        )?;
+        let (view, durable) = (machine.view(), machine.durable());
+        let (thread, writer) = Writer::spawn("cloud-writer", Arc::clone(&store), machine);
+        Ok((
+            Self {
+                store,
+                clock,
+                hub,
+                outcomes,
+                view,
+                durable,
+                writer,
+            },
+            thread,
+        ))
+    }
+
+    fn serve(
+        &self,
+        api: TcpListener,
+        sync: TcpListener,
+        config: &CloudConfig,
+        shutdown: &Shutdown,
+    ) -> Vec<Task> {
+        let CloudConfig {
+            dir: _,
+            api_listen: _,
+            sync_listen: _,
+            bounds,
+            history,
+            control,
+        } = config;
+        let cluster = Arc::new(Cluster::new(self.view.clone(), self.writer.clone()));
+        let totals = Arc::new(Totals::default());
+        let (starting, sessions_task) = sessions(bounds.sessions_max, shutdown.token());
+        let sync_routes = sync_router(Sync {
+            hub: Arc::clone(&self.hub),
+            store: Arc::clone(&self.store),
+            writer: self.writer.clone(),
+            clock: Arc::clone(&self.clock),
+            totals: Arc::clone(&totals),
+            encoder: Arc::default(),
+            incarnation: self.clock.uid(),
+            starting,
+            stop: shutdown.token(),
+        });
+        let server = ServerConfig {
+            body_bytes_max: bounds.body_bytes_max,
+            watchers_max: bounds.watchers_max,
+            clock: Arc::clone(&self.clock),
+            warn_uncontrolled: true,
+            ..ServerConfig::default()
+        };
+        let api_routes = self.api_routes(Arc::clone(&cluster), server, &totals, config);
+        let controllers = Controllers {
+            cluster,
+            hub: Arc::clone(&self.hub),
+            store: Arc::clone(&self.store),
+            writer: self.writer.clone(),
+            clock: Arc::clone(&self.clock),
+            control: control.clone(),
+        };
+        let writeback = writeback::run(
+            Arc::clone(&self.hub),
+            Arc::clone(&self.store),
+            self.writer.clone(),
+            shutdown.token(),
+        );
+        let api_limits = HttpLimits {
+            connections_max: bounds.watchers_max + CONNECTIONS_SPARE,
+        };
+        let sync_limits = HttpLimits {
+            connections_max: bounds.sessions_max,
+        };
+        vec![
+            serve_tcp(sync, sync_routes, sync_limits, shutdown.token()),
+            serve_tcp(api, api_routes, api_limits, shutdown.token()),
+            sessions_task,
+            tasks::spawn(
+                "controllers",
+                controllers::run(controllers, shutdown.token()),
+            ),
+            tasks::spawn("write-back", writeback),
+            tasks::spawn("acks", flush_acks(self.writer.clone(), shutdown.token())),
+            store_dir::maintain(Arc::clone(&self.store), window(history), shutdown.token()),
+        ]
+    }
+
+    fn api_routes(
+        &self,
+        cluster: Arc<Cluster>,
+        server: ServerConfig,
+        totals: &Totals,
+        config: &CloudConfig,
+    ) -> Router {
+        let metrics = Metrics::new();
+        let collector = CloudCollector {
+            store: Arc::clone(&self.store),
+            hub: Arc::clone(&self.hub),
+            outcomes: Arc::clone(&self.outcomes),
+            clock: Arc::clone(&self.clock),
+            nodes_max: config.bounds.metric_nodes_max,
+        };
+        register(&metrics, totals, collector);
+        let writer = self.writer.clone();
+        let readiness = Readiness::new(move || match writer.is_closed() {
+            true => Err("the writer has ended".to_owned()),
+            false => Ok(()),
+        });
+        let status = Status {
+            store: Arc::clone(&self.store),
+            hub: Arc::clone(&self.hub),
+            outcomes: Arc::clone(&self.outcomes),
+            clock: Arc::clone(&self.clock),
+        };
+        let inspected = Inspected {
+            store: Arc::clone(&self.store),
+            durable: self.durable.clone(),
+            status: Arc::new(move || status.document()),
+        };
+        admin::router(metrics, readiness)
+            .merge(inspect::router(inspected))
+            .fallback_service(router(cluster, server))
+    }
+}
+
+const fn window(history: &History) -> store_dir::History {
+    let History {
+        keep_revisions,
+        keep_age,
+        bytes_max,
+    } = history;
+    store_dir::History {
+        revisions: *keep_revisions,
+        age: *keep_age,
+        bytes_max: *bytes_max,
+        facts_max: FACTS_MAX,
+    }
+}
+
+/// Acknowledgements that found no batch to travel with are written now and then.
+async fn flush_acks(writer: WriterHandle<Request>, mut stop: tasks::Stop) {
+    loop {
+        tokio::select! {
+            biased;
+            () = stop.wait() => return,
+            () = tokio::time::sleep(ACKS_INTERVAL) => {}
+        }
+        if writer.send(Request::FlushAcks).await.is_err() {
+            return;
+        }
+    }
 }

@@ -27,6 +27,7 @@ mod tests;
 
 pub use body::{down_body, down_body_of};
 pub use references::SUBSCRIBE_ANNOTATION;
+pub(crate) use references::{is_custom, pod_references};
 
 /// Names an object in whatever life.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -204,6 +205,13 @@ impl Graph {
     /// Everything held, by object.
     pub fn held(&self) -> impl Iterator<Item = (&Key, &BTreeSet<NodeName>)> {
         self.live.values().map(|live| (&live.key, &live.holders))
+    }
+
+    /// Who keeps what because of a request.
+    pub fn sticky(&self) -> impl Iterator<Item = (&NodeName, &Key)> {
+        self.sticky
+            .iter()
+            .flat_map(|(key, nodes)| nodes.iter().map(move |node| (node, key)))
     }
 
     fn remove_name(&mut self, name: &Name, deltas: &mut Vec<Delta>) {

@@ -84,8 +84,7 @@ fn node_causes(key: &Key, body: &Value) -> BTreeSet<(NodeName, Need)> {
         .and_then(Value::as_str)
         .unwrap_or_default();
     for group in annotation.split(',').map(str::trim) {
-        let usable = !group.is_empty() && group.len() <= KEY_PART_BYTES_MAX;
-        if usable && !BUILT_IN_GROUPS.contains(&group) {
+        if group.len() <= KEY_PART_BYTES_MAX && is_custom(group) {
             causes.insert((node.clone(), Need::Class(Class::Group(group.into()))));
         }
     }
@@ -98,13 +97,25 @@ fn pod_causes(key: &Key, body: &Value) -> BTreeSet<(NodeName, Need)> {
         return BTreeSet::new();
     };
     let mut names = BTreeSet::from([Name::of(key), named("namespaces", "", &key.namespace)]);
-    pod_references(key, spec, &mut names);
+    add_references(key, spec, &mut names);
     let network = Need::Class(Class::Network(Arc::clone(&key.namespace)));
     let needs = names.into_iter().map(Need::Object).chain([network]);
     needs.map(|need| (node.clone(), need)).collect()
 }
 
-fn pod_references(key: &Key, spec: Option<&Value>, names: &mut BTreeSet<Name>) {
+/// The objects that a pod names.
+pub(crate) fn pod_references(key: &Key, pod: &Value) -> BTreeSet<Name> {
+    let mut names = BTreeSet::new();
+    add_references(key, pod.get("spec"), &mut names);
+    names
+}
+
+/// Whether a group can hold custom resources.
+pub(crate) fn is_custom(group: &str) -> bool {
+    !group.is_empty() && !BUILT_IN_GROUPS.contains(&group)
+}
+
+fn add_references(key: &Key, spec: Option<&Value>, names: &mut BTreeSet<Name>) {
     let namespace = &*key.namespace;
     let mut add = |plural: &str, holder: Option<&Value>, field: &str| {
         if let Some(name) = name_at(holder, field) {

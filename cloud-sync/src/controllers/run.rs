@@ -1,0 +1,183 @@
+//! The shell of the controllers: waits, decides, commits.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use causeway_daemon::tasks::Stop;
+use causeway_kube_api::{Catalog, Clock, Source as _, Write, WriteError};
+use causeway_log::writer::WriterHandle;
+use causeway_log::{NodeName, Revision, Slot, Store, StreamId};
+use tokio::sync::oneshot;
+use tokio::time::{Instant, MissedTickBehavior};
+
+use super::{Index, events, garbage, lifecycle, namespaces, scheduler};
+use crate::cluster::{Cluster, Request};
+use crate::config::Control;
+use crate::hub::{Hub, Presence};
+
+/// How often time alone is a reason to look: the resolution of the grace of nodes.
+const TICK: Duration = Duration::from_secs(1);
+/// How often Events are looked through.
+const EVENTS_INTERVAL: Duration = Duration::from_secs(60);
+
+/// What the controllers work with.
+#[derive(Clone, Debug)]
+pub struct Controllers {
+    /// The cluster.
+    pub cluster: Arc<Cluster>,
+    /// Whether nodes are here.
+    pub hub: Arc<Hub>,
+    /// What nodes reported.
+    pub store: Arc<dyn Store>,
+    /// Requests that are no writes of objects.
+    pub writer: WriterHandle<Request>,
+    /// Times in objects.
+    pub clock: Arc<dyn Clock>,
+    /// Settings.
+    pub control: Control,
+}
+
+/// Runs all controllers until stopped.
+pub async fn run(controllers: Controllers, mut stop: Stop) {
+    let mut changes = controllers.cluster.view().subscribe();
+    let mut presence = controllers.hub.watch_presence();
+    let mut tick = tokio::time::interval(TICK);
+    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut turns = Turns {
+        index: Index::new(),
+        catalog: None,
+        events_due: Instant::now(),
+    };
+    loop {
+        tokio::select! {
+            biased;
+            () = stop.wait() => return,
+            changed = changes.changed() => if changed.is_err() { return },
+            changed = presence.changed() => if changed.is_err() { return },
+            _ = tick.tick() => {}
+        }
+        tokio::select! {
+            biased;
+            () = stop.wait() => return,
+            () = turns.turn(&controllers) => {}
+        }
+    }
+}
+
+struct Turns {
+    index: Index,
+    /// The served kinds, as of a change of the definitions.
+    catalog: Option<(Revision, Catalog)>,
+    events_due: Instant,
+}
+
+impl Turns {
+    async fn turn(&mut self, controllers: &Controllers) {
+        let Controllers {
+            cluster,
+            hub,
+            store,
+            clock,
+            control,
+            ..
+        } = controllers;
+        let now = clock.now();
+        let stamp = causeway_kube_api::source::format_time(now);
+        let is_connected =
+            |name: &str| NodeName::new(name).is_ok_and(|node| hub.is_connected(&node));
+        let presence = |name: &str| match NodeName::new(name) {
+            Ok(node) => hub.presence(&node),
+            Err(_) => Presence::Away {
+                lasting: Duration::MAX,
+            },
+        };
+        let reported = |key: &causeway_log::Key| {
+            let up = StreamId::up(NodeName::new(&key.name).ok()?);
+            let newest = store.newest(&up, key, Slot::Status).ok()??;
+            Some(newest.record.body)
+        };
+        let events_due = Instant::now() >= self.events_due;
+        let mut writes = cluster.view().read(|objects| {
+            self.index.observe(objects);
+            let index = &self.index;
+            let definitions =
+                causeway_log::Resource::new("apiextensions.k8s.io", "customresourcedefinitions");
+            let latest = objects.latest_change(&definitions);
+            let catalog = match &mut self.catalog {
+                Some((revision, catalog)) if *revision == latest => catalog,
+                stale => &mut stale.insert((latest, Catalog::of(objects))).1,
+            };
+            let mut writes = lifecycle::decide(
+                objects,
+                index,
+                control.node_grace,
+                &stamp,
+                presence,
+                reported,
+            );
+            writes.extend(scheduler::decide(objects, index, &stamp));
+            writes.extend(namespaces::decide(objects, index, catalog, now));
+            writes.extend(garbage::orphans(objects, index, catalog, now));
+            writes.extend(garbage::abandoned(objects, index, is_connected));
+            if events_due {
+                let (age, count) = (control.event_age, control.events_per_namespace_max);
+                writes.extend(events::decide(objects, now, age, count));
+            }
+            writes
+        });
+        if events_due {
+            self.events_due = Instant::now() + EVENTS_INTERVAL;
+        }
+        // Two controllers may want the same object; the second decides anew.
+        let mut seen = std::collections::BTreeSet::new();
+        writes.retain(|write| seen.insert(write.key.clone()));
+        commit(cluster, writes).await;
+        self.forget_leavers(controllers, is_connected).await;
+    }
+
+    async fn forget_leavers(&self, controllers: &Controllers, is_connected: impl Fn(&str) -> bool) {
+        let Controllers {
+            hub, store, writer, ..
+        } = controllers;
+        for name in garbage::leavers(&self.index, is_connected) {
+            let Ok(node) = NodeName::new(name) else {
+                continue;
+            };
+            let streams = [StreamId::down(node.clone()), StreamId::up(node.clone())];
+            if !streams
+                .iter()
+                .any(|stream| matches!(store.stream(stream), Ok(Some(_))))
+            {
+                continue;
+            }
+            let (answer, answered) = oneshot::channel();
+            if writer
+                .send(Request::Forget {
+                    node: node.clone(),
+                    answer,
+                })
+                .await
+                .is_err()
+            {
+                return;
+            }
+            if matches!(answered.await, Ok(Ok(true))) {
+                hub.forget(&node);
+                tracing::info!(%node, "the node left the cluster; its streams are gone");
+            }
+        }
+    }
+}
+
+/// Commits all writes at once, so that they share a round.
+async fn commit(cluster: &Cluster, writes: Vec<Write>) {
+    let commits = writes.into_iter().map(|write| cluster.commit(write));
+    for outcome in futures_util::future::join_all(commits).await {
+        match outcome {
+            Ok(_) => {}
+            // Somebody else changed the object, which wakes the controllers again.
+            Err(WriteError::Conflict { .. }) => {}
+            Err(error) => tracing::debug!(%error, "a controller's write was not done"),
+        }
+    }
+}

@@ -1,0 +1,251 @@
+//! One page of a node's records on top of what the round holds already.
+
+use std::collections::BTreeMap;
+
+use causeway_kube_api::WriteError;
+use causeway_log::store::ReadLimit;
+use causeway_log::writer::Planned;
+use causeway_log::{Batch, Key, NodeName, Offset, Op, Record, Revision, Slot, Stored, StreamId};
+use serde_json::Value;
+use tokio::sync::oneshot;
+
+use super::{Outcome, PAGE_BYTES, PAGE_RECORDS, WroteBack, cursor};
+use crate::cluster::{ClusterMachine, PutOutcome, Request, is_terminating};
+use crate::interest::Name;
+
+/// Whether a record could be decided now.
+pub(super) enum Step {
+    Done(Outcome),
+    /// It depends on what this round writes: it comes first in a later one.
+    Wait,
+}
+
+/// Conditions of a pod that the cloud writes; the node's status must not take them away.
+const CLOUD_POD_CONDITIONS: [&str; 2] = ["PodScheduled", "DisruptionTarget"];
+
+impl ClusterMachine {
+    pub(crate) fn plan_write_back(
+        &mut self,
+        node: NodeName,
+        answer: oneshot::Sender<Result<WroteBack, WriteError>>,
+        batch: &mut Batch,
+    ) -> Planned<Request> {
+        if self.is_written_back(&node) {
+            return Planned::Later(Request::WriteBack { node, answer });
+        }
+        let page = match self.read_page(&node) {
+            Ok(page) => page,
+            Err(error) => {
+                let reason = causeway_daemon::telemetry::error_chain(&error).to_string();
+                let _ = answer.send(Err(WriteError::Unavailable { reason }));
+                return Planned::InBatch;
+            }
+        };
+        let full = page.len() >= PAGE_RECORDS
+            || page
+                .iter()
+                .map(|stored| stored.record.body.len())
+                .sum::<usize>()
+                >= PAGE_BYTES;
+        let newest = newest(&page);
+        let mut reached = None;
+        let mut wrote = WroteBack {
+            records: 0,
+            more: full,
+        };
+        for stored in &page {
+            if !is_superseded(stored, &newest) {
+                match self.write_back(&node, &stored.record, batch) {
+                    Step::Done(outcome) => self.count(&node, &stored.record, outcome),
+                    Step::Wait if wrote.records == 0 => {
+                        return Planned::Later(Request::WriteBack { node, answer });
+                    }
+                    Step::Wait => {
+                        wrote.more = true;
+                        break;
+                    }
+                }
+            }
+            reached = Some(stored.revision);
+            wrote.records += 1;
+        }
+        if let Some(revision) = reached {
+            batch
+                .cursors
+                .push((cursor(&node), revision.as_own_offset()));
+        }
+        self.answer_write_back(node, answer, wrote);
+        Planned::InBatch
+    }
+
+    fn read_page(&self, node: &NodeName) -> Result<Vec<Stored>, causeway_log::error::ReadError> {
+        let store = self.store();
+        let stream = StreamId::up(node.clone());
+        if store.stream(&stream)?.is_none() {
+            return Ok(Vec::new());
+        }
+        let after = store.cursor(&cursor(node))?.unwrap_or(Offset::ZERO);
+        let limit = ReadLimit {
+            records: PAGE_RECORDS,
+            bytes: PAGE_BYTES,
+        };
+        store.read(&stream, Revision::new(after.get()), limit)
+    }
+
+    fn write_back(&mut self, node: &NodeName, record: &Record, batch: &mut Batch) -> Step {
+        let header = &record.header;
+        match header.op {
+            Op::Status => Step::Done(self.write_status(node, record, batch)),
+            Op::Delete => Step::Done(self.confirm_delete(node, &header.key, batch)),
+            Op::Fact => Step::Done(self.write_event(node, record, batch)),
+            Op::Apply => self.write_request(node, record, batch),
+            // A node owns no objects, answers no requests, and no twins are kept here.
+            Op::Put | Op::Reject | Op::Twin => Step::Done(Outcome::Refused),
+        }
+    }
+
+    fn write_status(&mut self, node: &NodeName, record: &Record, batch: &mut Batch) -> Outcome {
+        let key = &record.header.key;
+        let Ok(status @ Value::Object(_)) = serde_json::from_slice(record.body.bytes()) else {
+            return Outcome::Malformed;
+        };
+        let own_node = key.resource.is("", "nodes") && &*key.name == node.as_str();
+        if !own_node && !key.resource.is("", "pods") {
+            return Outcome::Refused;
+        }
+        let Some(current) = self
+            .current(&Name::of(key))
+            .filter(|current| current.key == *key)
+        else {
+            return Outcome::Stale;
+        };
+        let mut object = current.value();
+        if !own_node && !is_bound_to(&object, node) {
+            return Outcome::Refused;
+        }
+        let status = if own_node {
+            status
+        } else {
+            merge_pod_status(object.get("status"), status)
+        };
+        if let Some(object) = object.as_object_mut() {
+            object.insert("status".to_owned(), status);
+        }
+        stored(self.put(batch, key, object, Some(record.header.id)))
+    }
+
+    fn confirm_delete(&mut self, node: &NodeName, key: &Key, batch: &mut Batch) -> Outcome {
+        if !key.resource.is("", "pods") {
+            return Outcome::Refused;
+        }
+        let Some(current) = self
+            .current(&Name::of(key))
+            .filter(|current| current.key == *key)
+        else {
+            return Outcome::Stale;
+        };
+        let mut object = current.value();
+        if !is_bound_to(&object, node) || !is_terminating(&object) {
+            return Outcome::Refused;
+        }
+        let metadata = object.get_mut("metadata").and_then(Value::as_object_mut);
+        if let Some(metadata) = metadata
+            && metadata
+                .get("finalizers")
+                .and_then(Value::as_array)
+                .is_some_and(|f| !f.is_empty())
+        {
+            // Whoever set the finalizers removes the pod when they are done; the node is.
+            metadata.insert("deletionGracePeriodSeconds".to_owned(), 0.into());
+            return stored(self.put(batch, key, object, None));
+        }
+        self.delete(batch, key, None);
+        Outcome::Applied
+    }
+
+    fn count(&self, node: &NodeName, record: &Record, outcome: Outcome) {
+        self.outcomes().count(outcome);
+        let (op, key) = (record.header.op, &record.header.key);
+        match outcome {
+            Outcome::Refused | Outcome::Malformed => {
+                tracing::warn!(%node, ?op, %key, outcome = outcome.as_str(), "record not applied");
+            }
+            Outcome::Rejected => tracing::info!(%node, %key, "request rejected"),
+            Outcome::Applied | Outcome::Unchanged | Outcome::Stale => {
+                tracing::debug!(%node, ?op, %key, outcome = outcome.as_str(), "written back");
+            }
+        }
+    }
+}
+
+pub(super) fn stored<E>(put: Result<PutOutcome, E>) -> Outcome {
+    match put {
+        Ok(PutOutcome::Entry(_)) => Outcome::Applied,
+        Ok(PutOutcome::Unchanged) => Outcome::Unchanged,
+        // Object and status fit into a record each, but not together.
+        Err(_) => Outcome::Refused,
+    }
+}
+
+pub(super) fn is_bound_to(pod: &Value, node: &NodeName) -> bool {
+    let name = pod
+        .get("spec")
+        .and_then(|spec| spec.get("nodeName"))
+        .and_then(Value::as_str);
+    name == Some(node.as_str())
+}
+
+/// The node's status with the conditions that only the cloud knows.
+fn merge_pod_status(current: Option<&Value>, mut status: Value) -> Value {
+    let conditions = |status: &Value| -> Vec<Value> {
+        status
+            .get("conditions")
+            .and_then(Value::as_array)
+            .cloned()
+            .unwrap_or_default()
+    };
+    let Some(current) = current else {
+        return status;
+    };
+    let mut merged = conditions(&status);
+    for condition in conditions(current) {
+        let kind = condition.get("type").cloned().unwrap_or_default();
+        let ours = kind
+            .as_str()
+            .is_some_and(|kind| CLOUD_POD_CONDITIONS.contains(&kind));
+        if ours && !merged.iter().any(|other| other.get("type") == Some(&kind)) {
+            merged.push(condition);
+        }
+    }
+    if let Some(fields) = status.as_object_mut() {
+        if !merged.is_empty() {
+            fields.insert("conditions".to_owned(), Value::Array(merged));
+        }
+        if let Some(class) = current.get("qosClass") {
+            fields.entry("qosClass").or_insert_with(|| class.clone());
+        }
+    }
+    status
+}
+
+type Newest<'a> = BTreeMap<(&'a Key, Slot), Revision>;
+
+/// The newest record of each key and slot of the page.
+fn newest(page: &[Stored]) -> Newest<'_> {
+    let slots = page.iter().map(|stored| {
+        let header = &stored.record.header;
+        ((&header.key, header.op.slot()), stored.revision)
+    });
+    slots.collect()
+}
+
+/// Requests build on each other, so none is skipped.
+fn is_superseded(stored: &Stored, newest: &Newest<'_>) -> bool {
+    let header = &stored.record.header;
+    let slot = header.op.slot();
+    slot.is_state()
+        && slot != Slot::Request
+        && newest
+            .get(&(&header.key, slot))
+            .is_some_and(|newest| *newest > stored.revision)
+}

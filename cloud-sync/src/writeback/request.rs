@@ -1,0 +1,307 @@
+//! Requests of edge applications: decided as the API decides them, and answered.
+
+use causeway_kube_api::decide::{
+    Context, DeleteOptions, Deletion, Subresource, prepare_create, prepare_delete, prepare_update,
+};
+use causeway_kube_api::schema::FieldValidation;
+use causeway_kube_api::{Authority, ServedKind, Status, WriteError};
+use causeway_log::limits::BODY_BYTES_MAX;
+use causeway_log::{Batch, Body, EventId, Key, NodeName, Op, Record, Slot, StreamId, Uid};
+use causeway_projections::{Request, Verb};
+use serde_json::Value;
+
+use super::Outcome;
+use super::authorize::{Asked, authorize, keep_cloud_fields};
+use super::plan::Step;
+use crate::cluster::{ClusterMachine, Current};
+use crate::interest::Name;
+
+/// Shown on objects with a request that is not answered; of no meaning in the cluster.
+const PENDING_ANNOTATION: &str = "causeway.dev/pending";
+/// Shown on objects whose last request was refused.
+const REJECTED_ANNOTATION: &str = "causeway.dev/rejected";
+
+/// What an accepted request does.
+enum Accepted {
+    Put(Value),
+    Remove,
+    Nothing,
+}
+
+impl ClusterMachine {
+    /// Decides a request and answers it on the node's `down` stream.
+    pub(super) fn write_request(
+        &mut self,
+        node: &NodeName,
+        record: &Record,
+        batch: &mut Batch,
+    ) -> Step {
+        let (key, id) = (&record.header.key, record.header.id);
+        let name = Name::of(key);
+        if self.is_touched(&name) || self.is_namespace_written(&name) {
+            return Step::Wait;
+        }
+        let decided = match Request::decode(record.body.bytes()) {
+            Ok(request) => self.decide_request(node, key, request),
+            Err(error) => {
+                let reason = causeway_daemon::telemetry::error_chain(&error).to_string();
+                Err(Status::bad_request(reason))
+            }
+        };
+        let done = decided.and_then(|accepted| self.accept(node, key, id, accepted, batch));
+        Step::Done(match done {
+            Ok(outcome) => {
+                self.send_record(batch, node, key, Op::Apply, Body::EMPTY, id);
+                outcome
+            }
+            Err(status) => {
+                let status = serde_json::to_value(&status).unwrap_or_default();
+                let body = Body::from(status.to_string().into_bytes());
+                self.send_record(batch, node, key, Op::Reject, body, id);
+                Outcome::Rejected
+            }
+        })
+    }
+
+    fn accept(
+        &mut self,
+        node: &NodeName,
+        key: &Key,
+        id: EventId,
+        accepted: Accepted,
+        batch: &mut Batch,
+    ) -> Result<Outcome, Status> {
+        match accepted {
+            Accepted::Put(object) => {
+                let put = self.put(batch, key, object, Some(id));
+                let put = put.map_err(|_| Status::too_large(BODY_BYTES_MAX))?;
+                self.stick(batch, node, key, id);
+                Ok(super::plan::stored::<()>(Ok(put)))
+            }
+            Accepted::Remove => {
+                self.delete(batch, key, Some(id));
+                Ok(Outcome::Applied)
+            }
+            Accepted::Nothing => Ok(Outcome::Unchanged),
+        }
+    }
+
+    fn decide_request(
+        &mut self,
+        node: &NodeName,
+        key: &Key,
+        request: Request,
+    ) -> Result<Accepted, Status> {
+        let Request {
+            verb,
+            mut object,
+            base,
+            uid: _,
+            follows,
+            grace_period_seconds,
+        } = request;
+        let current = self.current(&Name::of(key));
+        let shown = current.as_ref().map(Current::value);
+        if verb != Verb::Create && current.as_ref().is_none_or(|now| now.key != *key) {
+            return Err(Status::not_found(&key.resource, &key.name));
+        }
+        if let Some(object) = &mut object {
+            clean(object);
+            if verb == Verb::Create {
+                bind_pod(key, object, node);
+            }
+            if key.resource.is("", "nodes") {
+                keep_cloud_fields(object, shown.as_ref());
+            }
+        }
+        let asked = Asked {
+            node,
+            key,
+            verb,
+            object: object.as_ref(),
+            current: shown.as_ref(),
+        };
+        authorize(&asked, |name| self.holds_name(node, name))
+            .map_err(|why| Status::forbidden(&key.resource, &key.name, &why))?;
+        let kind = self.kind_of(key, object.as_ref().or(shown.as_ref()))?;
+        let context = self.context(key)?;
+        if verb == Verb::Create {
+            if current.is_some() {
+                return Err(Status::already_exists(&key.resource, &key.name));
+            }
+            self.check_namespace(&Name::of(key)).map_err(into_status)?;
+            let prepared = prepare_create(&kind, object.unwrap_or_default(), &context)?;
+            check_identity(key, &prepared.object)?;
+            return Ok(Accepted::Put(prepared.object));
+        }
+        let (Some(current), Some(shown)) = (current.filter(|now| now.key == *key), shown) else {
+            return Err(Status::not_found(&key.resource, &key.name));
+        };
+        if !self.is_current_at(node, key, base, follows)? {
+            return Err(Status::stale(&key.resource, &key.name));
+        }
+        let subresource = match verb {
+            Verb::Status => Subresource::Status,
+            Verb::Create | Verb::Update => Subresource::Main,
+            Verb::Delete => {
+                let options = DeleteOptions {
+                    grace_period_seconds,
+                    uid: Some(current.key.uid.to_string()),
+                    ..DeleteOptions::default()
+                };
+                return Ok(match prepare_delete(&kind, &shown, &options, &context)? {
+                    Deletion::Remove => Accepted::Remove,
+                    Deletion::Mark(prepared) => Accepted::Put(prepared.object),
+                    Deletion::Terminating => Accepted::Nothing,
+                });
+            }
+        };
+        let object = object.unwrap_or_default();
+        let prepared = prepare_update(&kind, &shown, object, subresource, &context)?;
+        check_identity(key, &prepared.object)?;
+        if prepared.remove {
+            return Ok(Accepted::Remove);
+        }
+        Ok(Accepted::Put(prepared.object))
+    }
+
+    /// Whether the node has seen the object as it was last written for it.
+    ///
+    /// The `down` record tells, not the cluster record: a change of status makes no `down` record
+    /// and is no conflict. A request that builds on an earlier one of the same node is current when
+    /// the object's last change came of that node's requests, because a node makes them in order.
+    fn is_current_at(
+        &self,
+        node: &NodeName,
+        key: &Key,
+        base: Option<causeway_log::Version>,
+        follows: Option<EventId>,
+    ) -> Result<bool, Status> {
+        let stream = StreamId::down(node.clone());
+        let newest = |slot| {
+            self.store()
+                .newest(&stream, key, slot)
+                .map_err(|_| Status::service_unavailable("what the node was sent cannot be read"))
+        };
+        let Some(sent) = newest(Slot::Object)?.filter(|sent| sent.record.header.op == Op::Put)
+        else {
+            return Ok(false);
+        };
+        let header = sent.record.header;
+        if base == Some(header.version) {
+            return Ok(true);
+        }
+        let Some(follows) = follows else {
+            return Ok(false);
+        };
+        let answered = newest(Slot::Request)?.and_then(|answer| answer.record.header.cause);
+        Ok(header.cause == Some(follows) || (answered.is_some() && header.cause == answered))
+    }
+
+    fn kind_of(&mut self, key: &Key, object: Option<&Value>) -> Result<ServedKind, Status> {
+        let field = |field: &str| {
+            object
+                .and_then(|object| object.get(field))
+                .and_then(Value::as_str)
+                .unwrap_or_default()
+        };
+        let (api_version, kind) = (field("apiVersion"), field("kind"));
+        let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
+        self.catalog()
+            .find_kind(group, version, kind)
+            .filter(|served| served.resource == key.resource)
+            .map(|served| ServedKind::clone(served))
+            .ok_or_else(|| {
+                Status::bad_request(format!(
+                    "{api_version} {kind} is no kind of {}",
+                    key.resource
+                ))
+            })
+    }
+
+    fn context(&self, key: &Key) -> Result<Context, Status> {
+        let Uid::Uuid(uid) = key.uid else {
+            return Err(Status::bad_request("the uid of the object is no UUID"));
+        };
+        Ok(Context {
+            now: self.clock().now(),
+            uid,
+            namespace: key.namespace.to_string(),
+            name: key.name.to_string(),
+            field_validation: FieldValidation::Warn,
+            authority: Authority::Cloud,
+        })
+    }
+
+    fn holds_name(&self, node: &NodeName, name: &Name) -> bool {
+        self.current(name)
+            .is_some_and(|current| self.holds(node, &current.key))
+    }
+
+    fn is_namespace_written(&self, name: &Name) -> bool {
+        let resource = causeway_log::Resource::core("namespaces");
+        let namespace = Name {
+            resource,
+            namespace: "".into(),
+            name: std::sync::Arc::clone(&name.namespace),
+        };
+        self.is_touched(&namespace)
+    }
+}
+
+/// Takes out what only means something at the edge.
+fn clean(object: &mut Value) {
+    let Some(metadata) = object.get_mut("metadata").and_then(Value::as_object_mut) else {
+        return;
+    };
+    metadata.remove("resourceVersion");
+    metadata.remove("managedFields");
+    if let Some(annotations) = metadata
+        .get_mut("annotations")
+        .and_then(Value::as_object_mut)
+    {
+        annotations.remove(PENDING_ANNOTATION);
+        annotations.remove(REJECTED_ANNOTATION);
+        if annotations.is_empty() {
+            metadata.remove("annotations");
+        }
+    }
+}
+
+/// A pod made at an edge runs there.
+fn bind_pod(key: &Key, object: &mut Value, node: &NodeName) {
+    if !key.resource.is("", "pods") {
+        return;
+    }
+    if let Some(spec) = object.get_mut("spec").and_then(Value::as_object_mut) {
+        spec.entry("nodeName")
+            .or_insert_with(|| node.as_str().into());
+    }
+}
+
+/// The object must be what the key says.
+fn check_identity(key: &Key, object: &Value) -> Result<(), Status> {
+    let field = |field: &str| {
+        object
+            .get("metadata")
+            .and_then(|metadata| metadata.get(field))
+            .and_then(Value::as_str)
+    };
+    let same = field("name") == Some(&*key.name)
+        && field("namespace").unwrap_or_default() == &*key.namespace
+        && field("uid").map(Uid::parse).as_ref() == Some(&key.uid);
+    if same {
+        Ok(())
+    } else {
+        Err(Status::bad_request(
+            "the object's name, namespace or uid is not the one of its record",
+        ))
+    }
+}
+
+fn into_status(error: WriteError) -> Status {
+    match error {
+        WriteError::Rejected(status) => *status,
+        other => Status::service_unavailable(other.to_string()),
+    }
+}
