@@ -1,16 +1,100 @@
 //! `cargo xtask bench`: builds what is shipped, then measures it.
+//!
+//! The measurements are behind the feature `bench`, so that the test tiers start without building
+//! the engine: this command builds the daemons and itself in release mode, and runs itself again.
 
-use anyhow::Result;
+use std::path::PathBuf;
+
+use anyhow::{Result, bail};
+
+use crate::test::cargo;
+use crate::{say, tree};
+
+#[cfg(feature = "bench")]
+mod edit;
+#[cfg(feature = "bench")]
+mod figures;
+#[cfg(feature = "bench")]
+mod footprint;
+#[cfg(feature = "bench")]
+mod measure;
+#[cfg(feature = "bench")]
+mod resume;
+#[cfg(feature = "bench")]
+mod site;
+#[cfg(feature = "bench")]
+mod store;
 
 /// Measure against the budgets, and write target/bench/summary.json
 #[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Figures:
+  append_synced_batched append_synced_single scan rebuild
+  propagation_p50_ms propagation_p99_ms small_edit_bytes
+  resume_bytes resume_ms resume_1000_keys_bytes idle_bytes_per_s
+  edge_rss_mb edge_binary_mb cloud_binary_mb offline_start_ms
+
+Each is a median of several runs, shown with its spread. docs/benchmarks.md says how each is
+measured. A machine that does something else at the same time gives other figures.")]
 pub(crate) struct Args {
     /// Only these figures
     names: Vec<String>,
+    /// Everything is built: measure
+    #[arg(long, hide = true)]
+    measure: bool,
 }
 
-/// Measures.
+/// Builds and measures; `false` when a figure misses its budget.
 pub(crate) fn run(args: &Args) -> Result<bool> {
-    let _ = &args.names;
-    Ok(true)
+    if args.measure {
+        return measure(args);
+    }
+    let daemons = [
+        "causeway-cli",
+        "causeway-cloud-sync",
+        "causeway-edge-sync",
+        "causeway-edged",
+    ];
+    let mut build = cargo(["build", "--release", "--bins"]);
+    build.args(daemons.iter().flat_map(|package| ["--package", package]));
+    say::line("building the daemons in release mode");
+    if !build.status()?.success() {
+        bail!("the daemons do not build");
+    }
+    let mut again = cargo([
+        "run",
+        "--release",
+        "--package",
+        "xtask",
+        "--features",
+        "bench",
+    ]);
+    again.args(["--", "bench", "--measure"]).args(&args.names);
+    Ok(again.status()?.success())
+}
+
+#[cfg(feature = "bench")]
+fn measure(args: &Args) -> Result<bool> {
+    measure::run(&args.names)
+}
+
+#[cfg(not(feature = "bench"))]
+fn measure(_: &Args) -> Result<bool> {
+    bail!("built without the feature `bench`")
+}
+
+/// Where the release binaries are.
+#[cfg(feature = "bench")]
+fn release(name: &str) -> PathBuf {
+    target().join("release").join(name)
+}
+
+/// The target directory of this build.
+#[cfg_attr(
+    not(feature = "bench"),
+    expect(dead_code, reason = "only measurements look there")
+)]
+fn target() -> PathBuf {
+    let given = std::env::var_os("CARGO_TARGET_DIR").map(PathBuf::from);
+    given.map_or_else(|| tree::root().join("target"), |dir| tree::root().join(dir))
 }

@@ -9,7 +9,7 @@ use super::Outcome;
 use crate::{say, tree};
 
 /// A cargo command at the root of the workspace, by the same cargo that runs this.
-pub(super) fn cargo<S: AsRef<OsStr>>(arguments: impl IntoIterator<Item = S>) -> Command {
+pub(crate) fn cargo<S: AsRef<OsStr>>(arguments: impl IntoIterator<Item = S>) -> Command {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut command = Command::new(cargo);
     command

@@ -7,6 +7,7 @@ use anyhow::{Result, bail};
 use crate::say;
 
 mod command;
+pub(crate) use command::cargo;
 mod licences;
 mod suites;
 mod tiers;

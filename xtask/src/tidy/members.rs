@@ -39,7 +39,7 @@ const ARROWS: [(&str, &[&str]); 10] = [
             "simulator",
         ],
     ),
-    ("xtask", &["log", "simulator"]),
+    ("xtask", &["log", "projections", "simulator"]),
 ];
 
 /// What is wrong with the manifests of the members.

@@ -1,0 +1,64 @@
+//! Which measurements run, in which order.
+
+use anyhow::{Result, bail};
+
+use super::figures::{FIGURES, Samples};
+use super::site::Site;
+use super::{edit, footprint, resume, store, target};
+use crate::say;
+
+/// Measures what was asked for, everything when nothing was; `false` when a budget is missed.
+pub(super) fn run(names: &[String]) -> Result<bool> {
+    for name in names {
+        if !FIGURES.iter().any(|figure| figure.name == name) {
+            let known: Vec<_> = FIGURES.iter().map(|figure| figure.name).collect();
+            bail!("there is no figure {name:?}; figures: {}", known.join(", "));
+        }
+    }
+    let wanted =
+        |some: &[&str]| names.is_empty() || names.iter().any(|name| some.contains(&name.as_str()));
+    let mut samples = Samples::default();
+    if wanted(&[
+        "append_synced_batched",
+        "append_synced_single",
+        "scan",
+        "rebuild",
+    ]) {
+        say::line("measuring the store");
+        store::measure(&mut samples)?;
+    }
+    if wanted(&["edge_binary_mb", "cloud_binary_mb"]) {
+        footprint::binaries(&mut samples)?;
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    runtime.block_on(Box::pin(async {
+        if wanted(&[
+            "propagation_p50_ms",
+            "propagation_p99_ms",
+            "small_edit_bytes",
+        ]) {
+            say::line("measuring edits through a whole link");
+            let site = Site::start().await?;
+            edit::propagation(&site, &mut samples).await?;
+            edit::small_edit(&site, &mut samples).await?;
+        }
+        if wanted(&["resume_bytes", "resume_ms", "resume_1000_keys_bytes"]) {
+            say::line("measuring what a resume costs");
+            let site = Site::start().await?;
+            resume::one_object(&site, &mut samples).await?;
+            resume::thousand_keys(&site, &mut samples).await?;
+        }
+        if wanted(&["idle_bytes_per_s", "edge_rss_mb", "offline_start_ms"]) {
+            say::line("measuring an idle edge; this takes some minutes");
+            let mut site = Site::start_split().await?;
+            footprint::idle(&mut site, &mut samples).await?;
+        }
+        Ok::<(), anyhow::Error>(())
+    }))?;
+    let summary = target().join("bench").join("summary.json");
+    let good = samples.report(&summary)?;
+    say::line(format!("\nwritten to {}", summary.display()));
+    Ok(good)
+}

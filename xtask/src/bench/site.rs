@@ -1,0 +1,292 @@
+//! A cloud and an edge as real processes, with a link that counts bytes.
+
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+use causeway_simulator::http::Http;
+use causeway_simulator::process::{Process, Program};
+use causeway_simulator::proxy::{Proxy, Traffic};
+use causeway_simulator::wait::eventually;
+use http::Method;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use super::release;
+
+/// Name of the node.
+pub(super) const NODE: &str = "edge-1";
+/// What anything may take.
+pub(super) const PATIENCE: Duration = Duration::from_secs(120);
+/// Collection paths.
+pub(super) const CONFIG_MAPS: &str = "/api/v1/namespaces/default/configmaps";
+/// See [`CONFIG_MAPS`].
+pub(super) const PODS: &str = "/api/v1/namespaces/default/pods";
+
+/// Everything under measurement.
+pub(super) struct Site {
+    pub(super) cloud: Process,
+    /// `causeway edge`, or `edge-sync`.
+    pub(super) edge: Process,
+    /// `edged`, when it is a process of its own.
+    pub(super) kubelet: Option<Process>,
+    pub(super) link: Proxy,
+    pub(super) cloud_http: Http,
+    pub(super) edge_http: Http,
+    scratch: TempDir,
+}
+
+impl Site {
+    /// A cloud, and an edge in one process.
+    ///
+    /// # Errors
+    /// When one does not start.
+    pub(super) async fn start() -> Result<Self> {
+        Self::start_with(false).await
+    }
+
+    /// A cloud, and an edge as it is installed: `edge-sync` and `edged`.
+    ///
+    /// # Errors
+    /// When one does not start.
+    pub(super) async fn start_split() -> Result<Self> {
+        Self::start_with(true).await
+    }
+
+    async fn start_with(split: bool) -> Result<Self> {
+        let scratch = tempfile::Builder::new()
+            .prefix("causeway-bench")
+            .tempdir()?;
+        let dir = scratch.path();
+        let (api, sync, local) = (free_address()?, free_address()?, free_address()?);
+        let link = Proxy::listen((Ipv4Addr::LOCALHOST, 0).into(), sync).await?;
+        let config = dir.join("cloud-sync.toml");
+        let text = format!(
+            "dir = {:?}\napi_listen = \"{api}\"\nsync_listen = \"{sync}\"\n",
+            dir.join("cloud")
+        );
+        std::fs::write(&config, text)?;
+        let mut cloud = process(dir, "cloud-sync", vec!["--config".into(), show(&config)]);
+        cloud.start().context("cannot start cloud-sync")?;
+        let (edge, kubelet) = if split {
+            split_edge(dir, local, &link)?
+        } else {
+            let arguments = [
+                "edge".to_owned(),
+                format!("--node={NODE}"),
+                format!("--dir={}", show(&dir.join("edge"))),
+                format!("--cloud=ws://{}", link.local_addr()),
+                format!("--api-listen={local}"),
+            ];
+            (process(dir, "causeway", arguments.to_vec()), None)
+        };
+        let (cloud_http, edge_http) = (Http::tcp(api), Http::tcp(local));
+        let mut site = Self {
+            cloud,
+            edge,
+            kubelet,
+            link,
+            cloud_http,
+            edge_http,
+            scratch,
+        };
+        site.start_edge()?;
+        let node = format!("/api/v1/nodes/{NODE}");
+        seen(&site.cloud_http, &node, |node| {
+            node.to_string().contains("\"Ready\"")
+        })
+        .await?;
+        Ok(site)
+    }
+
+    /// Starts the processes of the edge.
+    ///
+    /// # Errors
+    /// When one does not start.
+    pub(super) fn start_edge(&mut self) -> Result<()> {
+        self.edge.start().context("cannot start the edge")?;
+        if let Some(kubelet) = &mut self.kubelet {
+            kubelet.start().context("cannot start edged")?;
+        }
+        Ok(())
+    }
+
+    /// Creates an object in the cloud.
+    ///
+    /// # Errors
+    /// When the cloud refuses.
+    pub(super) async fn create(&self, collection: &str, object: &Value) -> Result<()> {
+        self.cloud_http
+            .json(Method::POST, collection, Some(object))
+            .await?;
+        Ok(())
+    }
+
+    /// Changes data of a ConfigMap in the cloud; gives the version it has then.
+    ///
+    /// # Errors
+    /// When the cloud refuses.
+    pub(super) async fn edit(&self, name: &str, key: &str, text: &str) -> Result<u64> {
+        let patch = json!({"data": {key: text}});
+        let answer = self
+            .cloud_http
+            .merge_patch(&format!("{CONFIG_MAPS}/{name}"), &patch)
+            .await?;
+        let version = answer["metadata"]["resourceVersion"]
+            .as_str()
+            .unwrap_or_default();
+        version
+            .parse()
+            .with_context(|| format!("no resourceVersion in {answer}"))
+    }
+
+    /// Waits until the edge serves this text.
+    ///
+    /// # Errors
+    /// When it does not in time.
+    pub(super) async fn arrived(&self, name: &str, key: &str, text: &str) -> Result<()> {
+        let path = format!("{CONFIG_MAPS}/{name}");
+        seen(&self.edge_http, &path, |map| map["data"][key] == text).await
+    }
+
+    /// Waits until the link has carried nothing for a while; gives what it carried so far.
+    pub(super) async fn quiet(&self) -> Traffic {
+        let mut last = self.link.traffic();
+        loop {
+            tokio::time::sleep(Duration::from_millis(700)).await;
+            let now = self.link.traffic();
+            if now == last {
+                return now;
+            }
+            last = now;
+        }
+    }
+
+    /// Revision of the edge's store.
+    ///
+    /// # Errors
+    /// When it does not say.
+    pub(super) async fn edge_revision(&self) -> Result<u64> {
+        let list = self
+            .edge_http
+            .get(&format!("{CONFIG_MAPS}?limit=1"))
+            .await?;
+        let version = list["metadata"]["resourceVersion"]
+            .as_str()
+            .unwrap_or_default();
+        version
+            .parse()
+            .context("the edge's list has no resourceVersion")
+    }
+}
+
+impl Drop for Site {
+    fn drop(&mut self) {
+        // Containers outlive their kubelet by design.
+        let needle = show(self.scratch.path());
+        for entry in std::fs::read_dir("/proc").into_iter().flatten().flatten() {
+            let pid = entry.file_name().to_string_lossy().into_owned();
+            if pid.parse::<u32>().is_err() || pid == std::process::id().to_string() {
+                continue;
+            }
+            let names_it = |file: &str| {
+                let text = std::fs::read(entry.path().join(file)).unwrap_or_default();
+                String::from_utf8_lossy(&text).contains(&needle)
+            };
+            if names_it("cmdline") || names_it("environ") {
+                let _ = std::process::Command::new("kill")
+                    .args(["-9", &pid])
+                    .status();
+            }
+        }
+    }
+}
+
+/// The installed form: two daemons that meet on a socket.
+fn split_edge(dir: &Path, local: SocketAddr, link: &Proxy) -> Result<(Process, Option<Process>)> {
+    let (sync, kubelet) = (dir.join("edge-sync.toml"), dir.join("edged.toml"));
+    let socket = dir.join("edge.sock");
+    let text = format!(
+        "node = \"{NODE}\"\ndir = {:?}\ncloud = \"ws://{}\"\n[api]\nlisten = \"{local}\"\nsocket = {socket:?}\n",
+        dir.join("edge"),
+        link.local_addr(),
+    );
+    std::fs::write(&sync, text)?;
+    let api = format!("unix:{}", show(&socket));
+    let text = format!(
+        "node = \"{NODE}\"\napi = \"{api}\"\ndir = {:?}\n",
+        dir.join("edged")
+    );
+    std::fs::write(&kubelet, text)?;
+    let edge = process(dir, "edge-sync", vec!["--config".into(), show(&sync)]);
+    Ok((edge, Some(process(dir, "edged", vec![show(&kubelet)]))))
+}
+
+/// A ConfigMap with these data.
+pub(super) fn config_map(name: &str, data: &Value) -> Value {
+    json!({
+        "apiVersion": "v1", "kind": "ConfigMap",
+        "metadata": {"name": name, "namespace": "default"}, "data": data,
+    })
+}
+
+/// A pod that does nothing and needs these ConfigMaps.
+pub(super) fn pod(name: &str, config_maps: &[String]) -> Value {
+    let volumes: Vec<_> = config_maps
+        .iter()
+        .map(|map| json!({"name": map, "configMap": {"name": map, "optional": true}}))
+        .collect();
+    json!({
+        "apiVersion": "v1", "kind": "Pod",
+        "metadata": {"name": name, "namespace": "default"},
+        "spec": {
+            "nodeName": NODE, "terminationGracePeriodSeconds": 1, "volumes": volumes,
+            "containers": [{"name": "main", "image": "host", "command": ["/bin/sleep", "1000000"]}],
+        },
+    })
+}
+
+/// Waits until a server shows an object that is as wanted.
+///
+/// # Errors
+/// When it does not in time.
+pub(super) async fn seen(http: &Http, path: &str, right: impl Fn(&Value) -> bool) -> Result<()> {
+    let look = eventually(path, PATIENCE, async || {
+        let object = http.get(path).await.map_err(|error| error.to_string())?;
+        if right(&object) {
+            Ok(())
+        } else {
+            Err(object.to_string())
+        }
+    });
+    Ok(look.await?)
+}
+
+fn process(dir: &Path, name: &str, arguments: Vec<String>) -> Process {
+    Process::new(Program {
+        executable: release(name),
+        arguments,
+        environment: Vec::new(),
+        log: dir.join(format!("{name}.log")),
+    })
+}
+
+fn free_address() -> Result<SocketAddr> {
+    Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?)
+}
+
+fn show(path: &Path) -> String {
+    path.display().to_string()
+}
+
+/// The directory of the site, for measurements that look at files.
+pub(super) fn resident_kb(pid: u32) -> Result<f64> {
+    let status = std::fs::read_to_string(PathBuf::from(format!("/proc/{pid}/status")))?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let number = line.and_then(|line| line.split_whitespace().next());
+    number
+        .context("no VmRSS")?
+        .parse()
+        .context("VmRSS is no number")
+}
