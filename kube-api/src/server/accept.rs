@@ -7,7 +7,7 @@ use crate::status::Status;
 
 /// The form of an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Output {
+pub(crate) enum Output {
     /// Objects as they are.
     Objects,
     /// Rows and columns, in this version of `meta.k8s.io`.

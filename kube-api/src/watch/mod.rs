@@ -41,8 +41,8 @@ pub(crate) struct WatchRequest {
     /// Whether to begin with the objects there are, and to mark the end of them.
     pub(crate) initial_events: Option<bool>,
     pub(crate) timeout: Option<Duration>,
-    /// Held while the watch lasts.
-    pub(crate) permit: OwnedSemaphorePermit,
+    /// Held while the watch lasts: it counts against the bound on watches.
+    pub(crate) _permit: OwnedSemaphorePermit,
 }
 
 /// Begins a watch. Its headers are sent at once, its events when they come; a client that cannot be
