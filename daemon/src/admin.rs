@@ -52,7 +52,6 @@ pub fn router(metrics: Metrics, readiness: Readiness) -> Router {
         .route("/metrics", get(move || async move { scrape(&metrics) }))
 }
 
-#[expect(clippy::unused_async, reason = "a handler is async")]
 async fn alive() -> &'static str {
     "ok"
 }

@@ -116,14 +116,7 @@ pub struct Section {
 impl Section {
     /// Takes a sub-table; an absent one is empty.
     pub fn section(&mut self, key: &str) -> Self {
-        let table = match self.table.remove(key) {
-            Some(Value::Table(table)) => table,
-            Some(other) => {
-                self.mistake(key, format!("must be a table, not {}", kind(&other)));
-                Table::new()
-            }
-            None => Table::new(),
-        };
+        let table = self.take(key, "a table", as_table).unwrap_or_default();
         Self {
             path: self.path_of(key),
             table,
@@ -146,48 +139,21 @@ impl Section {
         key: &str,
         parse: impl FnOnce(&str) -> Result<T, E>,
     ) -> Option<T> {
-        match self.table.remove(key)? {
-            Value::String(text) => self.note(key, parse(&text)),
-            other => {
-                self.mistake(key, format!("must be a text, not {}", kind(&other)));
-                None
-            }
-        }
+        let text = self.take(key, "a text", as_text)?;
+        parse(&text)
+            .map_err(|error| self.mistake(key, error.to_string()))
+            .ok()
     }
 
     /// Takes a list of texts; empty when absent or wrong.
     pub fn texts(&mut self, key: &str) -> Vec<String> {
-        match self.table.remove(key) {
-            None => Vec::new(),
-            Some(Value::Array(values)) => values
-                .into_iter()
-                .filter_map(|value| match value {
-                    Value::String(text) => Some(text),
-                    other => {
-                        self.mistake(key, format!("must hold texts, not {}", kind(&other)));
-                        None
-                    }
-                })
-                .collect(),
-            Some(other) => {
-                self.mistake(
-                    key,
-                    format!("must be a list of texts, not {}", kind(&other)),
-                );
-                Vec::new()
-            }
-        }
+        self.take(key, "a list of texts", as_texts)
+            .unwrap_or_default()
     }
 
     /// Takes a whole number within bounds; `None` when absent or wrong.
     pub fn number(&mut self, key: &str, bounds: std::ops::RangeInclusive<u64>) -> Option<u64> {
-        let found = match self.table.remove(key)? {
-            Value::Integer(number) => u64::try_from(number).ok(),
-            other => {
-                self.mistake(key, format!("must be a whole number, not {}", kind(&other)));
-                return None;
-            }
-        };
+        let found = u64::try_from(self.take(key, "a whole number", as_number)?).ok();
         let number = found.filter(|number| bounds.contains(number));
         if number.is_none() {
             self.mistake(
@@ -200,13 +166,7 @@ impl Section {
 
     /// Takes a truth value; `None` when absent or wrong.
     pub fn flag(&mut self, key: &str) -> Option<bool> {
-        match self.table.remove(key)? {
-            Value::Boolean(flag) => Some(flag),
-            other => {
-                self.mistake(key, format!("must be true or false, not {}", kind(&other)));
-                None
-            }
-        }
+        self.take(key, "true or false", as_flag)
     }
 
     /// Takes a duration such as `"250ms"`, `"30s"`, `"10m"`, `"24h"`, `"7d"`; `None` when absent
@@ -235,9 +195,14 @@ impl Section {
         self.mistakes.borrow_mut().push(Mistake { path, what });
     }
 
-    fn note<T, E: fmt::Display>(&mut self, key: &str, parsed: Result<T, E>) -> Option<T> {
-        parsed
-            .map_err(|error| self.mistake(key, error.to_string()))
+    fn take<T>(
+        &mut self,
+        key: &str,
+        what: &str,
+        read: impl FnOnce(Value) -> Result<T, Value>,
+    ) -> Option<T> {
+        read(self.table.remove(key)?)
+            .map_err(|found| self.mistake(key, format!("must be {what}, not {}", kind(&found))))
             .ok()
     }
 
@@ -258,6 +223,46 @@ impl Drop for Section {
             path,
             what: "is not a known key".to_owned(),
         }));
+    }
+}
+
+fn as_table(value: Value) -> Result<Table, Value> {
+    if let Value::Table(table) = value {
+        Ok(table)
+    } else {
+        Err(value)
+    }
+}
+
+fn as_text(value: Value) -> Result<String, Value> {
+    if let Value::String(text) = value {
+        Ok(text)
+    } else {
+        Err(value)
+    }
+}
+
+/// In a list with something else in it, that is what is wrong.
+fn as_texts(value: Value) -> Result<Vec<String>, Value> {
+    let Value::Array(values) = value else {
+        return Err(value);
+    };
+    values.into_iter().map(as_text).collect()
+}
+
+fn as_number(value: Value) -> Result<i64, Value> {
+    if let Value::Integer(number) = value {
+        Ok(number)
+    } else {
+        Err(value)
+    }
+}
+
+fn as_flag(value: Value) -> Result<bool, Value> {
+    if let Value::Boolean(flag) = value {
+        Ok(flag)
+    } else {
+        Err(value)
     }
 }
 

@@ -42,13 +42,11 @@ impl Default for HttpLimits {
 }
 
 /// Serves `router` on a TCP listener until stopped.
-#[must_use]
 pub fn serve_tcp(listener: TcpListener, router: Router, limits: HttpLimits, stop: Stop) -> Task {
     tasks::spawn("http-tcp", serve(listener, router, limits, stop))
 }
 
 /// Serves `router` on a Unix socket until stopped.
-#[must_use]
 pub fn serve_unix(listener: UnixListener, router: Router, limits: HttpLimits, stop: Stop) -> Task {
     tasks::spawn("http-unix", serve(listener, router, limits, stop))
 }

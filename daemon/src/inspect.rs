@@ -59,7 +59,6 @@ pub fn router(inspected: Inspected) -> Router {
         .with_state(inspected)
 }
 
-#[expect(clippy::unused_async, reason = "a handler is async")]
 async fn status(State(inspected): State<Inspected>) -> Json<Value> {
     Json((inspected.status)())
 }

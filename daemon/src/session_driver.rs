@@ -11,7 +11,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use causeway_log::limits::{FRAME_TARGET_BYTES, KEEPALIVE_IDLE, KEEPALIVE_TIMEOUT, WINDOW_BYTES};
-use causeway_log::replication::{Close, CloseCode, Established, SessionConfig, SessionWrite};
+use causeway_log::replication::{
+    Close, CloseCode, Established, SessionConfig, SessionStats, SessionWrite,
+};
 use causeway_log::{NodeName, Offset, Store};
 use futures_util::future::BoxFuture;
 use tokio::sync::watch;
@@ -50,6 +52,12 @@ pub trait Endpoint: Send + Sync + 'static {
 
     /// Something happened, for status and metrics. Must not block.
     fn observe(&self, node: &NodeName, event: SessionEvent);
+
+    /// The session's own counters, whenever it comes to rest and once more before its end. Must not
+    /// block.
+    fn observe_stats(&self, node: &NodeName, stats: &SessionStats) {
+        let _ = (node, stats);
+    }
 }
 
 /// A write of a session was not done.

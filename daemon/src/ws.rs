@@ -304,6 +304,10 @@ fn close_code(number: u16) -> Option<CloseCode> {
         .find(|code| CLOSE_CODE_BASE + *code as u16 == number)
 }
 
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "what else the library reports is one thing"
+)]
 fn transport_error(error: WsError) -> TransportError {
     match error {
         WsError::Io(error) => TransportError::Lost(error),

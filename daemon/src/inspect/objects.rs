@@ -32,7 +32,8 @@ pub(super) async fn serve(
     reading(move || {
         let store = &*inspected.store;
         let streams = streams_of(store, &node)?;
-        let at = parse_at(&question.at)?.unwrap_or(At::Revision(store.watermarks().durable));
+        let at =
+            parse_at(&question.at)?.unwrap_or_else(|| At::Revision(store.watermarks().durable));
         let objects = objects_at(store, &streams, at).map_err(|error| match error {
             TravelError::Trimmed { oldest } => Refusal::Gone { oldest },
             TravelError::Future { .. } => Refusal::BadRequest(error.to_string()),

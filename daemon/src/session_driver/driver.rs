@@ -26,17 +26,29 @@ use super::{
 use crate::telemetry::error_chain;
 use crate::ws::{self, Transport, TransportError};
 
+/// Longer than any session lasts.
+const NEVER: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+
 /// What the loop is woken by.
-enum Input {
+enum Wake {
+    /// Something for the session.
+    Input(Input),
+    /// This side wants to end.
     Close(Close),
+    /// The peer takes nothing.
+    Stalled,
+    /// The transport is gone.
+    Lost(Option<TransportError>),
+}
+
+/// What a session is fed with.
+enum Input {
     Written(Result<(), WriteRefused>),
     Stored,
     Frame(Bytes),
     /// The transport takes a message, or has taken what it had.
     Writable,
     Timeout,
-    Stalled,
-    Lost(Option<TransportError>),
 }
 
 /// Where the outgoing side is.
@@ -117,20 +129,20 @@ impl<T: Transport, E: Endpoint> Driver<T, E> {
                 break EndReason::Closed(close);
             }
             self.arm(timer.as_mut());
-            match self.next_input(&mut control, closing, timer.as_mut()).await {
-                Input::Close(close) => {
+            match self.next_wake(&mut control, closing, timer.as_mut()).await {
+                Wake::Close(close) => {
                     closing = true;
                     self.session
                         .close(close.code, &close.reason, close.retry_after);
                 }
-                Input::Lost(error) => break lost(error),
-                Input::Stalled => {
+                Wake::Lost(error) => break lost(error),
+                Wake::Stalled => {
                     break EndReason::Lost(format!(
                         "the peer took no data for {} s",
                         SEND_STALL_MAX.as_secs()
                     ));
                 }
-                input => self.handle(input),
+                Wake::Input(input) => self.handle(input),
             }
         };
         // A session of the same node that begins after this one must find everything in its place.
@@ -139,12 +151,12 @@ impl<T: Transport, E: Endpoint> Driver<T, E> {
     }
 
     /// Waits for whatever comes first. The order of the arms is the order of importance.
-    async fn next_input(
+    async fn next_wake(
         &mut self,
         control: &mut Control,
         closing: bool,
         mut timer: Pin<&mut Sleep>,
-    ) -> Input {
+    ) -> Wake {
         let may_read = self.writes.len() < WRITES_OUTSTANDING_MAX
             && self.write_bytes.iter().sum::<usize>() < WRITE_BYTES_OUTSTANDING_MAX;
         self.read_first = !self.read_first;
@@ -153,20 +165,20 @@ impl<T: Transport, E: Endpoint> Driver<T, E> {
         tokio::select! {
             biased;
             // Stopping beats everything, or a busy peer could hold up the shutdown.
-            close = control.closing(), if !closing => Input::Close(close),
+            close = control.closing(), if !closing => Wake::Close(close),
             // Durable writes turn into acks and open the gate for reading.
             Some(written) = self.writes.next(), if !self.writes.is_empty() => {
-                Input::Written(written)
+                Wake::Input(Input::Written(written))
             }
             // Own records travel before the peer's next ones are looked at: local writes are few.
-            Ok(()) = self.own_head.changed() => Input::Stored,
-            input = poll_fn(|cx| poll_transport(transport, cx, sending, may_read, read_first)) => {
-                input
+            Ok(()) = self.own_head.changed() => Wake::Input(Input::Stored),
+            wake = poll_fn(|cx| poll_transport(transport, cx, sending, may_read, read_first)) => {
+                wake
             }
             // Timers last: what has arrived counts as heard before the deadline is judged.
-            () = timer.as_mut() => Input::Timeout,
+            () = timer.as_mut() => Wake::Input(Input::Timeout),
             () = tokio::time::sleep_until(stall.unwrap_or(self.started)), if stall.is_some() => {
-                Input::Stalled
+                Wake::Stalled
             }
         }
     }
@@ -194,9 +206,6 @@ impl<T: Transport, E: Endpoint> Driver<T, E> {
             }
             Input::Timeout => self.session.handle_timeout(now, &*store),
             Input::Writable => return self.send_next(),
-            Input::Close(_) | Input::Stalled | Input::Lost(_) => {
-                unreachable!("the loop handles what ends it")
-            }
         }
         self.sending = Sending::Wanted;
     }
@@ -206,6 +215,8 @@ impl<T: Transport, E: Endpoint> Driver<T, E> {
         if self.sending == Sending::Flushing {
             self.sending = Sending::Idle;
             self.stall = None;
+            self.endpoint
+                .observe_stats(&self.node, &self.session.stats());
             return;
         }
         let store = Arc::clone(self.endpoint.store());
@@ -273,12 +284,9 @@ impl<T: Transport, E: Endpoint> Driver<T, E> {
 
     /// Sets the timer to the session's next moment, and watches that sending moves on.
     fn arm(&mut self, mut timer: Pin<&mut Sleep>) {
-        // Far enough away to be never; a day keeps the timer wheel happy.
-        let never = Moment(self.started.elapsed() + Duration::from_secs(24 * 60 * 60));
-        let deadline = self.started + self.session.poll_timeout().unwrap_or(never).0;
-        if timer.deadline() != deadline
-            && (self.session.poll_timeout().is_some() || timer.is_elapsed())
-        {
+        let next = self.session.poll_timeout().map_or(NEVER, |moment| moment.0);
+        let deadline = self.started + next;
+        if timer.deadline() != deadline {
             timer.as_mut().reset(deadline);
         }
         if self.sending == Sending::Idle {
@@ -323,6 +331,8 @@ impl<T: Transport, E: Endpoint> Driver<T, E> {
             }
         }
         self.endpoint
+            .observe_stats(&self.node, &self.session.stats());
+        self.endpoint
             .observe(&self.node, SessionEvent::Ended { end: end.clone() });
         end
     }
@@ -343,20 +353,20 @@ fn poll_transport<T: Transport>(
     sending: Sending,
     may_read: bool,
     read_first: bool,
-) -> Poll<Input> {
+) -> Poll<Wake> {
     let mut transport = Pin::new(transport);
     let read = |transport: &mut Pin<&mut T>, cx: &mut Context<'_>| {
         if !may_read {
             return Poll::Pending;
         }
         transport.as_mut().poll_next(cx).map(|read| match read {
-            Some(Ok(frame)) => Input::Frame(frame),
-            Some(Err(error)) => Input::Lost(Some(error)),
-            None => Input::Lost(None),
+            Some(Ok(frame)) => Wake::Input(Input::Frame(frame)),
+            Some(Err(error)) => Wake::Lost(Some(error)),
+            None => Wake::Lost(None),
         })
     };
-    if read_first && let Poll::Ready(input) = read(&mut transport, cx) {
-        return Poll::Ready(input);
+    if read_first && let Poll::Ready(wake) = read(&mut transport, cx) {
+        return Poll::Ready(wake);
     }
     let written = match sending {
         Sending::Wanted => transport.as_mut().poll_ready(cx),
@@ -364,8 +374,8 @@ fn poll_transport<T: Transport>(
         Sending::Idle => Poll::Pending,
     };
     match written {
-        Poll::Ready(Ok(())) => return Poll::Ready(Input::Writable),
-        Poll::Ready(Err(error)) => return Poll::Ready(Input::Lost(Some(error))),
+        Poll::Ready(Ok(())) => return Poll::Ready(Wake::Input(Input::Writable)),
+        Poll::Ready(Err(error)) => return Poll::Ready(Wake::Lost(Some(error))),
         Poll::Pending => {}
     }
     if read_first {

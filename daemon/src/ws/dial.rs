@@ -45,7 +45,7 @@ impl FromStr for SyncUrl {
         let host = uri
             .host()
             .filter(|host| !host.is_empty())
-            .ok_or(invalid("it has no host"))?;
+            .ok_or_else(|| invalid("it has no host"))?;
         Ok(Self {
             host: host
                 .trim_start_matches('[')
@@ -152,6 +152,10 @@ async fn connect(url: &SyncUrl, node: &NodeName) -> Result<WsTransport<TcpStream
     }
 }
 
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "what else the library reports is one thing"
+)]
 fn handshake_error(url: &SyncUrl, error: WsError) -> DialError {
     match error {
         WsError::Io(source) => DialError::Connect {

@@ -1,6 +1,6 @@
 //! The edge daemon in this process, on real sockets and a real disk.
 
-#![allow(missing_docs, reason = "tests speak for themselves")]
+#![allow(clippy::unwrap_used, reason = "a test may fail where it stands")]
 
 mod alone;
 
