@@ -20,6 +20,8 @@ pub mod interest;
 pub mod metrics;
 pub mod writeback;
 
+#[cfg(test)]
+mod rig;
 mod run;
 mod serve;
 mod status;

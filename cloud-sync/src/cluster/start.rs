@@ -279,7 +279,10 @@ impl ClusterMachine {
 }
 
 /// The newest record of every key and slot, except facts.
-fn scan(store: &dyn Store, stream: &StreamId) -> Result<Vec<causeway_log::Record>, ReadError> {
+pub(super) fn scan(
+    store: &dyn Store,
+    stream: &StreamId,
+) -> Result<Vec<causeway_log::Record>, ReadError> {
     let mut records = Vec::new();
     let mut after: Option<(Key, Slot)> = None;
     loop {

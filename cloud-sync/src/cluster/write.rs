@@ -12,6 +12,9 @@ use super::objects::{Current, Stored, TooLarge};
 use super::{ClusterMachine, Request};
 use crate::interest::Name;
 
+/// Namespaces that a cluster cannot be without.
+const PERMANENT_NAMESPACES: [&str; 3] = ["default", "kube-system", "kube-public"];
+
 impl ClusterMachine {
     pub(super) fn plan_write(
         &mut self,
@@ -58,7 +61,7 @@ impl ClusterMachine {
         let object = match change {
             Change::Put(object) | Change::Fact(object) => object,
             Change::Status(object) => with_status(current.as_ref(), object),
-            Change::Delete { .. } => return self.decide_delete(&key, current.is_some(), batch),
+            Change::Delete { .. } => return self.decide_delete(&key, current, batch),
         };
         match self.put(batch, &key, object, None) {
             Ok(Stored::Entry(entry)) => Ok(WriteOutcome::Put {
@@ -118,21 +121,45 @@ impl ClusterMachine {
     fn decide_delete(
         &mut self,
         key: &Key,
-        present: bool,
+        current: Option<Current>,
         batch: &mut Batch,
     ) -> Result<WriteOutcome, WriteError> {
-        if !present {
+        let Some(current) = current else {
             return Err(WriteError::Conflict { found: None });
-        }
+        };
         let name = Name::of(key);
-        if is_namespace(&name) && !self.is_namespace_empty(&name.name) {
-            let why = "the namespace still has content";
-            let status = Status::conflict(&name.resource, &name.name, why);
-            return Err(WriteError::Rejected(Box::new(status)));
+        if is_namespace(&name) {
+            if PERMANENT_NAMESPACES.contains(&&*name.name) {
+                let why = "this namespace may not be deleted";
+                let status = Status::forbidden(&name.resource, &name.name, why);
+                return Err(WriteError::Rejected(Box::new(status)));
+            }
+            if !self.is_namespace_empty(&name.name) {
+                return Ok(self.mark_namespace(key, &current, batch));
+            }
         }
         Ok(WriteOutcome::Gone {
             entry: self.delete(batch, key, None),
         })
+    }
+
+    /// A namespace with content goes when the controllers have emptied it.
+    fn mark_namespace(&mut self, key: &Key, current: &Current, batch: &mut Batch) -> WriteOutcome {
+        let mut namespace = current.value();
+        if !is_terminating(&namespace) {
+            let now = causeway_kube_api::source::format_time(self.clock.now());
+            namespace["metadata"]["deletionTimestamp"] = now.into();
+            namespace["status"]["phase"] = "Terminating".into();
+        }
+        let name = Name::of(key);
+        match self.put(batch, key, namespace, None) {
+            Ok(Stored::Entry(entry)) => WriteOutcome::Put { name, entry },
+            // A few bytes more cannot be too large unless it was so already.
+            Ok(Stored::Unchanged) | Err(TooLarge { .. }) => {
+                let revision = current.modified.unwrap_or_default();
+                WriteOutcome::Unchanged { name, revision }
+            }
+        }
     }
 
     fn is_namespace_empty(&self, namespace: &str) -> bool {

@@ -332,7 +332,7 @@ impl Seat {
     }
 
     /// Makes this the session of its node, unless a newer one is. Idempotent.
-    fn take_over(&self, now: WallTime) {
+    pub(crate) fn take_over(&self, now: WallTime) {
         let mut state = self.hub.state.lock();
         let Some(node) = state.nodes.get_mut(&self.node) else {
             return;
