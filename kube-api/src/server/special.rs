@@ -3,14 +3,18 @@
 use axum::body::Body;
 use axum::response::Response;
 use http::{Method, StatusCode};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
-use super::write::Wanted;
 use super::{Call, body, output};
-use crate::decide::{DeleteOptions, Subresource};
-use crate::patch::Patch;
-use crate::source::Source;
+use crate::decide::DeleteOptions;
+use crate::source::{Change, Expected, Source, Write};
 use crate::status::Status;
+
+/// 201 with a `Status` of success.
+fn created() -> Response {
+    let success = serde_json::to_value(Status::success(None)).unwrap_or_default();
+    output::json(StatusCode::CREATED, &success)
+}
 
 impl<S: Source> Call<'_, S> {
     pub(super) async fn special(&self, body: Body) -> Result<Response, Status> {
@@ -36,7 +40,7 @@ impl<S: Source> Call<'_, S> {
         }
     }
 
-    /// Puts a pod on a node, as a scheduler does.
+    /// Puts a pod on a node, as a scheduler does. The only way `spec.nodeName` may change.
     async fn bind(&self, body: Body) -> Result<Response, Status> {
         let limit = self.server.config.body_bytes_max;
         let bytes = body::read(self.parts, body, limit).await?;
@@ -44,22 +48,41 @@ impl<S: Source> Call<'_, S> {
         let Some(node) = binding["target"]["name"].as_str().filter(|node| !node.is_empty()) else {
             return Err(Status::bad_request("a binding needs target.name"));
         };
-        let pod = self.current()?.object();
-        if let Some(bound) = pod["spec"]["nodeName"].as_str().filter(|it| !it.is_empty()) {
-            let why = format!("pod {} is already assigned to node {bound:?}", self.name());
-            return Err(Status::conflict(&self.kind.resource, self.name(), &why));
+        let entry = self.current()?;
+        let mut pod = entry.object();
+        self.check_bindable(&pod, &binding)?;
+        pod["spec"]["nodeName"] = json!(node);
+        if let Some(annotations) = binding["metadata"]["annotations"].as_object() {
+            let held = pod["metadata"]["annotations"].as_object().cloned().unwrap_or_default();
+            let merged: Map<String, Value> = held.into_iter().chain(annotations.clone()).collect();
+            pod["metadata"]["annotations"] = Value::Object(merged);
         }
-        let patch = json!({
-            "metadata": {
-                "resourceVersion": pod["metadata"]["resourceVersion"],
-                "annotations": binding["metadata"].get("annotations").unwrap_or(&Value::Null),
-            },
-            "spec": { "nodeName": node },
-        });
-        let patch = Patch::Merge(patch);
-        self.replace(Wanted::Patch(&patch), Subresource::Main).await?;
-        let success = serde_json::to_value(Status::success(None)).unwrap_or_default();
-        Ok(output::json(StatusCode::CREATED, &success))
+        if let Some(metadata) = pod["metadata"].as_object_mut() {
+            metadata.remove("resourceVersion");
+        }
+        if !self.query.dry_run {
+            let expected = Expected::At(entry.modified());
+            let write = Write { key: entry.key().clone(), expected, change: Change::Put(pod) };
+            let written = self.server.source.commit(write).await;
+            written.map_err(|error| self.refused(error))?;
+        }
+        Ok(created())
+    }
+
+    fn check_bindable(&self, pod: &Value, binding: &Value) -> Result<(), Status> {
+        let refuse = |why: &str| Err(Status::conflict(&self.kind.resource, self.name(), why));
+        if let Some(bound) = pod["spec"]["nodeName"].as_str().filter(|it| !it.is_empty()) {
+            return refuse(&format!("pod {} is already assigned to node {bound:?}", self.name()));
+        }
+        if !pod["metadata"]["deletionTimestamp"].is_null() {
+            return refuse(&format!("pod {} is being deleted, cannot be assigned to a host", self.name()));
+        }
+        let wanted = binding["metadata"]["uid"].as_str().unwrap_or_default();
+        let uid = pod["metadata"]["uid"].as_str().unwrap_or_default();
+        if !wanted.is_empty() && wanted != uid {
+            return refuse(&format!("Precondition failed: UID in precondition: {wanted}, UID in object meta: {uid}"));
+        }
+        Ok(())
     }
 
     /// Deletes a pod as `kubectl drain` asks for it; no disruption budget is looked at.
@@ -72,7 +95,6 @@ impl<S: Source> Call<'_, S> {
             options => DeleteOptions::parse(options.to_string().as_bytes())?,
         };
         self.delete_named(self.name(), &options).await?;
-        let success = serde_json::to_value(Status::success(None)).unwrap_or_default();
-        Ok(output::json(StatusCode::CREATED, &success))
+        Ok(created())
     }
 }

@@ -21,7 +21,7 @@ use crate::status::Status;
 const ATTEMPTS: usize = 8;
 
 /// A write to be decided again and again until it fits.
-pub(super) enum Wanted<'a> {
+enum Wanted<'a> {
     Replace(&'a Value),
     Patch(&'a Patch),
 }
@@ -113,7 +113,7 @@ impl<S: Source> Call<'_, S> {
 
     /// Decides and commits until it fits. A writer that named a `resourceVersion` is told of the
     /// conflict when the write is decided anew; others never notice.
-    pub(super) async fn replace(
+    async fn replace(
         &self,
         wanted: Wanted<'_>,
         subresource: Subresource,

@@ -34,7 +34,7 @@ impl Kubectl {
             .args(arguments)
             .env("KUBECONFIG", self.home.path().join("config"))
             .env("HOME", self.home.path())
-            .env("EDITOR", "sed -i s/edited:.*/edited:\\ yes/")
+            .env("EDITOR", "sed -i s/edited:.*/edited:\\ indeed/")
             .current_dir(self.home.path())
             .stdin(Stdio::null())
             .kill_on_drop(true);
@@ -129,7 +129,7 @@ async fn objects_are_applied_read_edited_and_deleted() {
 
         kubectl.run(&["edit", "configmap", "settings"]).await;
         let yaml = kubectl.run(&["get", "configmap", "settings", "-o", "yaml"]).await;
-        assert!(yaml.contains("edited: yes") || yaml.contains("edited: \"yes\""), "{yaml}");
+        assert!(yaml.contains("edited: indeed"), "{yaml}");
 
         kubectl.run(&["label", "cm", "settings", "tier=back", "--overwrite"]).await;
         kubectl.run(&["annotate", "cm", "settings", "note=read me"]).await;

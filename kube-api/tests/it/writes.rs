@@ -59,7 +59,7 @@ async fn an_object_lives_through_its_verbs() {
 #[tokio::test]
 async fn bodies_come_as_json_or_yaml_and_are_bounded() {
     let api = Api::cloud();
-    let yaml = "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: y\ndata:\n  port: \"80\"\n";
+    let yaml = "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: yaml\ndata:\n  port: \"80\"\n";
     let created = api.call("POST", CONFIG_MAPS, "application/yaml", yaml).await;
     assert_eq!(created.code, 201, "{:?}", created.body);
     assert_eq!(created.body["data"]["port"], "80");
