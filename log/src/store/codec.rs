@@ -8,7 +8,7 @@
 
 use bincode::config::{Configuration, standard};
 use bincode::{BorrowDecode, Decode, Encode};
-use bytes::Bytes;
+use bytes::{BufMut as _, Bytes, BytesMut};
 use uuid::Uuid;
 use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 
@@ -17,6 +17,9 @@ use crate::id::{Epoch, EventId, Offset, Revision, Version, WallTime};
 use crate::key::{Key, Resource, Uid};
 use crate::record::{Header, Op, Slot};
 use crate::store::keys::StreamNo;
+
+/// What the head of a record takes beside its key's text and body, at most about.
+pub(crate) const HEAD_BYTES: usize = 144;
 
 /// The format of the store as a whole; see `docs/on-disk-formats.md`.
 pub(crate) const STORE_FORMAT: u32 = 1;
@@ -31,14 +34,37 @@ const CONFIG: Configuration = standard();
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Corrupt(pub(crate) &'static str);
 
-/// Seals a payload that `write` appends to the buffer.
-fn seal(key: &[u8], capacity: usize, write: impl FnOnce(&mut Vec<u8>)) -> Bytes {
-    let mut value = Vec::with_capacity(ENVELOPE_BYTES + capacity);
-    value.extend_from_slice(&[VALUE_VERSION, 0, 0, 0, 0]);
-    write(&mut value);
-    let (envelope, payload) = value.split_at_mut(ENVELOPE_BYTES);
-    envelope[1..].copy_from_slice(&checksum(key, payload).to_le_bytes());
-    value.into()
+/// Where values are sealed. Values of one batch and space share a buffer, which saves an
+/// allocation for each; values of different spaces do not, because they are freed at different
+/// times.
+#[derive(Debug, Default)]
+pub(crate) struct Arena(BytesMut);
+
+impl Arena {
+    /// With room for so many bytes.
+    pub(crate) fn with_capacity(bytes: usize) -> Self {
+        Self(BytesMut::with_capacity(bytes))
+    }
+
+    /// Copies a key.
+    pub(crate) fn key(&mut self, key: &[u8]) -> Bytes {
+        self.0.extend_from_slice(key);
+        self.0.split().freeze()
+    }
+
+    /// Seals a payload that `write` appends to the buffer.
+    fn seal(&mut self, key: &[u8], write: impl FnOnce(&mut BytesMut)) -> Bytes {
+        self.0.extend_from_slice(&[VALUE_VERSION, 0, 0, 0, 0]);
+        write(&mut self.0);
+        let (envelope, payload) = self.0.split_at_mut(ENVELOPE_BYTES);
+        envelope[1..].copy_from_slice(&checksum(key, payload).to_le_bytes());
+        self.0.split().freeze()
+    }
+}
+
+/// Seals a payload on its own.
+fn seal(key: &[u8], capacity: usize, write: impl FnOnce(&mut BytesMut)) -> Bytes {
+    Arena::with_capacity(ENVELOPE_BYTES + capacity).seal(key, write)
 }
 
 /// Checks the envelope and gives the payload.
@@ -61,16 +87,16 @@ fn checksum(key: &[u8], payload: &[u8]) -> u32 {
 }
 
 /// Lets bincode write at the end of a buffer.
-struct Append<'a>(&'a mut Vec<u8>);
+struct Append<'a>(&'a mut BytesMut);
 
 impl bincode::enc::write::Writer for Append<'_> {
     fn write(&mut self, bytes: &[u8]) -> Result<(), bincode::error::EncodeError> {
-        self.0.extend_from_slice(bytes);
+        self.0.put_slice(bytes);
         Ok(())
     }
 }
 
-fn put<T: Encode>(value: &mut Vec<u8>, twin: &T) {
+fn put<T: Encode>(value: &mut BytesMut, twin: &T) {
     bincode::encode_into_writer(twin, Append(value), CONFIG)
         .expect("encoding plain data into memory cannot fail");
 }
@@ -182,7 +208,7 @@ enum BodyTwin {
 }
 
 /// Seals a record for the log.
-pub(crate) fn seal_record(key: &[u8], record: &LogValue) -> Bytes {
+pub(crate) fn seal_record(arena: &mut Arena, key: &[u8], record: &LogValue) -> Bytes {
     let LogValue {
         header,
         prev,
@@ -228,7 +254,7 @@ pub(crate) fn seal_record(key: &[u8], record: &LogValue) -> Bytes {
         BodyAt::Inline(body) => body.bytes().as_ref(),
         BodyAt::Hashed { .. } => &[],
     };
-    seal(key, 160 + inline.len(), |value| {
+    arena.seal(key, |value| {
         put(value, &head);
         value.extend_from_slice(inline);
     })
@@ -308,14 +334,15 @@ pub(crate) struct Newest {
     pub(crate) len: u32,
 }
 
-pub(crate) fn seal_newest(key: &[u8], newest: &Newest) -> Bytes {
+pub(crate) fn seal_newest(arena: &mut Arena, key: &[u8], newest: &Newest) -> Bytes {
     let Newest {
         revision,
         since,
         op,
         len,
     } = newest;
-    seal_twin(key, &(revision.get(), since.get(), op_byte(*op), *len))
+    let twin = (revision.get(), since.get(), op_byte(*op), *len);
+    arena.seal(key, |value| put(value, &twin))
 }
 
 pub(crate) fn open_newest(key: &[u8], value: &Bytes) -> Result<Newest, Corrupt> {

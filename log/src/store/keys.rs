@@ -53,12 +53,18 @@ pub(crate) fn after_stream(stream: StreamNo) -> [u8; 4] {
 
 /// `newest`: stream, resource, namespace, name, uid, slot.
 pub(crate) fn newest(stream: StreamNo, key: &Key, slot: Slot) -> Vec<u8> {
-    let mut bytes = Vec::with_capacity(48 + key.name.len() + key.namespace.len());
+    let mut bytes = Vec::with_capacity(64 + key.name.len() + key.namespace.len());
+    put_newest(&mut bytes, stream, key, slot);
+    bytes
+}
+
+/// Appends what [`newest`] gives.
+pub(crate) fn put_newest(bytes: &mut Vec<u8>, stream: StreamNo, key: &Key, slot: Slot) {
     bytes.extend_from_slice(&stream.0.to_be_bytes());
-    put_text(&mut bytes, &key.resource.group);
-    put_text(&mut bytes, &key.resource.plural);
-    put_text(&mut bytes, &key.namespace);
-    put_text(&mut bytes, &key.name);
+    put_text(bytes, &key.resource.group);
+    put_text(bytes, &key.resource.plural);
+    put_text(bytes, &key.namespace);
+    put_text(bytes, &key.name);
     match &key.uid {
         Uid::None => bytes.push(0),
         Uid::Uuid(uuid) => {
@@ -67,11 +73,10 @@ pub(crate) fn newest(stream: StreamNo, key: &Key, slot: Slot) -> Vec<u8> {
         }
         Uid::Text(text) => {
             bytes.push(2);
-            put_text(&mut bytes, text);
+            put_text(bytes, text);
         }
     }
     bytes.push(slot_byte(slot));
-    bytes
 }
 
 /// The record key and slot in a key of `newest`; `None` when it is not one.
@@ -106,11 +111,11 @@ pub(crate) fn parse_newest(bytes: &[u8]) -> Option<(Key, Slot)> {
 /// Text that sorts as itself and ends before anything longer: NUL is written as `00 ff`, the end
 /// as `00 01`.
 fn put_text(bytes: &mut Vec<u8>, text: &str) {
-    for &byte in text.as_bytes() {
-        bytes.push(byte);
-        if byte == 0 {
-            bytes.push(0xff);
+    for (position, part) in text.as_bytes().split(|byte| *byte == 0).enumerate() {
+        if position > 0 {
+            bytes.extend_from_slice(&[0, 0xff]);
         }
+        bytes.extend_from_slice(part);
     }
     bytes.extend_from_slice(&[0, 1]);
 }

@@ -16,11 +16,15 @@ use crate::limits::{
     ROW_KEY_BYTES_MAX,
 };
 use crate::record::{Op, Slot};
-use crate::store::codec::{self, BodyAt, LogValue, Newest, Pending, StreamValue, Superseded};
+use crate::store::codec::{
+    self, Arena, BodyAt, LogValue, Newest, Pending, StreamValue, Superseded,
+};
 use crate::store::keys::{self, StreamNo, meta};
 use crate::store::kv::{Kv, Space, View, Writes};
 use crate::store::{Appended, StoreStats};
 
+/// What an entry of the newest index takes, about.
+const NEWEST_BYTES: usize = 96;
 /// What a superseded record costs on disk beside its body, about.
 const RECORD_OVERHEAD_BYTES: usize = 128;
 
@@ -206,7 +210,11 @@ struct Plan<'a, V> {
     writes: Writes,
     /// Writes to `meta`, where a later one of a batch replaces an earlier one.
     meta: BTreeMap<Bytes, Option<Bytes>>,
-    newest: HashMap<Vec<u8>, Newest>,
+    newest: HashMap<Bytes, Newest>,
+    /// The index key of the entry at hand.
+    index_key: Vec<u8>,
+    log_arena: Arena,
+    newest_arena: Arena,
     references: BTreeMap<BodyHash, u64>,
     bodies: BTreeMap<BodyHash, Body>,
     /// Hashes by address and length: a body shared by many entries is hashed once.
@@ -218,12 +226,21 @@ struct Plan<'a, V> {
 impl<'a, V: View> Plan<'a, V> {
     fn new(view: &'a V, published: &'a Published, batch: &Batch) -> Self {
         let entries = batch.entries.len();
+        let inline = |body: &Body| body.len().min(BODY_INLINE_BYTES_MAX);
+        let log_bytes = batch
+            .entries
+            .iter()
+            .map(|entry| codec::HEAD_BYTES + entry.draft.key.name.len() + inline(&entry.draft.body))
+            .sum();
         Self {
             view,
             published,
             writes: Writes(Vec::with_capacity(entries * 2 + 8)),
             meta: BTreeMap::new(),
             newest: HashMap::with_capacity(entries),
+            index_key: Vec::new(),
+            log_arena: Arena::with_capacity(log_bytes),
+            newest_arena: Arena::with_capacity(entries * NEWEST_BYTES),
             references: BTreeMap::new(),
             bodies: BTreeMap::new(),
             hashes: HashMap::new(),
@@ -368,10 +385,16 @@ impl<'a, V: View> Plan<'a, V> {
         self.changes.written = revision;
 
         let slot = draft.op.slot();
-        let index_key = keys::newest(no, &draft.key, slot);
-        let before = match self.newest.get(&index_key) {
+        self.index_key.clear();
+        keys::put_newest(&mut self.index_key, no, &draft.key, slot);
+        let before = match self.newest.get(self.index_key.as_slice()) {
             Some(newest) => Some(*newest),
-            None => get(self.view, Space::Newest, &index_key, codec::open_newest)?,
+            None => get(
+                self.view,
+                Space::Newest,
+                &self.index_key,
+                codec::open_newest,
+            )?,
         };
         let since = before
             .filter(|before| before.op != Op::Delete)
@@ -395,20 +418,23 @@ impl<'a, V: View> Plan<'a, V> {
             since,
             body: self.place_body(&draft.body),
         };
-        let key = keys::log(no, revision);
-        let sealed = codec::seal_record(&key, &value);
-        self.writes
-            .put(Space::Log, Bytes::copy_from_slice(&key), sealed);
+        let key = self.log_arena.key(&keys::log(no, revision));
+        let sealed = codec::seal_record(&mut self.log_arena, &key, &value);
+        self.writes.put(Space::Log, key, sealed);
         let len = body_len(&draft.body);
-        self.newest.insert(
-            index_key,
-            Newest {
-                revision,
-                since,
-                op: draft.op,
-                len,
-            },
-        );
+        let newest = Newest {
+            revision,
+            since,
+            op: draft.op,
+            len,
+        };
+        match self.newest.get_mut(self.index_key.as_slice()) {
+            Some(known) => *known = newest,
+            None => {
+                let key = self.newest_arena.key(&self.index_key);
+                self.newest.insert(key, newest);
+            }
+        }
         self.appended.revisions.push(revision);
         self.appended.since.push(since);
         self.changes.stats.records += 1;
@@ -472,7 +498,7 @@ impl<'a, V: View> Plan<'a, V> {
             self.meta.insert(key, value);
         }
         for (key, newest) in std::mem::take(&mut self.newest) {
-            let value = codec::seal_newest(&key, &newest);
+            let value = codec::seal_newest(&mut self.newest_arena, &key, &newest);
             self.writes.put(Space::Newest, key, value);
         }
         self.finish_references()?;

@@ -6,6 +6,8 @@ use crate::error::{Damage, OpenError};
 use crate::store::OpenReport;
 use crate::store::engine::{Engine, EngineOptions};
 
+#[cfg(feature = "testing")]
+pub mod bench;
 mod journal;
 mod map;
 
