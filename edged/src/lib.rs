@@ -30,4 +30,4 @@ pub mod status;
 pub mod volumes;
 
 pub use config::EdgedConfig;
-pub use run::{RunError, run};
+pub use run::{RunError, run, run_with};

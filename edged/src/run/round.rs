@@ -336,7 +336,7 @@ impl Agent {
     }
 
     async fn look(&mut self) -> Result<Scene, RuntimeError> {
-        let observed = self.observe().await?;
+        let observed = observe(&*self.runtime, &self.executor.volumes, &self.probes).await?;
         let stored = self.desk.pods.iter().flat_map(BTreeMap::values);
         let objects: Vec<(PodName, Value)> =
             stored.map(|pod| (pod.name.clone(), pod.object())).collect();
@@ -359,32 +359,6 @@ impl Agent {
             refused,
             observed,
         })
-    }
-
-    async fn observe(&self) -> Result<Observed, RuntimeError> {
-        let mut observed = Observed::default();
-        for sandbox in self.runtime.list_sandboxes().await? {
-            let uid = sandbox.config.uid.clone();
-            observed.pods.entry(uid).or_default().sandbox = Some(sandbox);
-        }
-        for container in self.runtime.list_containers().await? {
-            let health = self.probes.health(&container.id);
-            let pod = observed.pods.entry(container.pod.clone()).or_default();
-            pod.containers.push(ObservedContainer { container, health });
-        }
-        let volumes = self
-            .executor
-            .volumes
-            .list()
-            .map_err(|source| RuntimeError::Host {
-                doing: "list",
-                path: "volumes".into(),
-                source,
-            })?;
-        for (uid, hash) in volumes {
-            observed.pods.entry(uid).or_default().volumes = Some(hash);
-        }
-        Ok(observed)
     }
 
     /// Probes what runs, and nothing else.
@@ -653,6 +627,33 @@ impl Agent {
         self.troubles
             .retain(|uid, _| known(uid) || scene.observed.pods.contains_key(uid));
     }
+}
+
+/// Everything found on this node.
+async fn observe(
+    runtime: &dyn Runtime,
+    volumes: &Volumes,
+    probes: &Probes,
+) -> Result<Observed, RuntimeError> {
+    let mut observed = Observed::default();
+    for sandbox in runtime.list_sandboxes().await? {
+        let uid = sandbox.config.uid.clone();
+        observed.pods.entry(uid).or_default().sandbox = Some(sandbox);
+    }
+    for container in runtime.list_containers().await? {
+        let health = probes.health(&container.id);
+        let pod = observed.pods.entry(container.pod.clone()).or_default();
+        pod.containers.push(ObservedContainer { container, health });
+    }
+    let hashes = volumes.list().map_err(|source| RuntimeError::Host {
+        doing: "list",
+        path: "volumes".into(),
+        source,
+    })?;
+    for (uid, hash) in hashes {
+        observed.pods.entry(uid).or_default().volumes = Some(hash);
+    }
+    Ok(observed)
 }
 
 impl Trouble {

@@ -1,0 +1,351 @@
+//! An API in memory: objects, versions, changes that coalesce, and a door that can be shut.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use causeway_edged::api::{Answer, Api};
+use causeway_kube_api::client::{ApiError, Gvr, Reflected};
+use causeway_kube_api::status::Status;
+use futures_util::stream::BoxStream;
+use futures_util::{FutureExt as _, StreamExt as _};
+use parking_lot::Mutex;
+use serde_json::{Value, json};
+use tokio::sync::watch;
+
+use crate::harness::DEADLINE;
+
+type Key = (String, String, String);
+
+#[derive(Clone)]
+pub(crate) struct FakeApi {
+    state: Arc<Mutex<State>>,
+    revision: Arc<watch::Sender<u64>>,
+}
+
+#[derive(Default)]
+struct State {
+    objects: BTreeMap<Key, Value>,
+    shut: bool,
+    uids: u64,
+    writes: u64,
+}
+
+impl FakeApi {
+    pub(crate) fn new() -> Self {
+        Self {
+            state: Arc::default(),
+            revision: Arc::new(watch::Sender::new(1)),
+        }
+    }
+
+    /// While shut, it answers nothing and tells nothing.
+    pub(crate) fn shut(&self, shut: bool) {
+        self.state.lock().shut = shut;
+        self.revision.send_modify(|_| {});
+    }
+
+    pub(crate) fn put(&self, kind: &str, mut object: Value) {
+        let mut state = self.state.lock();
+        let key = key(kind, &object);
+        if object["metadata"]["uid"].is_null() {
+            let known = state
+                .objects
+                .get(&key)
+                .map(|known| known["metadata"]["uid"].clone());
+            state.uids += 1;
+            let uid = known.unwrap_or_else(|| format!("uid-{}", state.uids).into());
+            object["metadata"]["uid"] = uid;
+        }
+        if let (Some(known), true) = (state.objects.get(&key), object["status"].is_null())
+            && known["metadata"]["uid"] == object["metadata"]["uid"]
+        {
+            object["status"] = known["status"].clone();
+        }
+        self.store(&mut state, key, object);
+    }
+
+    fn store(&self, state: &mut State, key: Key, mut object: Value) -> Value {
+        let revision = *self.revision.borrow() + 1;
+        object["metadata"]["resourceVersion"] = revision.to_string().into();
+        state.objects.insert(key, object.clone());
+        state.writes += 1;
+        self.revision.send_replace(revision);
+        object
+    }
+
+    pub(crate) fn get(&self, kind: &str, namespace: &str, name: &str) -> Option<Value> {
+        let key = (kind.to_owned(), namespace.to_owned(), name.to_owned());
+        self.state.lock().objects.get(&key).cloned()
+    }
+
+    pub(crate) fn forget(&self, kind: &str, namespace: &str, name: &str) {
+        let key = (kind.to_owned(), namespace.to_owned(), name.to_owned());
+        self.state.lock().objects.remove(&key);
+        self.revision.send_modify(|revision| *revision += 1);
+    }
+
+    pub(crate) fn writes(&self) -> u64 {
+        self.state.lock().writes
+    }
+
+    pub(crate) fn events(&self) -> Vec<(String, String)> {
+        let state = self.state.lock();
+        let events = state
+            .objects
+            .iter()
+            .filter(|((kind, ..), _)| kind == "events");
+        let text = |event: &Value, field: &str| event[field].as_str().unwrap().to_owned();
+        events
+            .map(|(_, event)| (text(event, "reason"), text(event, "message")))
+            .collect()
+    }
+
+    /// Waits until `look` finds something in the objects.
+    pub(crate) async fn until<T>(&self, what: &str, look: impl Fn(&Self) -> Option<T>) -> T {
+        let mut revision = self.revision.subscribe();
+        let found = async {
+            loop {
+                revision.mark_unchanged();
+                if let Some(found) = look(self) {
+                    return found;
+                }
+                revision.changed().await.unwrap();
+            }
+        };
+        match tokio::time::timeout(DEADLINE, found).await {
+            Ok(found) => found,
+            Err(_) => panic!("never came: {what}; {:#?}", self.state.lock().objects),
+        }
+    }
+
+    fn answer<T>(&self, act: impl FnOnce(&mut State) -> Result<T, Status>) -> Result<T, ApiError> {
+        let mut state = self.state.lock();
+        if state.shut {
+            return Err(ApiError::Connect {
+                source: std::io::ErrorKind::ConnectionRefused.into(),
+            });
+        }
+        act(&mut state).map_err(|status| ApiError::Refused {
+            status: Box::new(status),
+        })
+    }
+
+    fn write_patch(
+        &self,
+        kind: &Gvr,
+        namespace: &str,
+        name: &str,
+        patch: &Value,
+    ) -> Result<Value, ApiError> {
+        self.answer(|state| {
+            let key = (plural(kind), namespace.to_owned(), name.to_owned());
+            let known = state.objects.get(&key).ok_or_else(|| refuse(404))?;
+            let mut object = known.clone();
+            let uid = patch["metadata"].get("uid");
+            if uid.is_some_and(|uid| *uid != known["metadata"]["uid"]) {
+                return Err(refuse(409));
+            }
+            merge(&mut object, patch);
+            Ok(self.store(state, key, object))
+        })
+    }
+}
+
+fn plural(kind: &Gvr) -> String {
+    format!("{kind:?}")
+        .split("plural: \"")
+        .nth(1)
+        .unwrap()
+        .split('"')
+        .next()
+        .unwrap()
+        .to_owned()
+}
+
+fn key(kind: &str, object: &Value) -> Key {
+    let text = |field: &str| {
+        object["metadata"][field]
+            .as_str()
+            .unwrap_or_default()
+            .to_owned()
+    };
+    (kind.to_owned(), text("namespace"), text("name"))
+}
+
+fn refuse(code: u16) -> Status {
+    serde_json::from_value(json!({
+        "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure",
+        "message": "refused", "reason": "Refused", "code": code,
+    }))
+    .unwrap()
+}
+
+fn merge(object: &mut Value, patch: &Value) {
+    let Value::Object(patch) = patch else {
+        *object = patch.clone();
+        return;
+    };
+    if !object.is_object() {
+        *object = json!({});
+    }
+    let map = object.as_object_mut().unwrap();
+    for (key, value) in patch {
+        if value.is_null() {
+            map.remove(key);
+        } else {
+            merge(map.entry(key.clone()).or_insert(Value::Null), value);
+        }
+    }
+}
+
+impl Api for FakeApi {
+    fn follow(&self, kind: Gvr, fields: &str) -> BoxStream<'static, Reflected> {
+        let known: Option<BTreeMap<Key, Value>> = None;
+        let follower = (
+            self.clone(),
+            self.revision.subscribe(),
+            known,
+            plural(&kind),
+        );
+        let only = fields.strip_prefix("metadata.name=").map(ToOwned::to_owned);
+        futures_util::stream::unfold(follower, move |(api, mut revision, known, kind)| {
+            let only = only.clone();
+            async move {
+                loop {
+                    revision.mark_unchanged();
+                    let (objects, shut) = {
+                        let state = api.state.lock();
+                        let mine = state.objects.iter().filter(|((of, _, name), _)| {
+                            *of == kind && only.as_ref().is_none_or(|only| only == name)
+                        });
+                        let mine: BTreeMap<Key, Value> = mine
+                            .map(|(key, object)| (key.clone(), object.clone()))
+                            .collect();
+                        (mine, state.shut)
+                    };
+                    if !shut && let Some((told, known)) = next(known.as_ref(), &objects) {
+                        revision.mark_changed();
+                        return Some((told, (api, revision, Some(known), kind)));
+                    }
+                    revision.changed().await.unwrap();
+                }
+            }
+        })
+        .boxed()
+    }
+
+    fn find<'a>(
+        &'a self,
+        kind: &'a Gvr,
+        namespace: &'a str,
+        name: &'a str,
+    ) -> Answer<'a, Option<Value>> {
+        async move {
+            let key = (plural(kind), namespace.to_owned(), name.to_owned());
+            self.answer(|state| Ok(state.objects.get(&key).cloned()))
+        }
+        .boxed()
+    }
+
+    fn create<'a>(
+        &'a self,
+        kind: &'a Gvr,
+        namespace: &'a str,
+        object: &'a Value,
+    ) -> Answer<'a, Value> {
+        async move {
+            self.answer(|state| {
+                let mut object = object.clone();
+                if !namespace.is_empty() {
+                    object["metadata"]["namespace"] = namespace.into();
+                }
+                let key = key(&plural(kind), &object);
+                if state.objects.contains_key(&key) {
+                    return Err(refuse(409));
+                }
+                state.uids += 1;
+                object["metadata"]["uid"] = format!("uid-{}", state.uids).into();
+                Ok(self.store(state, key, object))
+            })
+        }
+        .boxed()
+    }
+
+    fn update<'a>(&'a self, kind: &'a Gvr, object: &'a Value) -> Answer<'a, Value> {
+        async move {
+            self.answer(|state| {
+                let key = key(&plural(kind), object);
+                let known = state.objects.get(&key).ok_or_else(|| refuse(404))?;
+                let mut object = object.clone();
+                object["metadata"]["uid"] = known["metadata"]["uid"].clone();
+                Ok(self.store(state, key, object))
+            })
+        }
+        .boxed()
+    }
+
+    fn patch<'a>(
+        &'a self,
+        kind: &'a Gvr,
+        namespace: &'a str,
+        name: &'a str,
+        patch: &'a Value,
+    ) -> Answer<'a, Value> {
+        async move { self.write_patch(kind, namespace, name, patch) }.boxed()
+    }
+
+    fn patch_status<'a>(
+        &'a self,
+        kind: &'a Gvr,
+        namespace: &'a str,
+        name: &'a str,
+        patch: &'a Value,
+    ) -> Answer<'a, Value> {
+        async move { self.write_patch(kind, namespace, name, patch) }.boxed()
+    }
+
+    fn remove<'a>(
+        &'a self,
+        kind: &'a Gvr,
+        namespace: &'a str,
+        name: &'a str,
+        uid: &'a str,
+    ) -> Answer<'a, ()> {
+        async move {
+            self.answer(|state| {
+                let key = (plural(kind), namespace.to_owned(), name.to_owned());
+                let known = state.objects.get(&key).ok_or_else(|| refuse(404))?;
+                if known["metadata"]["uid"] != uid {
+                    return Err(refuse(409));
+                }
+                state.objects.remove(&key);
+                self.revision.send_modify(|revision| *revision += 1);
+                Ok(())
+            })
+        }
+        .boxed()
+    }
+}
+
+/// The next difference between what a follower knows and what there is.
+fn next(
+    known: Option<&BTreeMap<Key, Value>>,
+    objects: &BTreeMap<Key, Value>,
+) -> Option<(Reflected, BTreeMap<Key, Value>)> {
+    let Some(known) = known else {
+        return Some((
+            Reflected::Replace(objects.values().cloned().collect()),
+            objects.clone(),
+        ));
+    };
+    let mut after = known.clone();
+    if let Some((key, gone)) = known.iter().find(|(key, _)| !objects.contains_key(*key)) {
+        after.remove(key);
+        return Some((Reflected::Deleted(gone.clone()), after));
+    }
+    let (key, object) = objects
+        .iter()
+        .find(|(key, object)| known.get(*key) != Some(*object))?;
+    after.insert(key.clone(), object.clone());
+    Some((Reflected::Applied(object.clone()), after))
+}
