@@ -1,6 +1,7 @@
 //! The command line as a whole.
 
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use clap::{CommandFactory as _, Parser, Subcommand};
@@ -59,13 +60,22 @@ pub(crate) fn parse() -> Result<Cli, ExitCode> {
     })
 }
 
-/// Runs it. One thread is enough: the daemons have a writer thread of their own, and an edge node
-/// may have one core.
+/// Runs it.
 pub(crate) fn run(cli: Cli) -> Result<Code> {
     if let Command::Completions(args) = &cli.command {
         return completions::run(args, &mut Cli::command());
     }
-    let runtime = tokio::runtime::Builder::new_current_thread()
+    // An edge node may have one core and little memory; the cloud serves thousands of sessions.
+    let mut builder = if matches!(cli.command, Command::Cloud(_)) {
+        tokio::runtime::Builder::new_multi_thread()
+    } else {
+        let mut builder = tokio::runtime::Builder::new_current_thread();
+        builder
+            .max_blocking_threads(4)
+            .thread_keep_alive(Duration::from_secs(1));
+        builder
+    };
+    let runtime = builder
         .enable_all()
         .build()
         .context("cannot start the runtime")?;

@@ -212,10 +212,9 @@ impl Stream {
 fn entries(stream: &Value) -> BTreeMap<String, String> {
     let mut entries = BTreeMap::new();
     for entry in stream["entries"].as_array().into_iter().flatten() {
-        let key = match &entry["key"] {
-            Value::String(text) => text.clone(),
-            key => key_text(key),
-        };
+        let key = entry["key"]
+            .as_str()
+            .map_or_else(|| key_text(&entry["key"]), str::to_owned);
         let hash: String = cell(entry, "/hash").chars().take(12).collect();
         let what = format!("{key} {}", cell(entry, "/slot"));
         entries.insert(what, format!("v{} {hash}", cell(entry, "/version")));

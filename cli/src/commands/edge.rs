@@ -69,31 +69,38 @@ pub(crate) async fn run(args: Args) -> Result<Code> {
     let (asked, _tasks) = args.running.start()?;
     let (serving, running) = (Shutdown::new(), Shutdown::new());
     let sync = spawn("edge-sync", causeway_edge_sync::run(edge, serving.clone()));
-    let mut kubelet =
-        (!args.no_kubelet).then(|| spawn("edged", causeway_edged::run(kubelet, running.token())));
     let mut sync = Box::pin(sync.join());
+    let mut kubelet = Box::pin(async {
+        if args.no_kubelet {
+            running.token().wait().await;
+            return Ok(());
+        }
+        causeway_edged::run(kubelet, running.token()).await
+    });
     let mut asked_to_stop = asked.token();
-    let mut ended = None;
+    let (mut sync_ended, mut kubelet_ended) = (None, None);
     tokio::select! {
         () = asked_to_stop.wait() => {}
-        result = &mut sync => ended = Some(result),
+        result = &mut sync => sync_ended = Some(result),
+        result = &mut kubelet => kubelet_ended = Some(result),
     }
     running.begin();
-    if let Some(kubelet) = kubelet.take() {
-        match kubelet.join().await {
-            Some(result) => result.context("the kubelet cannot run")?,
-            None => return Err(Coded::failed("the kubelet panicked").into()),
-        }
-    }
+    let kubelet_ended = match kubelet_ended {
+        Some(result) => result,
+        // Without the local API it would only try in vain to reach it.
+        None if sync_ended.is_some() => Ok(()),
+        None => kubelet.await,
+    };
     serving.begin();
-    let ended = match ended {
+    let sync_ended = match sync_ended {
         Some(result) => result,
         None => sync.await,
     };
-    match ended {
+    match sync_ended {
         Some(result) => result.context("the edge cannot run")?,
         None => return Err(Coded::failed("the sync daemon panicked").into()),
     }
+    kubelet_ended.context("the kubelet cannot run")?;
     Ok(Code::Done)
 }
 

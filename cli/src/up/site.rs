@@ -204,17 +204,14 @@ impl Site {
     pub(super) async fn node_ready(&self, node: &Node) -> Result<()> {
         let (http, name) = (self.cloud_http(), node.name());
         let path = format!("/api/v1/nodes/{name}");
-        let ready = eventually(
-            &format!("{name} is Ready in the cloud"),
-            PATIENCE,
-            async || {
-                let object = http.get(&path).await.map_err(|error| error.to_string())?;
-                match condition(&object, "Ready") {
-                    Some("True") => Ok(()),
-                    other => Err(format!("Ready is {}", other.unwrap_or("not reported"))),
-                }
-            },
-        );
+        let what = format!("{name} is Ready in the cloud");
+        let ready = eventually(&what, PATIENCE, async || {
+            let object = http.get(&path).await.map_err(|error| error.to_string())?;
+            match condition(&object, "Ready") {
+                Some("True") => Ok(()),
+                other => Err(format!("Ready is {}", other.unwrap_or("not reported"))),
+            }
+        });
         ready.await.map_err(|error| self.explain(error, name))
     }
 

@@ -61,7 +61,7 @@ fn things_to_try(site: &Site, dir: &Directory, example: bool) -> Vec<String> {
     ];
     thing("1. Look, from the cloud and at the whole", look);
     if example {
-        let edit = r#"-p '{"data":{"text":"Written while the tide was in"}}'"#;
+        let edit = r#"-p '{"data":{"message":"Written while the tide was in"}}'"#;
         let commands = vec![
             format!("{causeway} link cut {node}"),
             format!("{cloud} patch configmap greeting -n hello {edit}"),

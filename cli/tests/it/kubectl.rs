@@ -171,7 +171,7 @@ async fn kubectl_reads_and_writes_at_an_edge_that_is_cut_off() {
         pod["status"]["phase"] == "Running"
     })
     .await;
-    let Some(kubectl) = Kubectl::of(&world, world.edge().api) else {
+    let Some(kubectl) = Kubectl::of(&world, world.edges[0].api) else {
         return;
     };
     assert!(kubectl.ok(&["get", "pods"]).contains("Running"));

@@ -151,7 +151,7 @@ async fn a_flapping_slow_link_still_converges() {
     world.converged().await;
 }
 
-pub fn event(name: &str) -> Value {
+pub(crate) fn event(name: &str) -> Value {
     json!({
         "apiVersion": "v1", "kind": "Event",
         "metadata": {"name": name, "namespace": "default"},

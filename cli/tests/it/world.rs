@@ -15,36 +15,36 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 /// What a condition may take on a slow, busy machine. Nothing waits this long when all is well.
-pub const PATIENCE: Duration = Duration::from_secs(90);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(90);
 
 /// The binary under test.
-pub const CAUSEWAY: &str = env!("CARGO_BIN_EXE_causeway");
+pub(crate) const CAUSEWAY: &str = env!("CARGO_BIN_EXE_causeway");
 
-pub struct World {
-    pub cloud: Cloud,
-    pub edges: Vec<Edge>,
+pub(crate) struct World {
+    pub(crate) cloud: Cloud,
+    pub(crate) edges: Vec<Edge>,
     /// Removed at the end, with every process that was started below it.
     scratch: TempDir,
 }
 
-pub struct Cloud {
-    pub process: Process,
-    pub api: SocketAddr,
-    pub sync: SocketAddr,
-    pub dir: PathBuf,
+pub(crate) struct Cloud {
+    pub(crate) process: Process,
+    pub(crate) api: SocketAddr,
+    pub(crate) sync: SocketAddr,
+    pub(crate) dir: PathBuf,
 }
 
-pub struct Edge {
-    pub name: String,
-    pub process: Process,
-    pub api: SocketAddr,
-    pub link: Proxy,
-    pub dir: PathBuf,
+pub(crate) struct Edge {
+    pub(crate) name: String,
+    pub(crate) process: Process,
+    pub(crate) api: SocketAddr,
+    pub(crate) link: Proxy,
+    pub(crate) dir: PathBuf,
 }
 
 impl World {
     /// A cloud and one edge, `edge-1`, that the cloud sees Ready.
-    pub async fn start() -> Self {
+    pub(crate) async fn start() -> Self {
         let mut world = Self::cloud_only().await;
         world.add_edge("edge-1").await;
         world.node_ready("edge-1").await;
@@ -52,14 +52,14 @@ impl World {
     }
 
     /// A cloud that serves.
-    pub async fn cloud_only() -> Self {
+    pub(crate) async fn cloud_only() -> Self {
         let scratch = tempfile::tempdir().unwrap();
         let dir = scratch.path().join("cloud");
         Self::with_cloud(scratch, dir).await
     }
 
     /// A cloud that keeps its store in `dir`.
-    pub async fn with_cloud(scratch: TempDir, dir: PathBuf) -> Self {
+    pub(crate) async fn with_cloud(scratch: TempDir, dir: PathBuf) -> Self {
         let (api, sync) = (free_address(), free_address());
         let arguments = [
             "cloud",
@@ -89,18 +89,18 @@ impl World {
     }
 
     /// A directory of this world for other things.
-    pub fn scratch(&self) -> &Path {
+    pub(crate) fn scratch(&self) -> &Path {
         self.scratch.path()
     }
 
     /// Starts an edge that dials through a link of its own; does not wait for it.
-    pub async fn add_edge(&mut self, name: &str) -> &mut Edge {
+    pub(crate) async fn add_edge(&mut self, name: &str) -> &mut Edge {
         let dir = self.scratch.path().join(name);
         self.add_edge_in(name, &dir).await
     }
 
     /// The same with its directory.
-    pub async fn add_edge_in(&mut self, name: &str, dir: &Path) -> &mut Edge {
+    pub(crate) async fn add_edge_in(&mut self, name: &str, dir: &Path) -> &mut Edge {
         let api = free_address();
         let anywhere = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
         let link = Proxy::listen(anywhere, self.cloud.sync).await.unwrap();
@@ -127,11 +127,11 @@ impl World {
     }
 
     /// The first edge.
-    pub fn edge(&mut self) -> &mut Edge {
+    pub(crate) fn edge(&mut self) -> &mut Edge {
         &mut self.edges[0]
     }
 
-    pub async fn cloud_ready(&self) {
+    pub(crate) async fn cloud_ready(&self) {
         let cloud = self.cloud.http();
         eventually("the cloud is ready", async || {
             cloud
@@ -143,7 +143,7 @@ impl World {
         .await;
     }
 
-    pub async fn node_ready(&self, name: &str) {
+    pub(crate) async fn node_ready(&self, name: &str) {
         let path = format!("/api/v1/nodes/{name}");
         seen(&self.cloud.http(), &path, "Ready is True", |node| {
             let conditions = node.pointer("/status/conditions").and_then(Value::as_array);
@@ -156,7 +156,7 @@ impl World {
     }
 
     /// Waits until both sides hold the same of every node.
-    pub async fn converged(&self) {
+    pub(crate) async fn converged(&self) {
         for edge in &self.edges {
             let (cloud, local) = (self.cloud.http(), edge.http());
             let path = format!("/causeway/v1/nodes/{}/digest?entries=true", edge.name);
@@ -178,7 +178,7 @@ impl World {
     }
 
     /// Runs the command under test against this world; for one edge.
-    pub fn causeway(&self, arguments: &[&str]) -> Output {
+    pub(crate) fn causeway(&self, arguments: &[&str]) -> Output {
         let edge = self
             .edges
             .first()
@@ -211,24 +211,24 @@ impl Drop for World {
 }
 
 impl Cloud {
-    pub fn http(&self) -> Http {
+    pub(crate) fn http(&self) -> Http {
         Http::tcp(self.api)
     }
 }
 
 impl Edge {
-    pub fn http(&self) -> Http {
+    pub(crate) fn http(&self) -> Http {
         Http::tcp(self.api)
     }
 
     /// SIGKILL, then a new process on the same disk.
-    pub async fn crash_and_restart(&mut self) {
+    pub(crate) async fn crash_and_restart(&mut self) {
         self.process.kill().await.unwrap();
         self.process.start().unwrap();
     }
 
     /// Waits until its local API serves.
-    pub async fn serving(&self) {
+    pub(crate) async fn serving(&self) {
         let http = self.http();
         eventually(&format!("{} serves", self.name), async || {
             http.text("/readyz")
@@ -241,14 +241,19 @@ impl Edge {
 }
 
 /// Creates an object, or fails the test.
-pub async fn create(api: &Http, collection: &str, object: &Value) -> Value {
+pub(crate) async fn create(api: &Http, collection: &str, object: &Value) -> Value {
     api.json(Method::POST, collection, Some(object))
         .await
         .unwrap()
 }
 
 /// Waits until `api` shows an object that satisfies `right`.
-pub async fn seen(api: &Http, path: &str, what: &str, right: impl Fn(&Value) -> bool) -> Value {
+pub(crate) async fn seen(
+    api: &Http,
+    path: &str,
+    what: &str,
+    right: impl Fn(&Value) -> bool,
+) -> Value {
     let endpoint = api.endpoint();
     eventually(&format!("{path} at {endpoint}: {what}"), async || {
         let object = api.get(path).await.map_err(|error| error.to_string())?;
@@ -262,7 +267,7 @@ pub async fn seen(api: &Http, path: &str, what: &str, right: impl Fn(&Value) -> 
 }
 
 /// Waits until `api` says that there is no such object.
-pub async fn gone(api: &Http, path: &str) {
+pub(crate) async fn gone(api: &Http, path: &str) {
     eventually(
         &format!("{path} at {} is gone", api.endpoint()),
         async || match api.get(path).await {
@@ -275,7 +280,7 @@ pub async fn gone(api: &Http, path: &str) {
 }
 
 /// Waits for a condition; fails the test after [`PATIENCE`].
-pub async fn eventually<T>(what: &str, look: impl AsyncFnMut() -> Result<T, String>) -> T {
+pub(crate) async fn eventually<T>(what: &str, look: impl AsyncFnMut() -> Result<T, String>) -> T {
     match wait::eventually(what, PATIENCE, look).await {
         Ok(value) => value,
         Err(error) => panic!("{error}"),
@@ -283,7 +288,7 @@ pub async fn eventually<T>(what: &str, look: impl AsyncFnMut() -> Result<T, Stri
 }
 
 /// An object whose data is one text.
-pub fn config_map(name: &str, text: &str) -> Value {
+pub(crate) fn config_map(name: &str, text: &str) -> Value {
     json!({
         "apiVersion": "v1", "kind": "ConfigMap",
         "metadata": {"name": name, "namespace": "default"},
@@ -292,7 +297,7 @@ pub fn config_map(name: &str, text: &str) -> Value {
 }
 
 /// A pod of one shell script, bound to a node, that has these ConfigMaps as volumes.
-pub fn pod(name: &str, node: &str, script: &str, config_maps: &[&str]) -> Value {
+pub(crate) fn pod(name: &str, node: &str, script: &str, config_maps: &[&str]) -> Value {
     let volumes: Vec<_> = config_maps
         .iter()
         .map(|map| json!({"name": map, "configMap": {"name": map, "optional": true}}))
@@ -317,7 +322,7 @@ pub fn pod(name: &str, node: &str, script: &str, config_maps: &[&str]) -> Value 
 }
 
 /// A script that writes its process id to a file and goes on for ever.
-pub fn long_running(pid_file: &Path) -> String {
+pub(crate) fn long_running(pid_file: &Path) -> String {
     format!(
         "echo $$ > {0}.new; mv {0}.new {0}; while true; do sleep 1; done",
         pid_file.display()
@@ -325,7 +330,7 @@ pub fn long_running(pid_file: &Path) -> String {
 }
 
 /// Waits until the file names a process, and gives it.
-pub async fn process_of(pid_file: &Path) -> u32 {
+pub(crate) async fn process_of(pid_file: &Path) -> u32 {
     eventually(
         &format!("{} names a process", pid_file.display()),
         async || {
@@ -336,19 +341,19 @@ pub async fn process_of(pid_file: &Path) -> u32 {
     .await
 }
 
-pub fn is_alive(pid: u32) -> bool {
+pub(crate) fn is_alive(pid: u32) -> bool {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
     // The state stands after the name in brackets; a zombie is no living process.
     stat.rsplit_once(')')
         .is_some_and(|(_, rest)| !rest.trim_start().starts_with('Z'))
 }
 
-pub const CONFIG_MAPS: &str = "/api/v1/namespaces/default/configmaps";
-pub const PODS: &str = "/api/v1/namespaces/default/pods";
-pub const EVENTS: &str = "/api/v1/namespaces/default/events";
+pub(crate) const CONFIG_MAPS: &str = "/api/v1/namespaces/default/configmaps";
+pub(crate) const PODS: &str = "/api/v1/namespaces/default/pods";
+pub(crate) const EVENTS: &str = "/api/v1/namespaces/default/events";
 
 /// Whether an error leaves open what became of the request: the connection broke.
-pub const fn outcome_unknown(error: &HttpError) -> bool {
+pub(crate) const fn outcome_unknown(error: &HttpError) -> bool {
     matches!(
         error,
         HttpError::Exchange { .. } | HttpError::Connect { .. }
@@ -356,7 +361,7 @@ pub const fn outcome_unknown(error: &HttpError) -> bool {
 }
 
 /// A loopback address that nobody uses, outside the range the kernel gives to outgoing connections.
-pub fn free_address() -> SocketAddr {
+pub(crate) fn free_address() -> SocketAddr {
     static NEXT: AtomicU16 = AtomicU16::new(0);
     loop {
         // Test processes of one machine start at different places.
@@ -382,7 +387,7 @@ fn path(path: &Path) -> &str {
 }
 
 /// Kills every process that names a path below `dir` in its arguments or environment.
-pub fn kill_all_below(dir: &Path) {
+pub(crate) fn kill_all_below(dir: &Path) {
     let needle = dir.to_str().unwrap().as_bytes();
     let names_it = |file: PathBuf| {
         let text = std::fs::read(file).unwrap_or_default();
