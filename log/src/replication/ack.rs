@@ -41,8 +41,10 @@ impl Writes {
 
     /// The oldest one is durable.
     pub(super) fn pop(&mut self) -> (u64, Purpose) {
-        let purpose =
-            self.under_way.pop_front().expect("handle_written is called once for each write");
+        let purpose = self
+            .under_way
+            .pop_front()
+            .expect("handle_written is called once for each write");
         self.done += 1;
         (self.done, purpose)
     }
@@ -59,7 +61,10 @@ pub(super) struct PeerPlace {
 
 impl PeerPlace {
     pub(super) fn start(&mut self, written: Offset) {
-        *self = Self { written, ..Self::default() };
+        *self = Self {
+            written,
+            ..Self::default()
+        };
     }
 
     pub(super) const fn acked(&self) -> Offset {

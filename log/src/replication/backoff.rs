@@ -17,13 +17,18 @@ impl Backoff {
     /// At the first attempt.
     #[must_use]
     pub fn new(seed: u64) -> Self {
-        Self { random: fastrand::Rng::with_seed(seed), attempt: 0 }
+        Self {
+            random: fastrand::Rng::with_seed(seed),
+            attempt: 0,
+        }
     }
 
     /// How long to wait now. `retry_after` is what the peer asked for when it closed: never less,
     /// and jitter on top, since it told the others the same.
     pub fn next(&mut self, retry_after: Option<Duration>) -> Duration {
-        let ceiling = BACKOFF_MIN.saturating_mul(1 << self.attempt.min(16)).min(BACKOFF_MAX);
+        let ceiling = BACKOFF_MIN
+            .saturating_mul(1 << self.attempt.min(16))
+            .min(BACKOFF_MAX);
         self.attempt = self.attempt.saturating_add(1);
         let jitter = ceiling.mul_f64(self.random.f64());
         retry_after.map_or(jitter, |after| after.saturating_add(jitter))

@@ -2,8 +2,8 @@
 
 use std::collections::VecDeque;
 
-use super::violation::Violation;
 use super::invariant::Invariant;
+use super::violation::Violation;
 use crate::id::Offset;
 use crate::limits::{WINDOW_BYTES, WINDOW_DECODED_BYTES};
 

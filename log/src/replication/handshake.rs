@@ -79,14 +79,21 @@ impl Session {
     ) -> Result<(), Fault> {
         self.expect_first(Role::Cloud, "Hello")?;
         if !(versions.0..=versions.1).contains(&PROTOCOL_VERSION) {
-            return Err(Fault::End(CloseCode::Version, "this end speaks protocol version 1"));
+            return Err(Fault::End(
+                CloseCode::Version,
+                "this end speaks protocol version 1",
+            ));
         }
         if *node != self.config.node {
             return Err(Violation::Node.into());
         }
         let held = self.incoming.describe(store)?;
         let version = PROTOCOL_VERSION;
-        let welcome = Frame::Welcome { version, incarnation: self.config.incarnation, held };
+        let welcome = Frame::Welcome {
+            version,
+            incarnation: self.config.incarnation,
+            held,
+        };
         self.out.urgent.push_back(welcome.encode());
         self.meet(incarnation, theirs.as_ref(), store)
     }
@@ -100,7 +107,10 @@ impl Session {
     ) -> Result<(), Fault> {
         self.expect_first(Role::Edge, "Welcome")?;
         if version != PROTOCOL_VERSION {
-            return Err(Fault::End(CloseCode::Version, "this end speaks protocol version 1"));
+            return Err(Fault::End(
+                CloseCode::Version,
+                "this end speaks protocol version 1",
+            ));
         }
         self.meet(incarnation, theirs.as_ref(), store)
     }
@@ -125,7 +135,8 @@ impl Session {
             Some(own) => resume::known_at(store, &stream, own, offset),
             None => Ok(resume::Known::Forgotten),
         })?;
-        self.peer_place.start(own.as_ref().map_or(Offset::ZERO, |own| own.acked));
+        self.peer_place
+            .start(own.as_ref().map_or(Offset::ZERO, |own| own.acked));
         if let Some(handshake) = self.handshake_mut() {
             handshake.peer = Some(incarnation);
         }
@@ -144,20 +155,30 @@ impl Session {
             handshake.opening = Some(opening);
         }
         let epoch = self.config.spare_epoch;
-        self.out.write(SessionWrite::OpenOwn { epoch }, Purpose::Opened);
+        self.out
+            .write(SessionWrite::OpenOwn { epoch }, Purpose::Opened);
     }
 
     /// The own stream's new epoch is durable.
     pub(super) fn handle_opened(&mut self, store: &dyn Store) -> Result<(), Fault> {
-        let opening = self.handshake_mut().and_then(|handshake| handshake.opening.take());
+        let opening = self
+            .handshake_mut()
+            .and_then(|handshake| handshake.opening.take());
         let own = store.stream(self.outgoing.stream())?;
-        let (Some(opening), Some(own)) = (opening, own) else { return Ok(()) };
+        let (Some(opening), Some(own)) = (opening, own) else {
+            return Ok(());
+        };
         if own.epoch != self.config.spare_epoch {
-            return Err(Fault::End(CloseCode::Fenced, "the stream has moved to another epoch"));
+            return Err(Fault::End(
+                CloseCode::Fenced,
+                "the stream has moved to another epoch",
+            ));
         }
         self.peer_place.start(own.acked);
         let begin = match opening {
-            Opening::Send => Begin::Resume { after: Offset::ZERO },
+            Opening::Send => Begin::Resume {
+                after: Offset::ZERO,
+            },
             Opening::Reconcile => Begin::Reconcile { upto: own.durable },
         };
         self.start(own.epoch, begin, own.floor);
@@ -165,7 +186,9 @@ impl Session {
     }
 
     fn start(&mut self, epoch: Epoch, begin: Begin, floor: Offset) {
-        self.out.urgent.push_back(Frame::Start { epoch, begin }.encode());
+        self.out
+            .urgent
+            .push_back(Frame::Start { epoch, begin }.encode());
         let start = self.outgoing.start(epoch, begin, floor);
         if let Some(handshake) = self.handshake_mut() {
             handshake.sending = Some(start);
@@ -179,10 +202,15 @@ impl Session {
         begin: Begin,
         store: &dyn Store,
     ) -> Result<(), Fault> {
-        if !self.handshake().is_some_and(|handshake| handshake.peer.is_some()) {
+        if !self
+            .handshake()
+            .is_some_and(|handshake| handshake.peer.is_some())
+        {
             return Err(Violation::Unexpected { frame: "Start" }.into());
         }
-        let start = self.incoming.handle_start(epoch, begin, store, &mut self.out)?;
+        let start = self
+            .incoming
+            .handle_start(epoch, begin, store, &mut self.out)?;
         if let Some(handshake) = self.handshake_mut() {
             handshake.receiving = Some(start);
         }

@@ -91,12 +91,21 @@ impl Receiver {
                 self.resume(epoch, after, store, out);
                 Ok(Start::Resume { after })
             }
-            (Begin::Resume { after: Offset::ZERO }, held) if held.is_none_or(|held| held.empty) => {
+            (
+                Begin::Resume {
+                    after: Offset::ZERO,
+                },
+                held,
+            ) if held.is_none_or(|held| held.empty) => {
                 self.state = State::Streaming { epoch };
-                Ok(Start::Resume { after: Offset::ZERO })
+                Ok(Start::Resume {
+                    after: Offset::ZERO,
+                })
             }
             (Begin::Reconcile { upto }, Some(held)) if held.epoch != epoch => {
-                let head = store.stream(&self.stream)?.map_or(held.have, |info| info.head);
+                let head = store
+                    .stream(&self.stream)?
+                    .map_or(held.have, |info| info.head);
                 self.state = State::Reconciling(Staging::new(held.epoch, epoch, upto, head));
                 self.send_digest(store, out)?;
                 Ok(Start::Reconcile)
@@ -114,8 +123,16 @@ impl Receiver {
             self.ack_due = after > Offset::ZERO;
         } else {
             // What the session before received may not be synced yet: an empty write waits for it.
-            let incoming = Incoming { epoch, records: Vec::new(), upto: Some(after) };
-            let purpose = Purpose::Place { upto: after, decoded: 0, ends: false };
+            let incoming = Incoming {
+                epoch,
+                records: Vec::new(),
+                upto: Some(after),
+            };
+            let purpose = Purpose::Place {
+                upto: after,
+                decoded: 0,
+                ends: false,
+            };
             out.write(SessionWrite::Incoming(incoming), purpose);
         }
     }
@@ -124,18 +141,21 @@ impl Receiver {
         let mut entries = Vec::new();
         let mut digest = Digest::default();
         digest::scan(store, &self.stream, Scope::All, |stored| {
-            let Some(entry) = DigestEntry::of(&stored.record) else { return };
+            let Some(entry) = DigestEntry::of(&stored.record) else {
+                return;
+            };
             digest.add(&entry);
             if entries.len() <= DIGEST_LIST_KEYS_MAX {
                 entries.push(entry);
             }
         })?;
-        out.bulk.push_back(if entries.len() <= DIGEST_LIST_KEYS_MAX {
-            entries.sort_unstable();
-            Frame::DigestList(entries).encode()
-        } else {
-            Frame::DigestBuckets(Box::new(*digest.buckets())).encode()
-        });
+        out.bulk
+            .push_back(if entries.len() <= DIGEST_LIST_KEYS_MAX {
+                entries.sort_unstable();
+                Frame::DigestList(entries).encode()
+            } else {
+                Frame::DigestBuckets(Box::new(*digest.buckets())).encode()
+            });
         Ok(())
     }
 
@@ -161,7 +181,11 @@ impl Receiver {
                 self.ack_due = self.durable > Offset::ZERO;
                 return Ok(());
             }
-            return Err(Violation::Gap { received: self.received, after }.into());
+            return Err(Violation::Gap {
+                received: self.received,
+                after,
+            }
+            .into());
         }
         let Some((drafts, decoded)) = self.open_all(records, store, traffic)? else {
             self.rewinds += 1;
@@ -169,16 +193,36 @@ impl Receiver {
                 return Err(Violation::Body(BodyError::Base).into());
             }
             self.is_rewinding = true;
-            out.urgent.push_back(Frame::Rewind { after: self.received }.encode());
+            out.urgent.push_back(
+                Frame::Rewind {
+                    after: self.received,
+                }
+                .encode(),
+            );
             return Ok(());
         };
         self.is_rewinding = false;
         self.uncommitted.add(decoded)?;
         self.received = upto;
-        let placed: Vec<_> =
-            records.iter().map(|record| record.header.offset).zip(drafts).collect();
-        let purpose = Purpose::Place { upto, decoded, ends: false };
-        self.write(Incoming { epoch, records: placed, upto: Some(upto) }, purpose, out);
+        let placed: Vec<_> = records
+            .iter()
+            .map(|record| record.header.offset)
+            .zip(drafts)
+            .collect();
+        let purpose = Purpose::Place {
+            upto,
+            decoded,
+            ends: false,
+        };
+        self.write(
+            Incoming {
+                epoch,
+                records: placed,
+                upto: Some(upto),
+            },
+            purpose,
+            out,
+        );
         Ok(())
     }
 
@@ -191,7 +235,8 @@ impl Receiver {
             .map(|(_, draft)| ((draft.key.clone(), draft.op.slot()), draft.body.clone()))
             .collect();
         let number = out.write(SessionWrite::Incoming(incoming), purpose);
-        self.overlay.extend(bodies.into_iter().map(|(key, body)| (key, (number, body))));
+        self.overlay
+            .extend(bodies.into_iter().map(|(key, body)| (key, (number, body))));
     }
 
     /// `Stage` and `Drop`.
@@ -234,7 +279,11 @@ impl Receiver {
     ) -> Result<(), Fault> {
         self.uncommitted.add(decoded)?;
         let staging = self.staging("Stage")?;
-        let incoming = Incoming { epoch: staging.old, records: staging.place(drafts), upto: None };
+        let incoming = Incoming {
+            epoch: staging.old,
+            records: staging.place(drafts),
+            upto: None,
+        };
         self.write(incoming, Purpose::Staged { seq, decoded }, out);
         Ok(())
     }
@@ -254,7 +303,8 @@ impl Receiver {
         out: &mut Outbox,
     ) -> Result<(), Fault> {
         let stream = self.stream.clone();
-        self.staging("DigestRequest")?.send_entries(buckets, store, &stream, out)
+        self.staging("DigestRequest")?
+            .send_entries(buckets, store, &stream, out)
     }
 
     /// `End`.
@@ -263,8 +313,16 @@ impl Receiver {
         let epoch = staging.end(upto)?;
         self.state = State::Streaming { epoch };
         self.received = upto;
-        let purpose = Purpose::Place { upto, decoded: 0, ends: true };
-        let incoming = Incoming { epoch, records: Vec::new(), upto: Some(upto) };
+        let purpose = Purpose::Place {
+            upto,
+            decoded: 0,
+            ends: true,
+        };
+        let incoming = Incoming {
+            epoch,
+            records: Vec::new(),
+            upto: Some(upto),
+        };
         self.write(incoming, purpose, out);
         Ok(())
     }
@@ -272,7 +330,11 @@ impl Receiver {
     /// A write of this end is durable.
     pub(super) fn handle_written(&mut self, number: u64, purpose: Purpose) {
         let decoded = match purpose {
-            Purpose::Place { upto, decoded, ends } => {
+            Purpose::Place {
+                upto,
+                decoded,
+                ends,
+            } => {
                 Invariant::AppliedOnce.check(ends || upto >= self.durable);
                 self.durable = upto;
                 self.ack_due = true;
@@ -353,6 +415,8 @@ impl Receiver {
         if let Some((_, body)) = self.overlay.get(&(key.clone(), slot)) {
             return Ok(Some(body.clone()));
         }
-        Ok(store.newest(&self.stream, key, slot)?.map(|stored| stored.record.body))
+        Ok(store
+            .newest(&self.stream, key, slot)?
+            .map(|stored| stored.record.body))
     }
 }

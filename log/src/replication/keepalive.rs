@@ -31,7 +31,11 @@ impl Keepalive {
             Role::Edge => KEEPALIVE_IDLE,
             Role::Cloud => KEEPALIVE_IDLE + KEEPALIVE_TIMEOUT / 2,
         };
-        Self { idle, heard: now, asked: None }
+        Self {
+            idle,
+            heard: now,
+            asked: None,
+        }
     }
 
     pub(super) const fn heard(&mut self, now: Moment) {

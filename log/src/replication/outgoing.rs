@@ -184,12 +184,19 @@ impl Sender {
         if self.waiting.is_none() && !self.window.is_full() {
             self.waiting = self.build(store, traffic)?;
         }
-        let Some(ready) = &self.waiting else { return Ok(None) };
-        let size = Size { wire: ready.bytes.len(), decoded: ready.decoded };
+        let Some(ready) = &self.waiting else {
+            return Ok(None);
+        };
+        let size = Size {
+            wire: ready.bytes.len(),
+            decoded: ready.decoded,
+        };
         if !self.window.admits(size) {
             return Ok(None);
         }
-        let Some(Ready { bytes, mark, .. }) = self.waiting.take() else { return Ok(None) };
+        let Some(Ready { bytes, mark, .. }) = self.waiting.take() else {
+            return Ok(None);
+        };
         self.window.push(mark, size);
         if let Mark::Place(upto) = mark {
             self.flown = upto;
@@ -197,11 +204,7 @@ impl Sender {
         Ok(Some(bytes))
     }
 
-    fn build(
-        &mut self,
-        store: &dyn Store,
-        traffic: &mut Traffic,
-    ) -> Result<Option<Ready>, Fault> {
+    fn build(&mut self, store: &dyn Store, traffic: &mut Traffic) -> Result<Option<Ready>, Fault> {
         match &mut self.state {
             State::Waiting => Ok(None),
             State::Streaming if self.is_dirty => self.build_records(store, traffic),
@@ -216,7 +219,11 @@ impl Sender {
                 let upto = sending.upto();
                 self.follow(upto);
                 let bytes = Frame::End { upto }.encode();
-                Ok(Some(Ready { bytes, mark: Mark::Place(upto), decoded: 0 }))
+                Ok(Some(Ready {
+                    bytes,
+                    mark: Mark::Place(upto),
+                    decoded: 0,
+                }))
             }
         }
     }
@@ -228,7 +235,11 @@ impl Sender {
     ) -> Result<Option<Ready>, Fault> {
         let page = store.read_coalesced(&self.stream, self.built, ReadLimit::FRAME)?;
         self.check_floor(store)?;
-        let Coalesced { records, upto, is_complete } = page;
+        let Coalesced {
+            records,
+            upto,
+            is_complete,
+        } = page;
         if records.is_empty() {
             self.is_dirty = false;
             return Ok(None);
@@ -265,7 +276,11 @@ impl Sender {
         self.is_dirty = !has_caught_up;
         let bytes = frame.finish(upto);
         self.built = upto;
-        Ok(Some(Ready { bytes, mark: Mark::Place(upto), decoded }))
+        Ok(Some(Ready {
+            bytes,
+            mark: Mark::Place(upto),
+            decoded,
+        }))
     }
 
     /// A receiver that lost what it once had is below tombstones that may be trimmed at any time.
@@ -281,9 +296,10 @@ impl Sender {
                 }
                 Ok(())
             }
-            Some(_) | None => {
-                Err(Fault::End(CloseCode::Fenced, "the stream has moved to another epoch"))
-            }
+            Some(_) | None => Err(Fault::End(
+                CloseCode::Fenced,
+                "the stream has moved to another epoch",
+            )),
         }
     }
 

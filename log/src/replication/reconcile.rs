@@ -33,7 +33,7 @@ use crate::digest::{self, Digest, DigestEntry, KeyHash, Scope, StateHash};
 use crate::error::ReadError;
 use crate::id::{Epoch, EventId, Offset, Revision, StreamId, Version};
 use crate::limits::{
-    DIGEST_BUCKETS, DIGEST_ENTRIES_PER_FRAME_MAX, DIGEST_ENTRIES_MAX, FRAME_DECODED_BYTES_MAX,
+    DIGEST_BUCKETS, DIGEST_ENTRIES_MAX, DIGEST_ENTRIES_PER_FRAME_MAX, FRAME_DECODED_BYTES_MAX,
     FRAME_RECORDS_MAX, FRAME_TARGET_BYTES,
 };
 use crate::record::{Draft, Op, Record, Slot, Stored};
@@ -58,9 +58,15 @@ enum Step {
     /// The receiver has not said what it holds.
     AwaitDigest,
     /// It is listing the buckets asked for.
-    AwaitEntries { asked: BucketSet, comparison: Comparison },
+    AwaitEntries {
+        asked: BucketSet,
+        comparison: Comparison,
+    },
     /// Differences are being sent.
-    Send { drops: Vec<KeyHash>, differences: VecDeque<Difference> },
+    Send {
+        drops: Vec<KeyHash>,
+        differences: VecDeque<Difference>,
+    },
 }
 
 /// A record that the receiver lacks, or has in another state.
@@ -73,7 +79,11 @@ struct Difference {
 
 impl Sending {
     pub(super) const fn new(upto: Offset) -> Self {
-        Self { upto, seq: 0, step: Step::AwaitDigest }
+        Self {
+            upto,
+            seq: 0,
+            step: Step::AwaitDigest,
+        }
     }
 
     pub(super) const fn upto(&self) -> Offset {
@@ -137,9 +147,15 @@ impl Sending {
         last: bool,
     ) -> Result<(), Fault> {
         let Step::AwaitEntries { asked, comparison } = &mut self.step else {
-            return Err(Violation::Unexpected { frame: "DigestEntries" }.into());
+            return Err(Violation::Unexpected {
+                frame: "DigestEntries",
+            }
+            .into());
         };
-        if !entries.iter().all(|entry| asked.contains(entry.key.bucket())) {
+        if !entries
+            .iter()
+            .all(|entry| asked.contains(entry.key.bucket()))
+        {
             return Err(Violation::Digest.into());
         }
         comparison.add(entries)?;
@@ -164,13 +180,23 @@ impl Sending {
         encoder: &Encoder,
         traffic: &mut Traffic,
     ) -> Result<Option<Ready>, ReadError> {
-        let Step::Send { drops, differences } = &mut self.step else { return Ok(None) };
+        let Step::Send { drops, differences } = &mut self.step else {
+            return Ok(None);
+        };
         if !drops.is_empty() {
             self.seq += 1;
             let rest = drops.split_off(drops.len().min(DIGEST_ENTRIES_PER_FRAME_MAX));
             let keys = std::mem::replace(drops, rest);
-            let bytes = Frame::Drop { seq: self.seq, keys }.encode();
-            return Ok(Some(Ready { bytes, mark: Mark::Staged(self.seq), decoded: 0 }));
+            let bytes = Frame::Drop {
+                seq: self.seq,
+                keys,
+            }
+            .encode();
+            return Ok(Some(Ready {
+                bytes,
+                mark: Mark::Staged(self.seq),
+                decoded: 0,
+            }));
         }
         let mut frame = RecordsFrame::stage();
         let mut decoded = 0;
@@ -196,15 +222,29 @@ impl Sending {
         }
         self.seq += 1;
         let bytes = frame.finish_stage(self.seq);
-        Ok(Some(Ready { bytes, mark: Mark::Staged(self.seq), decoded }))
+        Ok(Some(Ready {
+            bytes,
+            mark: Mark::Staged(self.seq),
+            decoded,
+        }))
     }
 }
 
 /// The record of a stream that this store writes, by its offset.
 fn at(store: &dyn Store, stream: &StreamId, offset: Offset) -> Result<Option<Stored>, ReadError> {
     let after = Revision::new(offset.get().saturating_sub(1));
-    let found = store.read(stream, after, ReadLimit { records: 1, bytes: 0 })?;
-    Ok(found.into_iter().next().filter(|stored| stored.record.header.offset == offset))
+    let found = store.read(
+        stream,
+        after,
+        ReadLimit {
+            records: 1,
+            bytes: 0,
+        },
+    )?;
+    Ok(found
+        .into_iter()
+        .next()
+        .filter(|stored| stored.record.header.offset == offset))
 }
 
 /// The body that the receiver says it holds, if this store has it: in the record itself, or in the
@@ -215,7 +255,9 @@ fn base(
     record: &Record,
     held: Option<[u8; 8]>,
 ) -> Result<Option<Body>, ReadError> {
-    let Some(held) = held.filter(|_| !record.body.is_empty()) else { return Ok(None) };
+    let Some(held) = held.filter(|_| !record.body.is_empty()) else {
+        return Ok(None);
+    };
     if record.body.hash().short() == held {
         return Ok(Some(record.body.clone()));
     }
@@ -224,7 +266,9 @@ fn base(
     for _ in 0..HISTORY_STEPS_MAX {
         let before = Offset::new(offset.get().saturating_sub(1));
         let older = store.held_at(stream, &record.header.key, slot, before)?;
-        let Some(Stored { record: older, .. }) = older else { return Ok(None) };
+        let Some(Stored { record: older, .. }) = older else {
+            return Ok(None);
+        };
         if older.body.hash().short() == held {
             return Ok(Some(older.body));
         }
@@ -277,7 +321,10 @@ impl Comparison {
             own.insert(key, then.map_or(Own::Later, |record| Own::of(&record)));
         })?;
         match failed {
-            None => Ok(Self { own, ..Self::default() }),
+            None => Ok(Self {
+                own,
+                ..Self::default()
+            }),
             Some(error) => Err(error),
         }
     }
@@ -286,7 +333,10 @@ impl Comparison {
         let mut digest = Digest::default();
         for (key, own) in &self.own {
             if let Own::Present { state, .. } = own {
-                digest.add(&DigestEntry { key: *key, state: *state });
+                digest.add(&DigestEntry {
+                    key: *key,
+                    state: *state,
+                });
             }
         }
         digest
@@ -320,7 +370,10 @@ impl Comparison {
             }
         }
         differences.sort_unstable_by_key(|difference| difference.offset);
-        Step::Send { drops: self.drops, differences: differences.into() }
+        Step::Send {
+            drops: self.drops,
+            differences: differences.into(),
+        }
     }
 }
 
@@ -330,7 +383,10 @@ impl Own {
         if digest::is_gone(record) {
             Self::Gone { offset }
         } else {
-            Self::Present { offset, state: StateHash::of(record) }
+            Self::Present {
+                offset,
+                state: StateHash::of(record),
+            }
         }
     }
 }
@@ -354,14 +410,25 @@ pub(super) struct Staging {
 
 impl Staging {
     pub(super) const fn new(old: Epoch, new: Epoch, upto: Offset, head: Offset) -> Self {
-        Self { old, new, upto, head, seq: 0, durable_seq: 0, has_listed: false }
+        Self {
+            old,
+            new,
+            upto,
+            head,
+            seq: 0,
+            durable_seq: 0,
+            has_listed: false,
+        }
     }
 
     /// The next frame must be this one.
     pub(super) const fn expect(&mut self, seq: u64) -> Result<(), Violation> {
         let expected = self.seq + 1;
         if seq != expected {
-            return Err(Violation::Sequence { expected, found: seq });
+            return Err(Violation::Sequence {
+                expected,
+                found: seq,
+            });
         }
         self.seq = seq;
         Ok(())
@@ -393,7 +460,10 @@ impl Staging {
         out: &mut Outbox,
     ) -> Result<(), Fault> {
         if std::mem::replace(&mut self.has_listed, true) || self.seq > 0 {
-            return Err(Violation::Unexpected { frame: "DigestRequest" }.into());
+            return Err(Violation::Unexpected {
+                frame: "DigestRequest",
+            }
+            .into());
         }
         let mut entries = Vec::new();
         digest::scan(store, stream, Scope::All, |stored| {
@@ -403,12 +473,18 @@ impl Staging {
         entries.sort_unstable();
         let mut pages = entries.chunks(DIGEST_ENTRIES_PER_FRAME_MAX).peekable();
         if pages.peek().is_none() {
-            let none = Frame::DigestEntries { last: true, entries: Vec::new() };
+            let none = Frame::DigestEntries {
+                last: true,
+                entries: Vec::new(),
+            };
             out.bulk.push_back(none.encode());
         }
         while let Some(page) = pages.next() {
             let last = pages.peek().is_none();
-            let frame = Frame::DigestEntries { last, entries: page.to_vec() };
+            let frame = Frame::DigestEntries {
+                last,
+                entries: page.to_vec(),
+            };
             out.bulk.push_back(frame.encode());
         }
         Ok(())

@@ -48,10 +48,20 @@ pub(super) fn decide(
             Some(_) | None => Decision::OpenAndSend,
         });
     };
-    let Some(held) = held else { return Ok(Decision::Resume { after: Offset::ZERO }) };
+    let Some(held) = held else {
+        return Ok(Decision::Resume {
+            after: Offset::ZERO,
+        });
+    };
     if held.epoch != own.epoch || (held.empty && held.have == Offset::ZERO) {
-        let from_zero = Decision::Resume { after: Offset::ZERO };
-        return Ok(if held.empty { from_zero } else { Decision::Reconcile });
+        let from_zero = Decision::Resume {
+            after: Offset::ZERO,
+        };
+        return Ok(if held.empty {
+            from_zero
+        } else {
+            Decision::Reconcile
+        });
     }
     if held.have < own.floor || held.have > own.durable {
         return Ok(Decision::Reconcile);
@@ -64,7 +74,11 @@ pub(super) fn decide(
             Known::Forgotten => true,
         },
     };
-    Ok(if is_ours { Decision::Resume { after: held.have } } else { Decision::Reconcile })
+    Ok(if is_ours {
+        Decision::Resume { after: held.have }
+    } else {
+        Decision::Reconcile
+    })
 }
 
 /// What the own stream has at an offset.
@@ -74,8 +88,13 @@ pub(super) fn known_at(
     own: &StreamInfo,
     offset: Offset,
 ) -> Result<Known, ReadError> {
-    let Some(before) = offset.get().checked_sub(1) else { return Ok(Known::Never) };
-    let one = ReadLimit { records: 1, bytes: 0 };
+    let Some(before) = offset.get().checked_sub(1) else {
+        return Ok(Known::Never);
+    };
+    let one = ReadLimit {
+        records: 1,
+        bytes: 0,
+    };
     let next = store.read(stream, Revision::new(before), one)?;
     if let Some(stored) = next.first()
         && stored.record.header.offset == offset
@@ -84,19 +103,37 @@ pub(super) fn known_at(
     }
     // Up to here superseded records, tombstones and facts may have been removed.
     let is_forgotten = offset.get() <= own.history.get() || offset <= own.floor;
-    Ok(if is_forgotten { Known::Forgotten } else { Known::Never })
+    Ok(if is_forgotten {
+        Known::Forgotten
+    } else {
+        Known::Never
+    })
 }
 
 /// What this end holds of the peer's stream, to be told in the handshake.
 pub(super) fn held(store: &dyn Store, stream: &StreamId) -> Result<Option<Held>, ReadError> {
-    let Some(info) = store.stream(stream)? else { return Ok(None) };
-    let one = ReadLimit { records: 1, bytes: 0 };
+    let Some(info) = store.stream(stream)? else {
+        return Ok(None);
+    };
+    let one = ReadLimit {
+        records: 1,
+        bytes: 0,
+    };
     let empty = store.scan_newest(stream, None, one)?.is_empty();
     // In the middle of an unfinished reconcile the head is ahead; it says nothing to the sender.
     let is_contiguous = info.head <= info.received && info.head > Offset::ZERO;
-    let last = if is_contiguous { last_record(store, stream)? } else { None };
+    let last = if is_contiguous {
+        last_record(store, stream)?
+    } else {
+        None
+    };
     let last = last.filter(|(offset, _)| *offset == info.head);
-    Ok(Some(Held { epoch: info.epoch, have: info.received, last, empty }))
+    Ok(Some(Held {
+        epoch: info.epoch,
+        have: info.received,
+        last,
+        empty,
+    }))
 }
 
 /// The newest record of a stream, found by looking back in growing steps.

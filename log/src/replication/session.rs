@@ -152,8 +152,20 @@ impl Session {
         }
         let reason = shorten(reason).to_owned();
         self.out.urgent.clear();
-        self.out.urgent.push_back(Frame::Close { code, reason: &reason, retry_after }.encode());
-        self.end(Close { code, reason, retry_after, by_peer: false });
+        self.out.urgent.push_back(
+            Frame::Close {
+                code,
+                reason: &reason,
+                retry_after,
+            }
+            .encode(),
+        );
+        self.end(Close {
+            code,
+            reason,
+            retry_after,
+            by_peer: false,
+        });
     }
 
     /// What the shell must do next.
@@ -253,7 +265,11 @@ impl Session {
     fn next_part(&mut self) -> Bytes {
         let size = self.sending_part.len().min(FRAME_PART_BYTES);
         let bytes = self.sending_part.split_to(size);
-        Frame::Part { last: self.sending_part.is_empty(), bytes: &bytes }.encode()
+        Frame::Part {
+            last: self.sending_part.is_empty(),
+            bytes: &bytes,
+        }
+        .encode()
     }
 
     fn handle_message(
@@ -268,7 +284,12 @@ impl Session {
                 if size > FRAME_BYTES_MAX {
                     let what = "frame in parts";
                     let limit = FRAME_BYTES_MAX;
-                    return Err(WireError::TooLarge { what, size: size as u64, limit }.into());
+                    return Err(WireError::TooLarge {
+                        what,
+                        size: size as u64,
+                        limit,
+                    }
+                    .into());
                 }
                 self.received_parts.extend_from_slice(bytes);
                 if !last {
@@ -284,25 +305,40 @@ impl Session {
         }
     }
 
-    fn dispatch(
-        &mut self,
-        now: Moment,
-        frame: Frame<'_>,
-        store: &dyn Store,
-    ) -> Result<(), Fault> {
-        let Self { incoming, out, stats, .. } = self;
+    fn dispatch(&mut self, now: Moment, frame: Frame<'_>, store: &dyn Store) -> Result<(), Fault> {
+        let Self {
+            incoming,
+            out,
+            stats,
+            ..
+        } = self;
         let traffic = &mut stats.received;
         match frame {
-            Frame::Hello { version_min, version_max, node, incarnation, held } => {
-                self.handle_hello((version_min, version_max), &node, incarnation, held, store)
-            }
-            Frame::Welcome { version, incarnation, held } => {
-                self.handle_welcome(version, incarnation, held, store)
-            }
+            Frame::Hello {
+                version_min,
+                version_max,
+                node,
+                incarnation,
+                held,
+            } => self.handle_hello((version_min, version_max), &node, incarnation, held, store),
+            Frame::Welcome {
+                version,
+                incarnation,
+                held,
+            } => self.handle_welcome(version, incarnation, held, store),
             Frame::Start { epoch, begin } => self.handle_start(epoch, begin, store),
-            Frame::Close { code, reason, retry_after } => {
+            Frame::Close {
+                code,
+                reason,
+                retry_after,
+            } => {
                 let reason = reason.to_owned();
-                self.end(Close { code, reason, retry_after, by_peer: true });
+                self.end(Close {
+                    code,
+                    reason,
+                    retry_after,
+                    by_peer: true,
+                });
                 Ok(())
             }
             Frame::Ping => {
@@ -310,9 +346,11 @@ impl Session {
                 Ok(())
             }
             Frame::Pong => Ok(()),
-            Frame::Records { after, upto, records } => {
-                incoming.handle_records(after, upto, &records, store, out, traffic)
-            }
+            Frame::Records {
+                after,
+                upto,
+                records,
+            } => incoming.handle_records(after, upto, &records, store, out, traffic),
             Frame::Stage { seq, records } => {
                 incoming.handle_stage(seq, &records, store, out, traffic)
             }
@@ -330,7 +368,9 @@ impl Session {
     }
 
     fn dispatch_digest(&mut self, frame: Frame<'_>, store: &dyn Store) -> Result<(), Fault> {
-        let unexpected = Violation::Unexpected { frame: frame.name() };
+        let unexpected = Violation::Unexpected {
+            frame: frame.name(),
+        };
         let stream = self.outgoing.stream().clone();
         let outgoing::State::Reconciling(sending) = &mut self.outgoing.state else {
             return Err(unexpected.into());

@@ -23,10 +23,14 @@ impl SessionWrite {
         let own = StreamId::Node(node.clone(), role.sends());
         match self {
             Self::OpenOwn { epoch } => {
-                batch.streams.push(StreamChange::Open { stream: own, epoch });
+                batch
+                    .streams
+                    .push(StreamChange::Open { stream: own, epoch });
             }
             Self::Acked { upto } => {
-                batch.streams.push(StreamChange::Acked { stream: own, upto });
+                batch
+                    .streams
+                    .push(StreamChange::Acked { stream: own, upto });
             }
             Self::Incoming(incoming) => {
                 let stream = StreamId::Node(node.clone(), role.sends().opposite());
@@ -43,9 +47,16 @@ fn stage_incoming(
     store: &dyn Store,
     batch: &mut Batch,
 ) -> Result<(), ReadError> {
-    let Incoming { epoch, records, upto } = incoming;
+    let Incoming {
+        epoch,
+        records,
+        upto,
+    } = incoming;
     let in_batch = batch.streams.iter().rev().find_map(|change| match change {
-        StreamChange::Open { stream: opened, epoch } if *opened == stream => Some(*epoch),
+        StreamChange::Open {
+            stream: opened,
+            epoch,
+        } if *opened == stream => Some(*epoch),
         StreamChange::Open { .. }
         | StreamChange::Received { .. }
         | StreamChange::Acked { .. }
@@ -56,13 +67,18 @@ fn stage_incoming(
         None => store.stream(&stream)?.map(|info| info.epoch),
     };
     if current != Some(epoch) {
-        batch.streams.push(StreamChange::Open { stream: stream.clone(), epoch });
+        batch.streams.push(StreamChange::Open {
+            stream: stream.clone(),
+            epoch,
+        });
     }
-    batch.entries.extend(records.into_iter().map(|(offset, draft)| Entry {
-        stream: stream.clone(),
-        place: Place::At(offset),
-        draft,
-    }));
+    batch
+        .entries
+        .extend(records.into_iter().map(|(offset, draft)| Entry {
+            stream: stream.clone(),
+            place: Place::At(offset),
+            draft,
+        }));
     if let Some(upto) = upto {
         batch.streams.push(StreamChange::Received { stream, upto });
     }

@@ -1,1 +1,12 @@
+//! Features of replication, tested through one door: two stores, two sessions and a pipe.
 
+mod backoff;
+mod bytes;
+mod hostile;
+mod pair;
+mod property;
+mod reconcile;
+mod resume;
+mod sync;
+
+use pair::{Pair, Side, body};
