@@ -17,4 +17,6 @@ pub mod session_driver;
 pub mod store_dir;
 pub mod tasks;
 pub mod telemetry;
+#[cfg(feature = "testing")]
+pub mod testing;
 pub mod ws;

@@ -6,9 +6,8 @@ use std::time::Duration;
 
 use causeway_log::error::{OpenError, TrimError};
 use causeway_log::store::fjall::{FjallConfig, FjallStore};
-use causeway_log::store::{OpenReport, TrimPolicy, Trimmed};
+use causeway_log::store::{TrimPolicy, Trimmed};
 use causeway_log::{Store, WallTime};
-
 use tokio::time::Instant;
 
 use crate::tasks::{self, Stop, Task};
@@ -127,28 +126,13 @@ pub fn open(dir: &Path, config: FjallConfig) -> Result<Arc<dyn Store>, StoreDirE
         source,
     })?;
     let (store, report) = FjallStore::open(&dir.join(STORE), config)?;
-    let OpenReport {
-        created,
-        durable,
-        streams,
-        records_checked,
-        torn_bytes,
-    } = report;
-    if torn_bytes > 0 {
+    if report.torn_bytes > 0 {
         tracing::warn!(
             dir = %dir.display(),
-            torn_bytes,
+            torn_bytes = report.torn_bytes,
             "the last write before a crash was torn; cut it off, nothing acknowledged was in it"
         );
     }
-    tracing::info!(
-        dir = %dir.display(),
-        created,
-        revision = durable.get(),
-        streams,
-        records_checked,
-        "store opened"
-    );
     Ok(Arc::new(store))
 }
 

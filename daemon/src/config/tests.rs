@@ -15,7 +15,7 @@ fn read(root: &mut Section) -> Sample {
     let listen = root.require("listen", listen);
     let mut store = root.section("store");
     Sample {
-        listen: listen.unwrap_or(SocketAddr::from(([127, 0, 0, 1], 0))),
+        listen: listen.unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 0))),
         keep: store.duration("keep").unwrap_or(Duration::from_secs(60)),
         limit: store.number("limit", 1..=10).unwrap_or(1),
         names: root.texts("names"),

@@ -1,147 +1,26 @@
 //! Sessions between two stores over a connection in memory.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use causeway_daemon::session_driver::{
-    Closer, Control, EndReason, Endpoint, SessionEnd, SessionEvent, WriteRefused, drive,
-};
+use causeway_daemon::session_driver::{Closer, Control, EndReason, SessionEnd, drive};
 use causeway_daemon::tasks::{Shutdown, Task, spawn};
+use causeway_daemon::testing::TestEnd;
 use causeway_daemon::ws::{Transport, TransportError, WsTransport, pair};
-use causeway_log::batch::{Entry, Place, StreamChange};
-use causeway_log::digest::Digest;
-use causeway_log::replication::{CloseCode, Role, SessionConfig, SessionWrite};
-use causeway_log::store::memory::{Fault, MemoryStore};
+use causeway_log::replication::{CloseCode, Role};
+use causeway_log::store::memory::Fault;
 use causeway_log::{
-    Batch, Body, Draft, Epoch, EventId, Key, NodeName, Offset, Op, Resource, Store, StreamId, Uid,
-    WallTime,
+    Body, Draft, EventId, Key, NodeName, Offset, Op, Resource, Store, Uid, WallTime,
 };
-use futures_util::future::BoxFuture;
-use futures_util::{FutureExt as _, SinkExt as _, StreamExt as _};
+use futures_util::{SinkExt as _, StreamExt as _};
 use tokio::io::DuplexStream;
-use tokio::sync::watch;
 use uuid::Uuid;
 
 use crate::within;
 
-/// One end: writes at once, on the spot.
-struct End {
-    role: Role,
-    store: Arc<dyn Store>,
-    memory: Arc<MemoryStore>,
-    head: watch::Sender<Offset>,
-    /// Moves at every event and write; tests wait on it.
-    moved: watch::Sender<u64>,
-    established: AtomicU64,
-}
-
-impl End {
-    fn new(role: Role) -> Arc<Self> {
-        let memory = Arc::new(MemoryStore::new());
-        let open = StreamChange::Open {
-            stream: own(role),
-            epoch: Epoch::new(uuid(1)),
-        };
-        memory
-            .append(&Batch {
-                streams: vec![open],
-                ..Batch::default()
-            })
-            .unwrap();
-        memory.sync().unwrap();
-        Arc::new(Self {
-            role,
-            store: Arc::clone(&memory) as Arc<dyn Store>,
-            memory,
-            head: watch::Sender::new(Offset::ZERO),
-            moved: watch::Sender::new(0),
-            established: AtomicU64::new(0),
-        })
-    }
-
-    /// Appends records to the own stream.
-    fn say(&self, names: impl IntoIterator<Item = u64>, size: usize) {
-        let entries = names.into_iter().map(|number| Entry {
-            stream: own(self.role),
-            place: Place::Next,
-            draft: draft(number, size),
-        });
-        let batch = Batch {
-            entries: entries.collect(),
-            ..Batch::default()
-        };
-        self.store.append(&batch).unwrap();
-        let durable = self.store.sync().unwrap();
-        self.head.send_replace(durable.as_own_offset());
-    }
-
-    fn apply(&self, write: SessionWrite) -> Result<(), WriteRefused> {
-        let mut batch = Batch::default();
-        write
-            .stage(self.role, &node(), &*self.store, &mut batch)
-            .unwrap();
-        let refused = |reason: String| WriteRefused::ReadOnly { reason };
-        self.store
-            .append(&batch)
-            .map_err(|error| refused(error.to_string()))?;
-        self.store
-            .sync()
-            .map_err(|error| refused(error.to_string()))?;
-        Ok(())
-    }
-
-    fn count(&self) {
-        self.moved.send_modify(|moved| *moved += 1);
-    }
-
-    async fn until(&self, what: &str, holds: impl Fn() -> bool) {
-        let mut moved = self.moved.subscribe();
-        within(what, moved.wait_for(|_| holds())).await.unwrap();
-    }
-
-    fn digest(&self, stream: &StreamId) -> String {
-        Digest::of_stream(&*self.store, stream)
-            .unwrap()
-            .summary()
-            .digest
-    }
-}
-
-impl Endpoint for End {
-    fn store(&self) -> &Arc<dyn Store> {
-        &self.store
-    }
-
-    fn write(
-        &self,
-        _: &NodeName,
-        write: SessionWrite,
-    ) -> BoxFuture<'static, Result<(), WriteRefused>> {
-        let written = self.apply(write);
-        self.count();
-        std::future::ready(written).boxed()
-    }
-
-    fn own_head(&self, _: &NodeName) -> watch::Receiver<Offset> {
-        self.head.subscribe()
-    }
-
-    fn observe(&self, _: &NodeName, event: SessionEvent) {
-        if matches!(event, SessionEvent::Established(_)) {
-            self.established.fetch_add(1, Ordering::Relaxed);
-        }
-        self.count();
-    }
-}
-
 fn node() -> NodeName {
     NodeName::new("edge-1").unwrap()
-}
-
-fn own(role: Role) -> StreamId {
-    StreamId::Node(node(), role.sends())
 }
 
 fn uuid(number: u64) -> Uuid {
@@ -162,18 +41,22 @@ fn draft(number: u64, size: usize) -> Draft {
     }
 }
 
-fn config(role: Role) -> SessionConfig {
-    let number = match role {
-        Role::Edge => 10,
-        Role::Cloud => 20,
-    };
-    SessionConfig::new(role, node(), uuid(number), Epoch::new(uuid(number + 1)))
+fn end(role: Role) -> Arc<TestEnd> {
+    TestEnd::new(role, node())
+}
+
+fn drafts(numbers: std::ops::Range<u64>, size: usize) -> impl Iterator<Item = Draft> {
+    numbers.map(move |number| draft(number, size))
+}
+
+fn acked(end: &TestEnd) -> Offset {
+    end.memory().stream(&end.own()).unwrap().unwrap().acked
 }
 
 /// Two ends with a session between them.
 struct Pair {
-    cloud: Arc<End>,
-    edge: Arc<End>,
+    cloud: Arc<TestEnd>,
+    edge: Arc<TestEnd>,
     sessions: [Task<SessionEnd>; 2],
     closer: Closer,
     shutdown: Shutdown,
@@ -181,21 +64,16 @@ struct Pair {
 
 impl Pair {
     async fn new() -> Self {
-        Self::between(End::new(Role::Cloud), End::new(Role::Edge)).await
+        Self::between(end(Role::Cloud), end(Role::Edge)).await
     }
 
-    async fn between(cloud: Arc<End>, edge: Arc<End>) -> Self {
+    async fn between(cloud: Arc<TestEnd>, edge: Arc<TestEnd>) -> Self {
         let (cloud_side, edge_side) = pair(16 * 1024).await;
         let shutdown = Shutdown::new();
         let (control, closer) = Control::new(shutdown.token());
-        let cloud_end = drive(config(Role::Cloud), cloud_side, Arc::clone(&cloud), control);
+        let cloud_end = drive(cloud.config(), cloud_side, Arc::clone(&cloud), control);
         let edge_control = Control::from(shutdown.token());
-        let edge_end = drive(
-            config(Role::Edge),
-            edge_side,
-            Arc::clone(&edge),
-            edge_control,
-        );
+        let edge_end = drive(edge.config(), edge_side, Arc::clone(&edge), edge_control);
         let sessions = [spawn("cloud", cloud_end), spawn("edge", edge_end)];
         Self {
             cloud,
@@ -208,12 +86,9 @@ impl Pair {
 
     async fn converge(&self) {
         for (sender, receiver) in [(&self.cloud, &self.edge), (&self.edge, &self.cloud)] {
-            let stream = own(sender.role);
-            receiver
-                .until("convergence", || {
-                    receiver.digest(&stream) == sender.digest(&stream)
-                })
-                .await;
+            let stream = sender.own();
+            let equal = || receiver.digest(&stream) == sender.digest(&stream);
+            within("convergence", receiver.until(equal)).await;
         }
     }
 
@@ -228,24 +103,18 @@ impl Pair {
 
 #[tokio::test]
 async fn both_streams_cross_and_are_acknowledged() {
-    let (cloud, edge) = (End::new(Role::Cloud), End::new(Role::Edge));
-    cloud.say(0..100, 3000);
-    edge.say(200..250, 100);
+    let (cloud, edge) = (end(Role::Cloud), end(Role::Edge));
+    cloud.say(drafts(0..100, 3000));
+    edge.say(drafts(200..250, 100));
     let pair = Pair::between(cloud, edge).await;
     pair.converge().await;
     // What comes later travels too.
-    pair.cloud.say(100..110, 200_000);
-    pair.edge.say(250..251, 10);
+    pair.cloud.say(drafts(100..110, 200_000));
+    pair.edge.say(drafts(250..251, 10));
     pair.converge().await;
     for end in [&pair.cloud, &pair.edge] {
-        let stream = own(end.role);
-        end.until("the acknowledgement", || {
-            end.store
-                .stream(&stream)
-                .unwrap()
-                .is_some_and(|info| info.acked == info.durable)
-        })
-        .await;
+        let head = end.memory().stream(&end.own()).unwrap().unwrap().durable;
+        within("the acknowledgement", end.until(|| acked(end) == head)).await;
     }
     pair.shutdown.begin();
     let [cloud, edge] = pair.end().await;
@@ -257,12 +126,12 @@ async fn both_streams_cross_and_are_acknowledged() {
 #[tokio::test]
 async fn a_session_resumes_where_the_last_one_ended() {
     let pair = Pair::new().await;
-    pair.cloud.say(0..50, 500);
+    pair.cloud.say(drafts(0..50, 500));
     pair.converge().await;
     let (cloud, edge) = (Arc::clone(&pair.cloud), Arc::clone(&pair.edge));
     pair.shutdown.begin();
     pair.end().await;
-    cloud.say(50..51, 500);
+    cloud.say(drafts(50..51, 500));
     let pair = Pair::between(cloud, edge).await;
     pair.converge().await;
     pair.shutdown.begin();
@@ -277,11 +146,11 @@ async fn a_session_resumes_where_the_last_one_ended() {
 #[tokio::test]
 async fn a_closer_ends_a_session_with_its_reason() {
     let pair = Pair::new().await;
-    pair.edge
-        .until("the handshake", || {
-            pair.edge.established.load(Ordering::Relaxed) == 1
-        })
-        .await;
+    within(
+        "the handshake",
+        pair.edge.until(|| pair.edge.starts().len() == 1),
+    )
+    .await;
     pair.closer
         .close(CloseCode::Fenced, "another session of edge-1 began", None);
     let [cloud, edge] = pair.end().await;
@@ -299,26 +168,20 @@ async fn a_closer_ends_a_session_with_its_reason() {
 #[tokio::test]
 async fn a_full_disk_closes_the_session_and_acknowledges_nothing() {
     let pair = Pair::new().await;
-    pair.edge
-        .until("the handshake", || {
-            pair.edge.established.load(Ordering::Relaxed) == 1
-        })
-        .await;
-    pair.edge.memory.disk().set_fault(Fault::Full);
-    pair.cloud.say(0..1, 10);
+    within(
+        "the handshake",
+        pair.edge.until(|| pair.edge.starts().len() == 1),
+    )
+    .await;
+    pair.edge.memory().disk().set_fault(Fault::Full);
+    pair.cloud.say(drafts(0..1, 10));
     let (cloud, edge) = (Arc::clone(&pair.cloud), Arc::clone(&pair.edge));
     let [_, edge_end] = pair.end().await;
     assert_eq!(edge_end.reason.code(), Some(CloseCode::Storage));
-    let acked = cloud
-        .store
-        .stream(&own(Role::Cloud))
-        .unwrap()
-        .unwrap()
-        .acked;
-    assert_eq!(acked, Offset::ZERO);
+    assert_eq!(acked(&cloud), Offset::ZERO);
     // Space is back: a new session goes on.
-    edge.memory.disk().heal();
-    edge.store.try_recover().unwrap();
+    edge.memory().disk().heal();
+    edge.memory().try_recover().unwrap();
     let pair = Pair::between(cloud, edge).await;
     pair.converge().await;
     pair.shutdown.begin();
@@ -329,9 +192,9 @@ async fn a_full_disk_closes_the_session_and_acknowledges_nothing() {
 async fn hostile() -> (WsTransport<DuplexStream>, Task<SessionEnd>, Shutdown) {
     let (cloud_side, client) = pair(16 * 1024).await;
     let shutdown = Shutdown::new();
-    let end = End::new(Role::Cloud);
+    let cloud = end(Role::Cloud);
     let control = Control::from(shutdown.token());
-    let driven = drive(config(Role::Cloud), cloud_side, end, control);
+    let driven = drive(cloud.config(), cloud_side, cloud, control);
     (client, spawn("cloud", driven), shutdown)
 }
 

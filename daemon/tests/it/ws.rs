@@ -64,9 +64,8 @@ impl Server {
         let serving = serve_tcp(listener, router, HttpLimits::default(), shutdown.token());
         let task = spawn("server", async move {
             let _serving = serving;
-            let mut kept = Vec::new();
             while let Some(task) = running.recv().await {
-                kept.push(task);
+                task.join().await;
             }
         });
         Self {

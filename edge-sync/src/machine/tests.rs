@@ -418,7 +418,8 @@ fn stale_ground_is_a_conflict() {
     let mut bench = Bench::new();
     let key = key("configmaps", "c");
     bench.desire(&key, Op::Put, &config_map("1"), None);
-    let found = Some(bench.modified(&key));
+    let modified = bench.modified(&key);
+    let found = Some(modified);
     let exists = create(&key, config_map("2"));
     assert_eq!(bench.write(exists), Err(WriteError::Conflict { found }));
     let stale = Expected::At(Revision::new(99));
@@ -434,7 +435,7 @@ fn stale_ground_is_a_conflict() {
     };
     let write = Write {
         key: other_life,
-        expected: Expected::At(found.unwrap()),
+        expected: Expected::At(modified),
         change: Change::Put(config_map("2")),
     };
     assert_eq!(bench.write(write), Err(WriteError::Conflict { found }));

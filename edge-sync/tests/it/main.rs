@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test may fail where it stands")]
 
 mod alone;
+mod linked;
 
 use std::future::Future;
 use std::path::Path;
@@ -42,9 +43,13 @@ fn config(dir: &Path) -> EdgeConfig {
 
 impl Edge {
     async fn start(dir: &Path) -> Self {
-        let (shutdown, config) = (Shutdown::new(), config(dir));
+        Self::start_with(config(dir)).await
+    }
+
+    async fn start_with(config: EdgeConfig) -> Self {
+        let (shutdown, dir) = (Shutdown::new(), config.dir.clone());
         let task = spawn("edge", run(config, shutdown.clone()));
-        Self::up(dir, shutdown, task).await
+        Self::up(&dir, shutdown, task).await
     }
 
     async fn start_on(store: Arc<dyn Store>, dir: &Path) -> Self {

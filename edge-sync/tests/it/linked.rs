@@ -1,0 +1,296 @@
+//! An edge and a cloud that is no more than a session over a store.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::{Request, State};
+use axum::response::Response;
+use axum::routing::any;
+use causeway_daemon::http::{HttpLimits, serve_tcp};
+use causeway_daemon::session_driver::{Control, drive};
+use causeway_daemon::tasks::{Shutdown, Task, spawn};
+use causeway_daemon::testing::TestEnd;
+use causeway_daemon::ws::upgrade;
+use causeway_kube_api::client::{CONFIGMAPS, PODS};
+use causeway_log::replication::{Role, Start};
+use causeway_log::store::ReadLimit;
+use causeway_log::{
+    Body, Draft, EventId, Key, NodeName, Op, Resource, Revision, Store, Stored, Uid, WallTime,
+};
+use causeway_projections::{Request as Asked, Verb};
+use parking_lot::Mutex;
+use serde_json::{Value, json};
+use tokio::net::TcpListener;
+use uuid::Uuid;
+
+use crate::{Edge, config, within};
+
+/// A sync endpoint over a store in memory.
+struct Cloud {
+    end: Arc<TestEnd>,
+    url: String,
+    sessions: Arc<Mutex<Vec<Task>>>,
+    _shutdown: Shutdown,
+    _serving: Task,
+}
+
+#[derive(Clone)]
+struct Hub {
+    end: Arc<TestEnd>,
+    sessions: Arc<Mutex<Vec<Task>>>,
+    shutdown: Shutdown,
+}
+
+impl Cloud {
+    async fn start() -> Self {
+        let end = TestEnd::new(Role::Cloud, NodeName::new("edge-1").unwrap());
+        let sessions = Arc::new(Mutex::new(Vec::new()));
+        let shutdown = Shutdown::new();
+        let hub = Hub {
+            end: Arc::clone(&end),
+            sessions: Arc::clone(&sessions),
+            shutdown: shutdown.clone(),
+        };
+        let router = Router::new()
+            .route("/sync/v1/edge-1", any(accept))
+            .with_state(hub);
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("ws://{}", listener.local_addr().unwrap());
+        let serving = serve_tcp(listener, router, HttpLimits::default(), shutdown.token());
+        Self {
+            end,
+            url,
+            sessions,
+            _shutdown: shutdown,
+            _serving: serving,
+        }
+    }
+
+    async fn edge(&self, dir: &Path) -> Edge {
+        let mut config = config(dir);
+        config.cloud = Some(self.url.parse().unwrap());
+        Edge::start_with(config).await
+    }
+
+    /// The connection breaks, without a word.
+    fn cut(&self) {
+        self.sessions.lock().clear();
+    }
+
+    fn say(&self, op: Op, key: Key, body: &Value, cause: Option<EventId>) {
+        let id = EventId::new(Uuid::new_v4());
+        let body = if body.is_null() {
+            Body::default()
+        } else {
+            body.to_string().into_bytes().into()
+        };
+        let time = WallTime::from_unix_millis(1);
+        self.end.say([Draft {
+            id,
+            cause,
+            time,
+            key,
+            version: None,
+            op,
+            body,
+        }]);
+    }
+
+    fn heard(&self) -> Vec<Stored> {
+        let stream = self.end.theirs();
+        if self.end.memory().stream(&stream).unwrap().is_none() {
+            return Vec::new();
+        }
+        self.end
+            .memory()
+            .read(&stream, Revision::ZERO, ReadLimit::SCAN)
+            .unwrap()
+    }
+
+    async fn hears(&self, what: &str, holds: impl Fn(&[Stored]) -> bool) {
+        within(what, self.end.until(|| holds(&self.heard()))).await;
+    }
+
+    async fn sessions(&self, count: usize) {
+        within(
+            "a session",
+            self.end.until(|| self.end.starts().len() == count),
+        )
+        .await;
+    }
+}
+
+async fn accept(State(hub): State<Hub>, mut request: Request) -> Response {
+    let (response, upgrading) = match upgrade(&mut request) {
+        Ok(granted) => granted,
+        Err(refusal) => return refusal,
+    };
+    let Hub {
+        end,
+        sessions,
+        shutdown,
+    } = hub;
+    let session = async move {
+        let transport = upgrading.finish().await.unwrap();
+        let control = Control::from(shutdown.token());
+        drive(end.config(), transport, end, control).await;
+    };
+    sessions.lock().push(spawn("session", session));
+    response
+}
+
+fn key(resource: &str, name: &str) -> Key {
+    let uid = Uid::Uuid(Uuid::from_u64_pair(1, 2));
+    Key::new(Resource::core(resource), "default", name, uid).unwrap()
+}
+
+fn config_map(value: &str) -> Value {
+    json!({
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": { "name": "c", "namespace": "default", "uid": key("configmaps", "c").uid.to_string() },
+        "data": { "value": value },
+    })
+}
+
+fn pod() -> Value {
+    json!({
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": { "name": "p", "namespace": "default", "uid": key("pods", "p").uid.to_string() },
+        "spec": { "nodeName": "edge-1", "containers": [{ "name": "c", "image": "x" }] },
+    })
+}
+
+/// Asks the edge until the answer is right.
+async fn served(edge: &Edge, what: &str, path: &str, holds: impl Fn(&Value) -> bool) -> Value {
+    let asking = async {
+        loop {
+            match edge.client.get_path(path).await {
+                Ok(object) if holds(&object) => return object,
+                Ok(_) | Err(_) => tokio::task::yield_now().await,
+            }
+        }
+    };
+    within(what, asking).await
+}
+
+const CONFIG_MAP: &str = "/api/v1/namespaces/default/configmaps/c";
+const POD: &str = "/api/v1/namespaces/default/pods/p";
+
+#[tokio::test]
+async fn what_the_cloud_wants_arrives_and_what_the_edge_reports_goes_back() {
+    let dir = tempfile::tempdir().unwrap();
+    let cloud = Cloud::start().await;
+    let edge = cloud.edge(dir.path()).await;
+    cloud.say(Op::Put, key("pods", "p"), &pod(), None);
+    let mut found = served(&edge, "the pod", POD, Value::is_object).await;
+    found["status"] = json!({ "phase": "Running" });
+    edge.client.update_status(&PODS, &found).await.unwrap();
+    cloud
+        .hears("the report", |records| {
+            records.iter().any(|stored| {
+                stored.record.header.op == Op::Status
+                    && stored.record.body.bytes() == "{\"phase\":\"Running\"}"
+            })
+        })
+        .await;
+    let status = edge.client.get_path("/causeway/v1/status").await.unwrap();
+    assert_eq!(status["link"]["state"], "connected");
+    edge.stop().await;
+}
+
+#[tokio::test]
+async fn both_sides_go_on_through_a_cut_and_resume() {
+    let dir = tempfile::tempdir().unwrap();
+    let cloud = Cloud::start().await;
+    let edge = cloud.edge(dir.path()).await;
+    cloud.say(Op::Put, key("configmaps", "c"), &config_map("1"), None);
+    served(&edge, "the first edit", CONFIG_MAP, |it| {
+        it["data"]["value"] == "1"
+    })
+    .await;
+    cloud.cut();
+    for number in 2..=50 {
+        let object = config_map(&number.to_string());
+        cloud.say(Op::Put, key("configmaps", "c"), &object, None);
+    }
+    let label = json!({ "metadata": { "labels": { "while": "cut" } } });
+    let merge = causeway_kube_api::client::PatchFormat::Merge;
+    edge.client
+        .patch(&CONFIGMAPS, "default", "c", merge, &label)
+        .await
+        .unwrap();
+    cloud.sessions(2).await;
+    assert!(
+        matches!(cloud.end.starts()[1], Start::Resume { .. }),
+        "{:?}",
+        cloud.end.starts()
+    );
+    cloud
+        .hears("the request", |records| {
+            records
+                .iter()
+                .any(|stored| stored.record.header.op == Op::Apply)
+        })
+        .await;
+    edge.stop().await;
+    // The request is pending still, on top of what came after the cut.
+    let edge = cloud.edge(dir.path()).await;
+    let found = served(&edge, "the object", CONFIG_MAP, Value::is_object).await;
+    assert_eq!(
+        found["metadata"]["annotations"]["causeway.dev/pending"],
+        "true"
+    );
+    edge.stop().await;
+}
+
+#[tokio::test]
+async fn an_answered_request_is_no_longer_pending() {
+    let dir = tempfile::tempdir().unwrap();
+    let cloud = Cloud::start().await;
+    let edge = cloud.edge(dir.path()).await;
+    let object = json!({
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": { "name": "c", "namespace": "default" },
+        "data": { "value": "edge" },
+    });
+    edge.client
+        .create(&CONFIGMAPS, "default", &object)
+        .await
+        .unwrap();
+    cloud
+        .hears("the request", |records| !records.is_empty())
+        .await;
+    let request = cloud.heard().remove(0).record;
+    let asked = Asked::decode(request.body.bytes()).unwrap();
+    assert_eq!(asked.verb, Verb::Create);
+    let (key, cause) = (request.header.key, Some(request.header.id));
+    cloud.say(Op::Put, key.clone(), &asked.object.unwrap(), cause);
+    cloud.say(Op::Apply, key, &Value::Null, cause);
+    let settled = |it: &Value| it["metadata"].get("annotations").is_none();
+    let found = served(&edge, "the answer", CONFIG_MAP, settled).await;
+    assert_eq!(found["data"]["value"], "edge");
+    edge.stop().await;
+}
+
+#[tokio::test]
+async fn a_wiped_edge_is_brought_back() {
+    let (first, second) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let cloud = Cloud::start().await;
+    let edge = cloud.edge(first.path()).await;
+    cloud.say(Op::Put, key("configmaps", "c"), &config_map("1"), None);
+    served(&edge, "the object", CONFIG_MAP, Value::is_object).await;
+    edge.stop().await;
+    let edge = cloud.edge(second.path()).await;
+    served(&edge, "the object again", CONFIG_MAP, Value::is_object).await;
+    let digest = cloud.end.digest(&cloud.end.own());
+    let path = "/causeway/v1/nodes/edge-1/digest";
+    served(&edge, "the same digest", path, |it| {
+        it["down"]["digest"] == *digest
+    })
+    .await;
+    edge.stop().await;
+}
