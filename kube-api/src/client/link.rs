@@ -15,7 +15,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
 
 use super::ApiError;
-use super::limits::{CONNECTION_BUFFER_BYTES_MAX, CONNECT_TIMEOUT};
+use super::limits::{CONNECT_TIMEOUT, CONNECTION_BUFFER_BYTES_MAX};
 
 /// Where the API is served.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -77,7 +77,10 @@ impl Link {
             .handshake(TokioIo::new(io))
             .await
             .map_err(|source| ApiError::Transport { source })?;
-        Ok(Self { sender, connection: Some(Box::new(connection)) })
+        Ok(Self {
+            sender,
+            connection: Some(Box::new(connection)),
+        })
     }
 
     /// Whether another request may be sent on it.
@@ -98,10 +101,12 @@ impl Link {
             };
         }
         let answer = self.sender.try_send_request(request);
-        drive(connection, answer).await.map_err(|mut failed| match failed.take_message() {
-            Some(request) => SendError::Unsent(Box::new(request)),
-            None => SendError::Failed(failed.into_error()),
-        })
+        drive(connection, answer)
+            .await
+            .map_err(|mut failed| match failed.take_message() {
+                Some(request) => SendError::Unsent(Box::new(request)),
+                None => SendError::Failed(failed.into_error()),
+            })
     }
 
     /// The next piece of a body; `None` at its end.

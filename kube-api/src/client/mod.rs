@@ -60,7 +60,9 @@ struct Inner {
 
 impl std::fmt::Debug for Client {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Client").field("address", &self.inner.address).finish_non_exhaustive()
+        f.debug_struct("Client")
+            .field("address", &self.inner.address)
+            .finish_non_exhaustive()
     }
 }
 
@@ -119,7 +121,8 @@ impl Client {
     /// # Errors
     /// [`ApiError`], like every request; 404 when there is none.
     pub async fn get(&self, gvr: &Gvr, namespace: &str, name: &str) -> Result<Value, ApiError> {
-        self.json("GET", &gvr.path(namespace, Some(name), ""), None).await
+        self.json("GET", &gvr.path(namespace, Some(name), ""), None)
+            .await
     }
 
     /// Reads one object, `None` when it does not exist.
@@ -152,14 +155,21 @@ impl Client {
         let path = gvr.path(namespace, None, "") + &options.query(None);
         let mut list = self.json("GET", &path, None).await?;
         let text = |field: &str| {
-            list["metadata"][field].as_str().map(ToOwned::to_owned).unwrap_or_default()
+            list["metadata"][field]
+                .as_str()
+                .map(ToOwned::to_owned)
+                .unwrap_or_default()
         };
         let (resource_version, continue_token) = (text("resourceVersion"), text("continue"));
         let items = match list["items"].take() {
             Value::Array(items) => items,
             _ => Vec::new(),
         };
-        Ok(ObjectList { items, resource_version, continue_token })
+        Ok(ObjectList {
+            items,
+            resource_version,
+            continue_token,
+        })
     }
 
     /// Lists all objects, page by page.
@@ -197,7 +207,8 @@ impl Client {
         namespace: &str,
         object: &Value,
     ) -> Result<Value, ApiError> {
-        self.json("POST", &gvr.path(namespace, None, ""), Some((JSON, object))).await
+        self.json("POST", &gvr.path(namespace, None, ""), Some((JSON, object)))
+            .await
     }
 
     /// Replaces the object named in `object.metadata`; conflicts when its resourceVersion is old.
@@ -219,7 +230,12 @@ impl Client {
     async fn put(&self, gvr: &Gvr, object: &Value, subresource: &str) -> Result<Value, ApiError> {
         let namespace = object["metadata"]["namespace"].as_str().unwrap_or("");
         let name = object["metadata"]["name"].as_str().unwrap_or("");
-        self.json("PUT", &gvr.path(namespace, Some(name), subresource), Some((JSON, object))).await
+        self.json(
+            "PUT",
+            &gvr.path(namespace, Some(name), subresource),
+            Some((JSON, object)),
+        )
+        .await
     }
 
     /// Patches an object.
@@ -235,7 +251,8 @@ impl Client {
         patch: &Value,
     ) -> Result<Value, ApiError> {
         let path = gvr.path(namespace, Some(name), "");
-        self.json("PATCH", &path, Some((format.media_type(), patch))).await
+        self.json("PATCH", &path, Some((format.media_type(), patch)))
+            .await
     }
 
     /// Patches the status of an object; `patch` is relative to the whole object.
@@ -251,7 +268,8 @@ impl Client {
         patch: &Value,
     ) -> Result<Value, ApiError> {
         let path = gvr.path(namespace, Some(name), "status");
-        self.json("PATCH", &path, Some((format.media_type(), patch))).await
+        self.json("PATCH", &path, Some((format.media_type(), patch)))
+            .await
     }
 
     /// Deletes an object, or marks it for deletion; returns what the server says, the object or a
@@ -267,7 +285,8 @@ impl Client {
         options: &DeleteOptions,
     ) -> Result<Value, ApiError> {
         let path = gvr.path(namespace, Some(name), "");
-        self.json("DELETE", &path, Some((JSON, &options.body()))).await
+        self.json("DELETE", &path, Some((JSON, &options.body())))
+            .await
     }
 
     /// Reads any path, such as `/version` or `/causeway/v1/status`.
@@ -308,7 +327,9 @@ impl Client {
         let timeout = self.inner.request_timeout;
         tokio::time::timeout(timeout, self.exchange(method, path, body))
             .await
-            .map_err(|_| ApiError::Timeout { seconds: timeout.as_secs() })?
+            .map_err(|_| ApiError::Timeout {
+                seconds: timeout.as_secs(),
+            })?
     }
 
     async fn exchange(
@@ -320,7 +341,9 @@ impl Client {
         let request = self.request(method, path, body)?;
         let (mut link, response) = self.send(request).await?;
         let code = response.status();
-        let bytes = link.collect(response.into_body(), self.inner.response_bytes_max).await?;
+        let bytes = link
+            .collect(response.into_body(), self.inner.response_bytes_max)
+            .await?;
         self.give_back(link);
         if !code.is_success() {
             return Err(refusal(code, &bytes));
@@ -346,11 +369,15 @@ impl Client {
         let bytes = match body {
             Some((media_type, value)) => {
                 request = request.header(http::header::CONTENT_TYPE, media_type);
-                serde_json::to_vec(value).map_err(|source| ApiError::Decode { source })?.into()
+                serde_json::to_vec(value)
+                    .map_err(|source| ApiError::Decode { source })?
+                    .into()
             }
             None => Bytes::new(),
         };
-        request.body(Full::new(bytes)).map_err(|source| ApiError::Request { source })
+        request
+            .body(Full::new(bytes))
+            .map_err(|source| ApiError::Request { source })
     }
 
     /// Sends on an idle connection, or on a new one when the idle ones turn out to be dead.
@@ -393,5 +420,7 @@ fn refusal(code: http::StatusCode, bytes: &[u8]) -> ApiError {
         let text = String::from_utf8_lossy(bytes.get(..bytes.len().min(512)).unwrap_or(bytes));
         Status::failure(code.as_u16(), "", format!("{code}: {}", text.trim()))
     });
-    ApiError::Refused { status: Box::new(status) }
+    ApiError::Refused {
+        status: Box::new(status),
+    }
 }

@@ -31,7 +31,11 @@ impl Gvr {
     /// A resource found at run time.
     #[must_use]
     pub fn new(group: String, version: String, plural: String) -> Self {
-        Self { group: group.into(), version: version.into(), plural: plural.into() }
+        Self {
+            group: group.into(),
+            version: version.into(),
+            plural: plural.into(),
+        }
     }
 
     /// The path of the collection, of one namespace or (with an empty one) of all, or of one object.

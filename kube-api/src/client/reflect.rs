@@ -50,7 +50,9 @@ enum State {
 
 impl fmt::Debug for Reflector {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Reflector").field("gvr", &self.gvr).finish_non_exhaustive()
+        f.debug_struct("Reflector")
+            .field("gvr", &self.gvr)
+            .finish_non_exhaustive()
     }
 }
 
@@ -93,14 +95,22 @@ impl Reflector {
                     resource_version: String::new(),
                     ..self.options.clone()
                 };
-                let list = self.client.list_all(&self.gvr, &self.namespace, &options).await?;
+                let list = self
+                    .client
+                    .list_all(&self.gvr, &self.namespace, &options)
+                    .await?;
                 self.state = State::Listed(list.resource_version);
                 Ok(Some(Reflected::Replace(list.items)))
             }
             State::Listed(version) => {
-                let options =
-                    ListOptions { resource_version: version.clone(), ..self.options.clone() };
-                let watch = self.client.watch(&self.gvr, &self.namespace, &options).await?;
+                let options = ListOptions {
+                    resource_version: version.clone(),
+                    ..self.options.clone()
+                };
+                let watch = self
+                    .client
+                    .watch(&self.gvr, &self.namespace, &options)
+                    .await?;
                 self.state = State::Watching(watch, options.resource_version);
                 Ok(None)
             }
@@ -144,7 +154,11 @@ impl Reflector {
             State::Listed(version) | State::Watching(_, version) => State::Listed(version),
         };
         // Too old a version is no trouble of the server: list again at once, the first time.
-        let pause = if gone && self.failures == 1 { Duration::ZERO } else { backoff(self.failures) };
+        let pause = if gone && self.failures == 1 {
+            Duration::ZERO
+        } else {
+            backoff(self.failures)
+        };
         self.not_before = Some(tokio::time::Instant::now() + pause);
         pause
     }
@@ -152,6 +166,8 @@ impl Reflector {
 
 /// Exponential with full jitter, at least a quarter of the minimum.
 fn backoff(failures: u32) -> Duration {
-    let ceiling = RETRY_MIN.saturating_mul(1 << failures.min(10).saturating_sub(1)).min(RETRY_MAX);
+    let ceiling = RETRY_MIN
+        .saturating_mul(1 << failures.min(10).saturating_sub(1))
+        .min(RETRY_MAX);
     RETRY_MIN / 4 + ceiling.mul_f64(fastrand::f64())
 }

@@ -42,7 +42,9 @@ impl WatchEvent {
             Self::Added(object) | Self::Modified(object) | Self::Deleted(object) => {
                 object["metadata"]["resourceVersion"].as_str().unwrap_or("")
             }
-            Self::Bookmark { resource_version, .. } => resource_version,
+            Self::Bookmark {
+                resource_version, ..
+            } => resource_version,
         }
     }
 }
@@ -92,11 +94,17 @@ impl Watch {
             0 => WATCH_SECONDS,
             seconds => seconds,
         };
-        let request = client.request("GET", &(path.to_owned() + &options.query(Some(seconds))), None)?;
+        let request = client.request(
+            "GET",
+            &(path.to_owned() + &options.query(Some(seconds))),
+            None,
+        )?;
         let timeout = client.inner.request_timeout;
         let (mut link, response) = tokio::time::timeout(timeout, client.send(request))
             .await
-            .map_err(|_| ApiError::Timeout { seconds: timeout.as_secs() })??;
+            .map_err(|_| ApiError::Timeout {
+                seconds: timeout.as_secs(),
+            })??;
         let code = response.status();
         if !code.is_success() {
             let bytes = link.collect(response.into_body(), EVENT_BYTES_MAX).await?;
@@ -116,7 +124,9 @@ impl Watch {
             running.ended = event.is_err();
             Some((event, running))
         });
-        Ok(Self { events: events.boxed() })
+        Ok(Self {
+            events: events.boxed(),
+        })
     }
 
     /// The next event; `None` when the server has ended the watch.
@@ -131,7 +141,11 @@ impl Running {
             return None;
         }
         loop {
-            let end = self.unread.iter().skip(self.searched).position(|byte| *byte == b'\n');
+            let end = self
+                .unread
+                .iter()
+                .skip(self.searched)
+                .position(|byte| *byte == b'\n');
             if let Some(end) = end {
                 let line = self.unread.split_to(self.searched + end);
                 self.unread.advance(1);
@@ -143,7 +157,9 @@ impl Running {
             }
             self.searched = self.unread.len();
             if self.unread.len() > EVENT_BYTES_MAX {
-                return Some(Err(ApiError::TooLarge { limit: EVENT_BYTES_MAX }));
+                return Some(Err(ApiError::TooLarge {
+                    limit: EVENT_BYTES_MAX,
+                }));
             }
             if self.unread.is_empty() {
                 // A watch is idle most of its life: keep no buffer meanwhile.
@@ -172,14 +188,21 @@ fn decode(line: &[u8]) -> Result<WatchEvent, ApiError> {
             let metadata = &object["metadata"];
             let end = metadata["annotations"]["k8s.io/initial-events-end"].as_str();
             Ok(WatchEvent::Bookmark {
-                resource_version: metadata["resourceVersion"].as_str().unwrap_or("").to_owned(),
+                resource_version: metadata["resourceVersion"]
+                    .as_str()
+                    .unwrap_or("")
+                    .to_owned(),
                 initial_events_end: end == Some("true"),
             })
         }
         "ERROR" => {
             let status: Status = serde_json::from_value(object).map_err(decoded)?;
-            Err(ApiError::Refused { status: Box::new(status) })
+            Err(ApiError::Refused {
+                status: Box::new(status),
+            })
         }
-        _ => Err(decoded(serde::de::Error::custom("unknown type of watch event"))),
+        _ => Err(decoded(serde::de::Error::custom(
+            "unknown type of watch event",
+        ))),
     }
 }

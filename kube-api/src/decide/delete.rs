@@ -41,9 +41,17 @@ pub(super) fn prepare(
         meta::bump_generation(&mut object);
     }
     let fields = meta::fields(&mut object);
-    fields.insert("deletionTimestamp".to_owned(), after(context.now, grace).into());
+    fields.insert(
+        "deletionTimestamp".to_owned(),
+        after(context.now, grace).into(),
+    );
     fields.insert("deletionGracePeriodSeconds".to_owned(), grace.into());
-    let prepared = Prepared { object, unchanged: false, remove: false, warnings: Vec::new() };
+    let prepared = Prepared {
+        object,
+        unchanged: false,
+        remove: false,
+        warnings: Vec::new(),
+    };
     Ok(Deletion::Mark(Box::new(prepared)))
 }
 
@@ -53,12 +61,21 @@ fn grace_period(kind: &ServedKind, current: &Value, options: &DeleteOptions) -> 
         return 0;
     }
     let spec = &current["spec"];
-    let bound = spec["nodeName"].as_str().is_some_and(|node| !node.is_empty());
-    let ended = matches!(current["status"]["phase"].as_str(), Some("Succeeded" | "Failed"));
+    let bound = spec["nodeName"]
+        .as_str()
+        .is_some_and(|node| !node.is_empty());
+    let ended = matches!(
+        current["status"]["phase"].as_str(),
+        Some("Succeeded" | "Failed")
+    );
     if !bound || ended {
         return 0;
     }
-    let own = || spec["terminationGracePeriodSeconds"].as_i64().unwrap_or(GRACE_SECONDS);
+    let own = || {
+        spec["terminationGracePeriodSeconds"]
+            .as_i64()
+            .unwrap_or(GRACE_SECONDS)
+    };
     match options.grace_period_seconds.unwrap_or_else(own) {
         // Kubernetes reads a negative period as the shortest one.
         seconds if seconds < 0 => 1,
@@ -95,7 +112,11 @@ fn check_preconditions(
             "Precondition failed: ResourceVersion in precondition: {wanted}, ResourceVersion in \
              object meta: {found}"
         );
-        return Err(Status::conflict(&kind.resource, meta::text(current, "name"), &why));
+        return Err(Status::conflict(
+            &kind.resource,
+            meta::text(current, "name"),
+            &why,
+        ));
     }
     Ok(())
 }
@@ -123,7 +144,9 @@ pub(super) fn parse(body: &[u8]) -> Result<DeleteOptions, Status> {
         return Ok(DeleteOptions::default());
     }
     let body: Body = serde_json::from_slice(body).map_err(|error| {
-        Status::bad_request(format!("the body of the request is no DeleteOptions: {error}"))
+        Status::bad_request(format!(
+            "the body of the request is no DeleteOptions: {error}"
+        ))
     })?;
     if !matches!(body.kind.as_str(), "" | "DeleteOptions") {
         return Err(Status::bad_request(format!(
@@ -132,12 +155,18 @@ pub(super) fn parse(body: &[u8]) -> Result<DeleteOptions, Status> {
         )));
     }
     let preconditions = body.preconditions.unwrap_or_default();
-    let orphan = body.orphan_dependents.map(|orphan| if orphan { "Orphan" } else { "Background" });
+    let orphan = body
+        .orphan_dependents
+        .map(|orphan| if orphan { "Orphan" } else { "Background" });
     Ok(DeleteOptions {
         grace_period_seconds: body.grace_period_seconds,
         uid: preconditions.uid,
         resource_version: preconditions.resource_version,
-        propagation_policy: body.propagation_policy.or_else(|| orphan.map(ToOwned::to_owned)),
-        dry_run: body.dry_run.is_some_and(|stages| stages.iter().any(|stage| stage == "All")),
+        propagation_policy: body
+            .propagation_policy
+            .or_else(|| orphan.map(ToOwned::to_owned)),
+        dry_run: body
+            .dry_run
+            .is_some_and(|stages| stages.iter().any(|stage| stage == "All")),
     })
 }

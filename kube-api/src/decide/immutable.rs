@@ -49,20 +49,35 @@ pub(super) fn check(kind: &ServedKind, old: &Value, new: &Value, causes: &mut Ve
                 "persistentVolumeClaimRetentionPolicy",
                 "minReadySeconds",
             ];
-            only(&old["spec"], &new["spec"], &changeable, STATEFUL_SET, causes);
+            only(
+                &old["spec"],
+                &new["spec"],
+                &changeable,
+                STATEFUL_SET,
+                causes,
+            );
         }
         ("batch", "jobs") => same(&["spec.selector", "spec.template", "spec.completionMode"]),
         ("discovery.k8s.io", "endpointslices") => same(&["addressType"]),
         ("rbac.authorization.k8s.io", "rolebindings" | "clusterrolebindings") => {
             if old["roleRef"] != new["roleRef"] {
                 let field = "roleRef".to_owned();
-                causes.push(cause::invalid(field, &new["roleRef"], "cannot change roleRef"));
+                causes.push(cause::invalid(
+                    field,
+                    &new["roleRef"],
+                    "cannot change roleRef",
+                ));
             }
         }
         ("scheduling.k8s.io", "priorityclasses") => same(&["value"]),
         ("storage.k8s.io", "storageclasses") => same(&["provisioner", "parameters"]),
         ("apiextensions.k8s.io", "customresourcedefinitions") => {
-            same(&["spec.group", "spec.scope", "spec.names.plural", "spec.names.kind"]);
+            same(&[
+                "spec.group",
+                "spec.scope",
+                "spec.names.plural",
+                "spec.names.kind",
+            ]);
         }
         _ => {}
     }
@@ -86,7 +101,10 @@ fn frozen(old: &Value, new: &Value, fields: &[&str], causes: &mut Vec<Cause>) {
 /// Only the named fields of a spec may change.
 fn only(old: &Value, new: &Value, changeable: &[&str], why: &str, causes: &mut Vec<Cause>) {
     let changed = changed(old, new);
-    if changed.iter().any(|name| !changeable.contains(&name.as_str())) {
+    if changed
+        .iter()
+        .any(|name| !changeable.contains(&name.as_str()))
+    {
         causes.push(cause::forbidden("spec".to_owned(), why));
     }
 }
@@ -94,7 +112,11 @@ fn only(old: &Value, new: &Value, changeable: &[&str], why: &str, causes: &mut V
 /// Names of the fields in which two objects differ.
 fn changed(old: &Value, new: &Value) -> Vec<String> {
     let names = |value: &Value| {
-        value.as_object().into_iter().flat_map(|map| map.keys().cloned()).collect::<Vec<_>>()
+        value
+            .as_object()
+            .into_iter()
+            .flat_map(|map| map.keys().cloned())
+            .collect::<Vec<_>>()
     };
     let mut names: Vec<String> = names(old).into_iter().chain(names(new)).collect();
     names.sort_unstable();
@@ -141,7 +163,12 @@ fn tolerations(old: &Value, new: &Value, causes: &mut Vec<Cause>) {
         }
         toleration
     };
-    let now: Vec<Value> = new.as_array().into_iter().flatten().map(without_seconds).collect();
+    let now: Vec<Value> = new
+        .as_array()
+        .into_iter()
+        .flatten()
+        .map(without_seconds)
+        .collect();
     let kept = |toleration: &Value| now.contains(&without_seconds(toleration));
     if !old.as_array().into_iter().flatten().all(kept) {
         let why = "existing toleration can not be modified except its tolerationSeconds";

@@ -10,10 +10,7 @@ use crate::source::format_time;
 use crate::status::{Cause, Status};
 
 /// Annotations that only say how an object is served, and are never stored.
-const SERVED_ONLY: [&str; 2] = [
-    "causeway.dev/pending",
-    "causeway.dev/rejected",
-];
+const SERVED_ONLY: [&str; 2] = ["causeway.dev/pending", "causeway.dev/rejected"];
 /// Fields of metadata that are never stored.
 const NEVER_STORED: [&str; 3] = ["resourceVersion", "managedFields", "selfLink"];
 /// Longest name made of `generateName`: a label, the strictest of names.
@@ -25,7 +22,9 @@ pub(super) fn fields(object: &mut Value) -> &mut Map<String, Value> {
     if !object["metadata"].is_object() {
         object["metadata"] = Value::Object(Map::new());
     }
-    object["metadata"].as_object_mut().expect("was just made an object")
+    object["metadata"]
+        .as_object_mut()
+        .expect("was just made an object")
 }
 
 /// A text field of `metadata`, empty when absent.
@@ -36,7 +35,9 @@ pub(super) fn text<'a>(object: &'a Value, field: &str) -> &'a str {
 /// Checks apiVersion and kind against the path; sets them where the client left them out.
 pub(super) fn check_type(kind: &ServedKind, object: &mut Value) -> Result<(), Status> {
     if !object.is_object() {
-        return Err(Status::bad_request("the body of the request is not a JSON object"));
+        return Err(Status::bad_request(
+            "the body of the request is not a JSON object",
+        ));
     }
     let api_version = kind.api_version();
     let given = |field: &str| object[field].as_str().unwrap_or("").to_owned();
@@ -122,11 +123,21 @@ pub(super) fn begin(kind: &ServedKind, object: &mut Value, context: &Context) {
     if let Some(name) = generated {
         metadata.insert("name".to_owned(), name.into());
     }
-    for field in ["deletionTimestamp", "deletionGracePeriodSeconds", "generation"] {
+    for field in [
+        "deletionTimestamp",
+        "deletionGracePeriodSeconds",
+        "generation",
+    ] {
         metadata.remove(field);
     }
-    metadata.insert("uid".to_owned(), context.uid.hyphenated().to_string().into());
-    metadata.insert("creationTimestamp".to_owned(), format_time(context.now).into());
+    metadata.insert(
+        "uid".to_owned(),
+        context.uid.hyphenated().to_string().into(),
+    );
+    metadata.insert(
+        "creationTimestamp".to_owned(),
+        format_time(context.now).into(),
+    );
     if has_generation(kind) {
         metadata.insert("generation".to_owned(), 1.into());
     }
@@ -183,7 +194,12 @@ pub(super) fn check_version(
                 message: "Invalid value: 0: must be specified for an update".to_owned(),
                 field,
             };
-            Err(Status::invalid(&kind.resource.group, &kind.kind, name, vec![cause]))
+            Err(Status::invalid(
+                &kind.resource.group,
+                &kind.kind,
+                name,
+                vec![cause],
+            ))
         };
     }
     if version != text(current, "resourceVersion") {
@@ -222,7 +238,11 @@ pub(super) fn carry_over(current: &Value, object: &mut Value, causes: &mut Vec<C
         }
         set(metadata, field, kept);
     }
-    for field in ["deletionTimestamp", "deletionGracePeriodSeconds", "generation"] {
+    for field in [
+        "deletionTimestamp",
+        "deletionGracePeriodSeconds",
+        "generation",
+    ] {
         set(metadata, field, old[field].clone());
     }
     if old["deletionTimestamp"].is_string() {
@@ -258,12 +278,17 @@ pub(super) fn set(fields: &mut Map<String, Value>, name: &str, value: Value) {
 
 /// Counts one change of the desired state.
 pub(super) fn bump_generation(object: &mut Value) {
-    let next = object["metadata"]["generation"].as_i64().unwrap_or(0).saturating_add(1);
+    let next = object["metadata"]["generation"]
+        .as_i64()
+        .unwrap_or(0)
+        .saturating_add(1);
     fields(object).insert("generation".to_owned(), next.into());
 }
 
 /// A moment `seconds` after `now`.
 pub(super) fn after(now: WallTime, seconds: i64) -> String {
     let millis = u64::try_from(seconds).unwrap_or(0).saturating_mul(1000);
-    format_time(WallTime::from_unix_millis(now.unix_millis().saturating_add(millis)))
+    format_time(WallTime::from_unix_millis(
+        now.unix_millis().saturating_add(millis),
+    ))
 }

@@ -110,7 +110,12 @@ pub fn prepare_create(
     default::apply(kind, &mut object);
     default::begin_status(kind, &mut object, context.now);
     refuse(kind, &object, schema::validate(kind, &object))?;
-    Ok(Prepared { object, unchanged: false, remove: false, warnings })
+    Ok(Prepared {
+        object,
+        unchanged: false,
+        remove: false,
+        warnings,
+    })
 }
 
 /// Decides an update: `object` replaces `current` (as served, with its resourceVersion).
@@ -140,7 +145,12 @@ pub fn prepare_update(
     refuse(kind, &object, causes)?;
     let unchanged = object == old;
     let remove = !unchanged && is_finished(&object);
-    Ok(Prepared { object, unchanged, remove, warnings })
+    Ok(Prepared {
+        object,
+        unchanged,
+        remove,
+        warnings,
+    })
 }
 
 /// Decides a patch of `current` (as served, with its resourceVersion).
@@ -203,16 +213,20 @@ fn decode(kind: &ServedKind, object: &mut Value, context: &Context) -> Result<Ve
     let unknown = schema::decode(kind, object).map_err(|why| refused(&why))?;
     match context.field_validation {
         FieldValidation::Ignore => Ok(Vec::new()),
-        FieldValidation::Warn => {
-            Ok(unknown.iter().map(|path| format!("unknown field {path:?}")).collect())
-        }
+        FieldValidation::Warn => Ok(unknown
+            .iter()
+            .map(|path| format!("unknown field {path:?}"))
+            .collect()),
         FieldValidation::Strict if unknown.is_empty() => Ok(Vec::new()),
         FieldValidation::Strict => Err(refused(&strict_error(&unknown))),
     }
 }
 
 fn strict_error(unknown: &[String]) -> String {
-    let fields: Vec<String> = unknown.iter().map(|path| format!("unknown field {path:?}")).collect();
+    let fields: Vec<String> = unknown
+        .iter()
+        .map(|path| format!("unknown field {path:?}"))
+        .collect();
     format!("strict decoding error: {}", fields.join(", "))
 }
 
@@ -221,7 +235,12 @@ fn refuse(kind: &ServedKind, object: &Value, causes: Vec<Cause>) -> Result<(), S
         return Ok(());
     }
     let name = meta::text(object, "name");
-    Err(Status::invalid(&kind.resource.group, &kind.kind, name, causes))
+    Err(Status::invalid(
+        &kind.resource.group,
+        &kind.kind,
+        name,
+        causes,
+    ))
 }
 
 /// Makes `object` the successor of `old`: all but what the server keeps and what status owns.
@@ -233,7 +252,11 @@ fn replace_main(
     causes: &mut Vec<Cause>,
 ) {
     meta::carry_over(old, object, causes);
-    let status = if kind.status_subresource { &old["status"] } else { &object["status"] };
+    let status = if kind.status_subresource {
+        &old["status"]
+    } else {
+        &object["status"]
+    };
     let status = status.clone();
     if let Some(fields) = object.as_object_mut() {
         meta::set(fields, "status", status);

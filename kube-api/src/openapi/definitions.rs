@@ -26,7 +26,12 @@ pub(super) struct Definitions {
 
 impl Definitions {
     pub(super) fn new(prefix: &'static str) -> Self {
-        Self { prefix, done: Map::new(), wanted: BTreeSet::new(), seen: BTreeSet::new() }
+        Self {
+            prefix,
+            done: Map::new(),
+            wanted: BTreeSet::new(),
+            seen: BTreeSet::new(),
+        }
     }
 
     /// Adds a kind.
@@ -46,7 +51,9 @@ impl Definitions {
     pub(super) fn finish(mut self) -> Value {
         while let Some(index) = self.wanted.pop_first() {
             let schema = self.object(model().get(index));
-            self.done.insert(format!("{TYPE_PREFIX}{}", model().get(index).name), schema);
+            // A type may share its name with a kind, which says more.
+            let name = format!("{TYPE_PREFIX}{}", model().get(index).name);
+            self.done.entry(name).or_insert(schema);
         }
         Value::Object(self.done)
     }
@@ -58,8 +65,12 @@ impl Definitions {
             extend(&mut schema, field);
             properties.insert(field.name.to_owned(), schema);
         }
-        let required: Vec<&str> =
-            owner.fields.iter().filter(|field| field.required).map(|field| field.name).collect();
+        let required: Vec<&str> = owner
+            .fields
+            .iter()
+            .filter(|field| field.required)
+            .map(|field| field.name)
+            .collect();
         let mut schema = json!({"type": "object", "properties": properties});
         if !required.is_empty() {
             schema["required"] = json!(required);
@@ -82,8 +93,11 @@ impl Definitions {
                 schema
             }
             Shape::Enum(values) => {
-                let values: Vec<&str> =
-                    values.iter().copied().filter(|value| !value.is_empty()).collect();
+                let values: Vec<&str> = values
+                    .iter()
+                    .copied()
+                    .filter(|value| !value.is_empty())
+                    .collect();
                 json!({"type": "string", "enum": values})
             }
             Shape::List(element) => json!({"type": "array", "items": self.shape(element)}),

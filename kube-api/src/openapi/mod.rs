@@ -16,7 +16,6 @@ mod proto;
 #[cfg(test)]
 mod tests;
 
-
 use serde_json::{Map, Value, json};
 
 use self::definitions::Definitions;
@@ -86,14 +85,26 @@ pub fn v3_document(catalog: &Catalog, group: &str, version: &str) -> Option<Valu
 
 /// `api/v1` or `apis/apps/v1`.
 fn group_version_path(kind: &ServedKind) -> String {
-    let prefix = if kind.resource.group.is_empty() { "api" } else { "apis" };
+    let prefix = if kind.resource.group.is_empty() {
+        "api"
+    } else {
+        "apis"
+    };
     format!("{prefix}/{}", kind.api_version())
 }
 
 /// The path of one object, with what can be done to it.
 fn path_item(kind: &ServedKind) -> (String, Value) {
-    let namespace = if kind.namespaced { "/namespaces/{namespace}" } else { "" };
-    let path = format!("/{}{namespace}/{}/{{name}}", group_version_path(kind), kind.resource.plural);
+    let namespace = if kind.namespaced {
+        "/namespaces/{namespace}"
+    } else {
+        ""
+    };
+    let path = format!(
+        "/{}{namespace}/{}/{{name}}",
+        group_version_path(kind),
+        kind.resource.plural
+    );
     let parameter = |name: &str, place: &str| {
         let required = place == "path";
         json!({"name": name, "in": place, "required": required, "schema": {"type": "string"}})
@@ -103,7 +114,10 @@ fn path_item(kind: &ServedKind) -> (String, Value) {
         shared.push(parameter("namespace", "path"));
     }
     let operation = |action: &str, queries: &[&str]| {
-        let queries: Vec<Value> = queries.iter().map(|name| parameter(name, "query")).collect();
+        let queries: Vec<Value> = queries
+            .iter()
+            .map(|name| parameter(name, "query"))
+            .collect();
         json!({
             "x-kubernetes-action": action,
             "x-kubernetes-group-version-kind": group_version_kind(kind),

@@ -40,8 +40,9 @@ impl Patch {
     /// 413 when it has more than [`OPERATIONS_MAX`] operations.
     pub fn parse(media_type: &str, body: &[u8], kind: &ServedKind) -> Result<Self, Status> {
         let media_type = media_type.split(';').next().unwrap_or("").trim();
-        let malformed =
-            |error: serde_json::Error| Status::bad_request(format!("error decoding patch: {error}"));
+        let malformed = |error: serde_json::Error| {
+            Status::bad_request(format!("error decoding patch: {error}"))
+        };
         match media_type {
             JSON => {
                 let patch: json_patch::Patch = serde_json::from_slice(body).map_err(malformed)?;
@@ -86,8 +87,12 @@ impl Patch {
 fn object(body: &[u8]) -> Result<Value, Status> {
     match serde_json::from_slice(body) {
         Ok(value @ Value::Object(_)) => Ok(value),
-        Ok(_) => Err(Status::bad_request("error decoding patch: the patch must be a JSON object")),
-        Err(error) => Err(Status::bad_request(format!("error decoding patch: {error}"))),
+        Ok(_) => Err(Status::bad_request(
+            "error decoding patch: the patch must be a JSON object",
+        )),
+        Err(error) => Err(Status::bad_request(format!(
+            "error decoding patch: {error}"
+        ))),
     }
 }
 
@@ -103,9 +108,13 @@ fn apply_operations(object: &mut Value, operations: &[PatchOperation]) -> Result
     let mut copied = 0;
     for operation in operations {
         if let PatchOperation::Copy(copy) = operation {
-            copied += object.pointer(copy.from.as_str()).map_or(0, |value| value.to_string().len());
+            copied += object
+                .pointer(copy.from.as_str())
+                .map_or(0, |value| value.to_string().len());
             if copied > COPIED_BYTES_MAX {
-                let message = format!("Unable to complete the copy, the accumulated size increase of JSON patch copy operations is {copied}, exceeding the limit {COPIED_BYTES_MAX}");
+                let message = format!(
+                    "Unable to complete the copy, the accumulated size increase of JSON patch copy operations is {copied}, exceeding the limit {COPIED_BYTES_MAX}"
+                );
                 return Err(unprocessable(&message));
             }
         }
@@ -122,8 +131,9 @@ fn unprocessable(why: &str) -> Status {
         message: why.to_owned(),
         field: String::new(),
     };
-    let message =
-        format!("the server rejected our request due to an error in our request: {why}");
-    Status::failure(422, "Invalid", message)
-        .about(Details { causes: vec![cause], ..Details::default() })
+    let message = format!("the server rejected our request due to an error in our request: {why}");
+    Status::failure(422, "Invalid", message).about(Details {
+        causes: vec![cause],
+        ..Details::default()
+    })
 }

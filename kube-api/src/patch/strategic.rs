@@ -70,7 +70,9 @@ fn merge_map(
     merge_ordered(original, &mut patch, schema)?;
     for (name, value) in patch {
         if let Some(list) = name.strip_prefix(DELETE_FROM) {
-            let Value::Array(doomed) = value else { return Err(Malformed::NotAList(name)) };
+            let Value::Array(doomed) = value else {
+                return Err(Malformed::NotAList(name));
+            };
             if let Some(Value::Array(kept)) = original.get_mut(list) {
                 kept.retain(|value| !doomed.contains(value));
             }
@@ -128,7 +130,8 @@ fn identity<'a>(element: &'a Value, merge: Merge) -> Result<&'a Value, Malformed
 
 fn place(list: &[Value], element: &Value, merge: Merge) -> Option<usize> {
     let wanted = identity(element, merge).ok()?;
-    list.iter().position(|other| identity(other, merge).is_ok_and(|other| other == wanted))
+    list.iter()
+        .position(|other| identity(other, merge).is_ok_and(|other| other == wanted))
 }
 
 fn merge_list(
@@ -142,7 +145,9 @@ fn merge_list(
     let mut order = Vec::with_capacity(patch.len());
     let mut replace = false;
     for mut element in patch {
-        let directive = element.as_object_mut().and_then(|fields| fields.remove(PATCH));
+        let directive = element
+            .as_object_mut()
+            .and_then(|fields| fields.remove(PATCH));
         match directive.as_ref().map(|directive| directive.as_str()) {
             None => order.push(element),
             Some(Some("replace")) => {
@@ -158,7 +163,9 @@ fn merge_list(
             }
             Some(Some("merge")) => order.push(element),
             Some(_) => {
-                return Err(Malformed::Directive(directive.unwrap_or_default().to_string()));
+                return Err(Malformed::Directive(
+                    directive.unwrap_or_default().to_string(),
+                ));
             }
         }
     }
@@ -183,15 +190,18 @@ fn merge_list(
 /// Puts the elements named by `order` into that order; the others keep their place relative to
 /// these as it was in `original`.
 fn in_order(merged: Vec<Value>, order: &[Value], original: &[Value], merge: Merge) -> Vec<Value> {
-    let (mut named, rest): (Vec<_>, Vec<_>) =
-        merged.into_iter().partition(|element| place(order, element, merge).is_some());
+    let (mut named, rest): (Vec<_>, Vec<_>) = merged
+        .into_iter()
+        .partition(|element| place(order, element, merge).is_some());
     named.sort_by_key(|element| place(order, element, merge));
     let mut rest = rest.into_iter().peekable();
     let mut result = Vec::with_capacity(named.len() + rest.len());
     for element in named {
         let here = place(original, &element, merge);
         while let Some(other) = rest.peek()
-            && place(original, other, merge).zip(here).is_some_and(|(other, here)| other < here)
+            && place(original, other, merge)
+                .zip(here)
+                .is_some_and(|(other, here)| other < here)
         {
             result.extend(rest.next());
         }
@@ -207,8 +217,11 @@ fn merge_ordered(
     patch: &mut Fields,
     schema: Option<&Struct>,
 ) -> Result<(), Malformed> {
-    let directives: Vec<String> =
-        patch.keys().filter(|name| name.starts_with(SET_ORDER)).cloned().collect();
+    let directives: Vec<String> = patch
+        .keys()
+        .filter(|name| name.starts_with(SET_ORDER))
+        .cloned()
+        .collect();
     for directive in directives {
         let name = directive.trim_start_matches(SET_ORDER).to_owned();
         let Some(Value::Array(order)) = patch.remove(&directive) else {
@@ -240,12 +253,7 @@ fn merge_ordered(
 }
 
 /// The elements of a patch must stand in the prescribed order.
-fn check_order(
-    list: &[Value],
-    order: &[Value],
-    merge: Merge,
-    name: &str,
-) -> Result<(), Malformed> {
+fn check_order(list: &[Value], order: &[Value], merge: Merge, name: &str) -> Result<(), Malformed> {
     let mut last = None;
     for element in list.iter().filter(|element| element.get(PATCH).is_none()) {
         let at = place(order, element, merge);
@@ -258,12 +266,14 @@ fn check_order(
 }
 
 fn retain_keys(original: &mut Fields, patch: &Fields, retained: &Value) -> Result<(), Malformed> {
-    let Value::Array(names) = retained else { return Err(Malformed::RetainKeys(RETAIN_KEYS)) };
+    let Value::Array(names) = retained else {
+        return Err(Malformed::RetainKeys(RETAIN_KEYS));
+    };
     let names: Vec<&str> = names.iter().filter_map(Value::as_str).collect();
     let listed = |name: &str| names.contains(&name);
-    let all_listed = patch.iter().all(|(name, value)| {
-        value.is_null() || name.starts_with('$') || listed(name)
-    });
+    let all_listed = patch
+        .iter()
+        .all(|(name, value)| value.is_null() || name.starts_with('$') || listed(name));
     if !all_listed {
         return Err(Malformed::RetainKeys(RETAIN_KEYS));
     }
@@ -277,7 +287,11 @@ fn drop_directives(value: Value) -> Value {
         Value::Object(fields) => Value::Object(without_directives(fields)),
         Value::Array(list) => list
             .into_iter()
-            .filter(|element| element.get(PATCH).is_none_or(|directive| directive == "merge"))
+            .filter(|element| {
+                element
+                    .get(PATCH)
+                    .is_none_or(|directive| directive == "merge")
+            })
             .map(drop_directives)
             .collect(),
         scalar => scalar,

@@ -5,12 +5,20 @@ use serde_json::Value;
 use crate::status::Cause;
 
 fn cause(reason: &str, field: String, message: String) -> Cause {
-    Cause { reason: reason.to_owned(), message, field }
+    Cause {
+        reason: reason.to_owned(),
+        message,
+        field,
+    }
 }
 
 /// A required field is missing or empty. `detail` may be empty.
 pub(crate) fn required(field: String, detail: &str) -> Cause {
-    cause("FieldValueRequired", field, with_detail("Required value".to_owned(), detail))
+    cause(
+        "FieldValueRequired",
+        field,
+        with_detail("Required value".to_owned(), detail),
+    )
 }
 
 /// A value breaks a rule.
@@ -27,14 +35,21 @@ pub(crate) fn invalid_text(field: String, value: &str, detail: &str) -> Cause {
 /// A value is none of the possible ones.
 pub(crate) fn unsupported(field: String, value: &Value, supported: &[&str]) -> Cause {
     let supported: Vec<String> = supported.iter().map(|value| format!("{value:?}")).collect();
-    let message =
-        format!("Unsupported value: {}: supported values: {}", shown(value), supported.join(", "));
+    let message = format!(
+        "Unsupported value: {}: supported values: {}",
+        shown(value),
+        supported.join(", ")
+    );
     cause("FieldValueNotSupported", field, message)
 }
 
 /// A value that must be unique is there twice.
 pub(crate) fn duplicate(field: String, value: &Value) -> Cause {
-    cause("FieldValueDuplicate", field, format!("Duplicate value: {}", shown(value)))
+    cause(
+        "FieldValueDuplicate",
+        field,
+        format!("Duplicate value: {}", shown(value)),
+    )
 }
 
 /// A name refers to nothing.
@@ -44,7 +59,11 @@ pub(crate) fn not_found(field: String, value: &str) -> Cause {
 
 /// A field may not be set, or not be changed.
 pub(crate) fn forbidden(field: String, detail: &str) -> Cause {
-    cause("FieldValueForbidden", field, with_detail("Forbidden".to_owned(), detail))
+    cause(
+        "FieldValueForbidden",
+        field,
+        with_detail("Forbidden".to_owned(), detail),
+    )
 }
 
 /// Too many bytes.
@@ -75,7 +94,10 @@ const SHOWN_BYTES_MAX: usize = 256;
 fn shown(value: &Value) -> String {
     let mut text = value.to_string();
     if text.len() > SHOWN_BYTES_MAX {
-        let end = (0..=SHOWN_BYTES_MAX).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0);
+        let end = (0..=SHOWN_BYTES_MAX)
+            .rev()
+            .find(|at| text.is_char_boundary(*at))
+            .unwrap_or(0);
         text.truncate(end);
         text.push('…');
     }

@@ -14,9 +14,16 @@ pub(super) fn check(kind: &Struct, object: &Value, causes: &mut Vec<Cause>) {
 
 /// The same for `metadata` alone: a custom object.
 pub(super) fn metadata(object: &Value, causes: &mut Vec<Cause>) {
-    let field = model().kind("v1", "Pod").and_then(|pod| pod.field("metadata"));
+    let field = model()
+        .kind("v1", "Pod")
+        .and_then(|pod| pod.field("metadata"));
     if let Some(Shape::Struct(index)) = field.map(|field| &field.shape) {
-        fields(model().get(*index), &object["metadata"], &mut Path::of("metadata"), causes);
+        fields(
+            model().get(*index),
+            &object["metadata"],
+            &mut Path::of("metadata"),
+            causes,
+        );
     }
 }
 
@@ -29,7 +36,9 @@ fn fields(owner: &Struct, object: &Value, path: &mut Path, causes: &mut Vec<Caus
             (None, Shape::Struct(index)) if field.required => {
                 fields(model().get(*index), &Value::Null, path, causes);
             }
-            (present, shape) if field.required && present.is_none_or(|value| is_empty(shape, value)) => {
+            (present, shape)
+                if field.required && present.is_none_or(|value| is_empty(shape, value)) =>
+            {
                 causes.push(cause::required(path.cause(), ""));
             }
             (Some(found), shape) => value(shape, found, path, causes),

@@ -17,7 +17,10 @@ const IMPLIED: [&str; 3] = ["apiVersion", "kind", "metadata"];
 
 /// Removes fields that the schema of a custom kind does not have, and returns their paths.
 pub(crate) fn prune(schema: &Value, object: &mut Value) -> Vec<String> {
-    let mut walk = Prune { unknown: Vec::new(), path: Path::default() };
+    let mut walk = Prune {
+        unknown: Vec::new(),
+        path: Path::default(),
+    };
     walk.value(schema, object, true);
     walk.unknown
 }
@@ -32,7 +35,9 @@ impl Prune {
         match value {
             Value::Object(map) => self.fields(schema, map, whole_object),
             Value::Array(list) => {
-                let Some(items) = schema.get("items") else { return };
+                let Some(items) = schema.get("items") else {
+                    return;
+                };
                 for (index, value) in list.iter_mut().enumerate() {
                     self.path.push_index(index);
                     self.value(items, value, is_embedded(items));
@@ -45,7 +50,9 @@ impl Prune {
 
     fn fields(&mut self, schema: &Value, map: &mut Map<String, Value>, whole_object: bool) {
         let properties = schema.get("properties");
-        let additional = schema.get("additionalProperties").filter(|value| **value != false);
+        let additional = schema
+            .get("additionalProperties")
+            .filter(|value| **value != false);
         let preserve = schema["x-kubernetes-preserve-unknown-fields"] == true;
         let mut unknown = Vec::new();
         for (name, value) in map.iter_mut() {
@@ -96,7 +103,10 @@ pub(crate) fn default(schema: &Value, value: &mut Value) {
                     default(schema, value);
                 }
             }
-            if let Some(additional) = schema.get("additionalProperties").filter(|it| it.is_object()) {
+            if let Some(additional) = schema
+                .get("additionalProperties")
+                .filter(|it| it.is_object())
+            {
                 let known = &schema["properties"];
                 for (_, value) in map.iter_mut().filter(|(name, _)| known.get(name).is_none()) {
                     default(additional, value);
@@ -124,10 +134,17 @@ fn value(schema: &Value, found: &Value, path: &mut Path, causes: &mut Vec<Cause>
     if !type_fits(schema, found, path, causes) {
         return;
     }
-    if let Some(values) = schema["enum"].as_array().filter(|values| !values.contains(found)) {
+    if let Some(values) = schema["enum"]
+        .as_array()
+        .filter(|values| !values.contains(found))
+    {
         let supported: Vec<String> = values
             .iter()
-            .map(|value| value.as_str().map_or_else(|| value.to_string(), ToOwned::to_owned))
+            .map(|value| {
+                value
+                    .as_str()
+                    .map_or_else(|| value.to_string(), ToOwned::to_owned)
+            })
             .collect();
         let supported: Vec<&str> = supported.iter().map(String::as_str).collect();
         causes.push(cause::unsupported(path.cause(), found, &supported));
@@ -158,7 +175,9 @@ fn type_fits(schema: &Value, found: &Value, path: &Path, causes: &mut Vec<Cause>
         "string" => found.is_string(),
         "boolean" => found.is_boolean(),
         "integer" => {
-            found.is_i64() || found.is_u64() || found.as_f64().is_some_and(|number| number.fract() == 0.0)
+            found.is_i64()
+                || found.is_u64()
+                || found.as_f64().is_some_and(|number| number.fract() == 0.0)
         }
         "number" => found.is_number(),
         _ => true,
@@ -178,16 +197,25 @@ fn type_name(value: &Value) -> &'static str {
 }
 
 fn fields(schema: &Value, map: &Map<String, Value>, path: &mut Path, causes: &mut Vec<Cause>) {
-    for name in schema["required"].as_array().into_iter().flatten().filter_map(Value::as_str) {
+    for name in schema["required"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter_map(Value::as_str)
+    {
         if !map.contains_key(name) {
             path.push_field(name);
             causes.push(cause::required(path.cause(), ""));
             path.pop();
         }
     }
-    let additional = schema.get("additionalProperties").filter(|schema| schema.is_object());
+    let additional = schema
+        .get("additionalProperties")
+        .filter(|schema| schema.is_object());
     for (name, found) in map {
-        let property = schema.get("properties").and_then(|properties| properties.get(name));
+        let property = schema
+            .get("properties")
+            .and_then(|properties| properties.get(name));
         match (property, additional) {
             (Some(schema), _) => {
                 path.push_field(name);
@@ -203,11 +231,17 @@ fn fields(schema: &Value, map: &Map<String, Value>, path: &mut Path, causes: &mu
     }
     let count = || Value::from(map.len());
     if let Some(min) = limit(schema, "minProperties").filter(|min| map.len() < *min) {
-        let why = format!("{} in body should have at least {min} properties", path.cause());
+        let why = format!(
+            "{} in body should have at least {min} properties",
+            path.cause()
+        );
         causes.push(cause::invalid(path.cause(), &count(), &why));
     }
     if let Some(max) = limit(schema, "maxProperties").filter(|max| map.len() > *max) {
-        let why = format!("{} in body should have at most {max} properties", path.cause());
+        let why = format!(
+            "{} in body should have at most {max} properties",
+            path.cause()
+        );
         causes.push(cause::invalid(path.cause(), &count(), &why));
     }
 }
@@ -222,15 +256,21 @@ fn items(schema: &Value, list: &[Value], path: &mut Path, causes: &mut Vec<Cause
         let why = format!("{} in body should have at most {max} items", path.cause());
         causes.push(cause::invalid(path.cause(), &count(), &why));
     }
-    let keys: Vec<&str> =
-        schema["x-kubernetes-list-map-keys"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+    let keys: Vec<&str> = schema["x-kubernetes-list-map-keys"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter_map(Value::as_str)
+        .collect();
     let as_set = schema["uniqueItems"] == true || schema["x-kubernetes-list-type"] == "set";
     if as_set || !keys.is_empty() {
         let identity = |item: &Value| -> String {
             if keys.is_empty() {
                 return item.to_string();
             }
-            keys.iter().map(|key| item[*key].to_string() + "\n").collect()
+            keys.iter()
+                .map(|key| item[*key].to_string() + "\n")
+                .collect()
         };
         let mut seen = std::collections::BTreeSet::new();
         for (index, item) in list.iter().enumerate() {
@@ -241,7 +281,9 @@ fn items(schema: &Value, list: &[Value], path: &mut Path, causes: &mut Vec<Cause
             }
         }
     }
-    let Some(schema) = schema.get("items") else { return };
+    let Some(schema) = schema.get("items") else {
+        return;
+    };
     for (index, found) in list.iter().enumerate() {
         path.push_index(index);
         value(schema, found, path, causes);
@@ -252,7 +294,10 @@ fn items(schema: &Value, list: &[Value], path: &mut Path, causes: &mut Vec<Cause
 fn string(schema: &Value, found: &Value, text: &str, path: &Path, causes: &mut Vec<Cause>) {
     let length = text.chars().count();
     if let Some(min) = limit(schema, "minLength").filter(|min| length < *min) {
-        let why = format!("{} in body should be at least {min} chars long", path.cause());
+        let why = format!(
+            "{} in body should be at least {min} chars long",
+            path.cause()
+        );
         causes.push(cause::invalid(path.cause(), found, &why));
     }
     if let Some(max) = limit(schema, "maxLength").filter(|max| length > *max) {
@@ -329,5 +374,7 @@ fn combined(schema: &Value, found: &Value, path: &mut Path, causes: &mut Vec<Cau
 }
 
 fn limit(schema: &Value, name: &str) -> Option<usize> {
-    schema[name].as_u64().and_then(|limit| usize::try_from(limit).ok())
+    schema[name]
+        .as_u64()
+        .and_then(|limit| usize::try_from(limit).ok())
 }

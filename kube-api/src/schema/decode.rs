@@ -12,14 +12,20 @@ const UNKNOWN_MAX: usize = 64;
 /// Removes fields that `kind` does not have, and nulls, and returns the paths of the former. Fails
 /// in the words of Kubernetes' decoder at the first value of a wrong type.
 pub(super) fn decode(kind: &Struct, object: &mut Value) -> Result<Vec<String>, String> {
-    let mut walk = Walk { unknown: Vec::new(), path: Path::default() };
+    let mut walk = Walk {
+        unknown: Vec::new(),
+        path: Path::default(),
+    };
     walk.fields(kind, object)?;
     Ok(walk.unknown)
 }
 
 /// The same for `metadata` alone: a custom object.
 pub(super) fn metadata(field: Option<&Field>, object: &mut Value) -> Result<Vec<String>, String> {
-    let mut walk = Walk { unknown: Vec::new(), path: Path::of("metadata") };
+    let mut walk = Walk {
+        unknown: Vec::new(),
+        path: Path::of("metadata"),
+    };
     if let (Some(Shape::Struct(index)), Some(value)) =
         (field.map(|field| &field.shape), object.get_mut("metadata"))
     {
@@ -37,7 +43,10 @@ impl Walk {
     fn fields(&mut self, owner: &Struct, value: &mut Value) -> Result<(), String> {
         let Value::Object(map) = value else {
             let what = json_type(value);
-            return Err(format!("json: cannot unmarshal {what} into Go value of type v1.{}", owner.name));
+            return Err(format!(
+                "json: cannot unmarshal {what} into Go value of type v1.{}",
+                owner.name
+            ));
         };
         let mut unknown = Vec::new();
         let mut nulls = Vec::new();
@@ -70,7 +79,9 @@ impl Walk {
 
     fn value(&mut self, owner: &Struct, shape: &Shape, value: &mut Value) -> Result<(), String> {
         match (shape, value) {
-            (Shape::Struct(index), value @ Value::Object(_)) => self.fields(model().get(*index), value),
+            (Shape::Struct(index), value @ Value::Object(_)) => {
+                self.fields(model().get(*index), value)
+            }
             (Shape::List(element), Value::Array(list)) => {
                 for (index, value) in list.iter_mut().enumerate() {
                     self.path.push_index(index);
@@ -124,7 +135,10 @@ impl Walk {
             value => json_type(value).to_owned(),
         };
         let path = self.path.go();
-        format!("json: cannot unmarshal {found} into Go struct field {}.{path} of type {go_type}", owner.name)
+        format!(
+            "json: cannot unmarshal {found} into Go struct field {}.{path} of type {go_type}",
+            owner.name
+        )
     }
 }
 

@@ -59,7 +59,9 @@ const CAUSES_MAX: usize = 64;
 pub(crate) fn decode(kind: &ServedKind, object: &mut Value) -> Result<Vec<String>, String> {
     let mut unknown = match &kind.custom {
         Some(custom) => {
-            let metadata = model::model().kind("v1", "Pod").and_then(|pod| pod.field("metadata"));
+            let metadata = model::model()
+                .kind("v1", "Pod")
+                .and_then(|pod| pod.field("metadata"));
             let mut unknown = decode::metadata(metadata, object)?;
             if let Some(schema) = &custom.schema {
                 unknown.extend(custom::prune(schema, object));

@@ -61,7 +61,9 @@ pub(crate) fn model() -> &'static Model {
 impl Model {
     /// The struct of a kind; `None` when it has no built-in schema.
     pub(crate) fn kind(&self, api_version: &str, kind: &str) -> Option<&Struct> {
-        self.kinds.get(&(api_version, kind)).map(|index| self.get(*index))
+        self.kinds
+            .get(&(api_version, kind))
+            .map(|index| self.get(*index))
     }
 
     pub(crate) fn get(&self, index: usize) -> &Struct {
@@ -71,7 +73,9 @@ impl Model {
     /// All kinds as (apiVersion, kind, struct).
     #[cfg(test)]
     pub(crate) fn kinds(&self) -> impl Iterator<Item = (&'static str, &'static str, &Struct)> {
-        self.kinds.iter().map(|((version, kind), index)| (*version, *kind, self.get(*index)))
+        self.kinds
+            .iter()
+            .map(|((version, kind), index)| (*version, *kind, self.get(*index)))
     }
 
     fn parse(text: &'static str) -> Result<Self, String> {
@@ -79,7 +83,10 @@ impl Model {
         let mut indexes = BTreeMap::new();
         let mut kinds = BTreeMap::new();
         for (index, (head, _)) in definitions.iter().enumerate() {
-            match head.strip_prefix("kind ").and_then(|head| head.split_once(' ')) {
+            match head
+                .strip_prefix("kind ")
+                .and_then(|head| head.split_once(' '))
+            {
                 Some(kind) => kinds.insert(kind, index).is_some(),
                 None => indexes.insert(*head, index).is_some(),
             }
@@ -89,9 +96,15 @@ impl Model {
         let mut structs = Vec::with_capacity(definitions.len());
         for (head, bodies) in &definitions {
             let mut fields = Vec::new();
-            for field in bodies.iter().flat_map(|line| line.split(';')).map(str::trim) {
+            for field in bodies
+                .iter()
+                .flat_map(|line| line.split(';'))
+                .map(str::trim)
+            {
                 if !field.is_empty() {
-                    fields.push(parse_field(field, &indexes).map_err(|why| format!("{head}: {why}"))?);
+                    fields.push(
+                        parse_field(field, &indexes).map_err(|why| format!("{head}: {why}"))?,
+                    );
                 }
             }
             let name = match head.strip_prefix("kind ") {
@@ -112,7 +125,10 @@ impl Model {
 
 impl Struct {
     pub(crate) fn field(&self, name: &str) -> Option<&Field> {
-        let at = self.fields.binary_search_by_key(&name, |field| field.name).ok()?;
+        let at = self
+            .fields
+            .binary_search_by_key(&name, |field| field.name)
+            .ok()?;
         self.fields.get(at)
     }
 }
@@ -133,7 +149,10 @@ impl Shape {
 /// Heads (`kind v1 Pod` or `PodSpec`) with the lines of their fields.
 fn definitions(text: &'static str) -> Vec<(&'static str, Vec<&'static str>)> {
     let mut definitions: Vec<(&str, Vec<&str>)> = Vec::new();
-    for line in text.lines().filter(|line| !line.is_empty() && !line.starts_with('#')) {
+    for line in text
+        .lines()
+        .filter(|line| !line.is_empty() && !line.starts_with('#'))
+    {
         if line.starts_with(' ') {
             if let Some((_, lines)) = definitions.last_mut() {
                 lines.push(line);
@@ -150,7 +169,9 @@ fn parse_field(
     text: &'static str,
     indexes: &BTreeMap<&'static str, usize>,
 ) -> Result<Field, String> {
-    let (name, shape) = text.split_once(' ').ok_or_else(|| format!("{text} has no type"))?;
+    let (name, shape) = text
+        .split_once(' ')
+        .ok_or_else(|| format!("{text} has no type"))?;
     let (name, required) = match name.strip_suffix('!') {
         Some(name) => (name, true),
         None => (name, false),
@@ -165,14 +186,23 @@ fn parse_field(
         None => (shape, Merge::Atomic),
     };
     let shape = parse_shape(shape, indexes)?;
-    Ok(Field { name, required, shape, merge, retain_keys })
+    Ok(Field {
+        name,
+        required,
+        shape,
+        merge,
+        retain_keys,
+    })
 }
 
 fn parse_shape(
     text: &'static str,
     indexes: &BTreeMap<&'static str, usize>,
 ) -> Result<Shape, String> {
-    let inside = |open, close| text.strip_prefix(open).and_then(|text| text.strip_suffix(close));
+    let inside = |open, close| {
+        text.strip_prefix(open)
+            .and_then(|text| text.strip_suffix(close))
+    };
     if let Some(element) = inside('[', ']') {
         return Ok(Shape::List(Box::new(parse_shape(element, indexes)?)));
     }
@@ -180,11 +210,16 @@ fn parse_shape(
         return Ok(Shape::Map(Box::new(parse_shape(value, indexes)?)));
     }
     if let Some(values) = inside('<', '>') {
-        let values = values.split(' ').map(|value| if value == "|" { "" } else { value });
+        let values = values
+            .split(' ')
+            .map(|value| if value == "|" { "" } else { value });
         return Ok(Shape::Enum(values.collect()));
     }
     if let Some(scalar) = Scalar::parse(text) {
         return Ok(Shape::Scalar(scalar));
     }
-    indexes.get(text).map(|index| Shape::Struct(*index)).ok_or_else(|| format!("no type {text}"))
+    indexes
+        .get(text)
+        .map(|index| Shape::Struct(*index))
+        .ok_or_else(|| format!("no type {text}"))
 }

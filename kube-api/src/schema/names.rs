@@ -19,7 +19,11 @@ fn at_most(text: &str, limit: usize) -> Result<(), String> {
 }
 
 fn if_not(holds: bool, message: &str) -> Result<(), String> {
-    if holds { Ok(()) } else { Err(message.to_owned()) }
+    if holds {
+        Ok(())
+    } else {
+        Err(message.to_owned())
+    }
 }
 
 fn ends_with_alphanumeric(text: &str) -> bool {
@@ -29,7 +33,9 @@ fn ends_with_alphanumeric(text: &str) -> bool {
 
 fn is_label(text: &str) -> bool {
     ends_with_alphanumeric(text)
-        && text.bytes().all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-'))
+        && text
+            .bytes()
+            .all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-'))
 }
 
 /// RFC 1123 label.
@@ -47,7 +53,10 @@ pub(crate) fn subdomain(text: &str) -> Result<(), String> {
 /// RFC 1035 label: names of services.
 pub(crate) fn label_1035(text: &str) -> Result<(), String> {
     at_most(text, 63)?;
-    let starts = text.bytes().next().is_some_and(|byte| byte.is_ascii_lowercase());
+    let starts = text
+        .bytes()
+        .next()
+        .is_some_and(|byte| byte.is_ascii_lowercase());
     if_not(starts && is_label(text), LABEL_1035)
 }
 
@@ -70,7 +79,9 @@ pub(crate) fn kind_name(text: &str) -> Result<(), String> {
 
 fn word(text: &str) -> bool {
     ends_with_alphanumeric(text)
-        && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte))
+        && text
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte))
 }
 
 /// A name with an optional DNS prefix: keys of labels and annotations.
@@ -108,8 +119,13 @@ pub(crate) fn label_value(text: &str) -> Result<(), String> {
 
 /// Name of an environment variable.
 pub(crate) fn env_name(text: &str) -> Result<(), String> {
-    let starts = text.bytes().next().is_some_and(|byte| !byte.is_ascii_digit());
-    let fits = text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte));
+    let starts = text
+        .bytes()
+        .next()
+        .is_some_and(|byte| !byte.is_ascii_digit());
+    let fits = text
+        .bytes()
+        .all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte));
     if_not(starts && fits, ENV_NAME)?;
     match text {
         "." | ".." => Err(format!("must not be '{text}'")),
@@ -120,7 +136,9 @@ pub(crate) fn env_name(text: &str) -> Result<(), String> {
 /// Key in a ConfigMap or Secret.
 pub(crate) fn config_key(text: &str) -> Result<(), String> {
     at_most(text, 253)?;
-    let fits = text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte));
+    let fits = text
+        .bytes()
+        .all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte));
     if_not(fits && !text.is_empty(), CONFIG_KEY)?;
     match text {
         "." | ".." => Err(format!("must not be '{text}'")),
@@ -133,14 +151,26 @@ pub(crate) fn config_key(text: &str) -> Result<(), String> {
 pub(crate) fn port_name(text: &str) -> Result<(), String> {
     at_most(text, 15)?;
     let fits = |byte: u8| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-');
-    if_not(text.bytes().all(fits), "must contain only alpha-numeric characters (a-z, 0-9), and hyphens (-)")?;
-    if_not(text.bytes().any(|byte| byte.is_ascii_lowercase()), "must contain at least one letter (a-z)")?;
+    if_not(
+        text.bytes().all(fits),
+        "must contain only alpha-numeric characters (a-z, 0-9), and hyphens (-)",
+    )?;
+    if_not(
+        text.bytes().any(|byte| byte.is_ascii_lowercase()),
+        "must contain at least one letter (a-z)",
+    )?;
     if_not(!text.contains("--"), "must not contain consecutive hyphens")?;
-    if_not(ends_with_alphanumeric(text), "must not begin or end with a hyphen")
+    if_not(
+        ends_with_alphanumeric(text),
+        "must not begin or end with a hyphen",
+    )
 }
 
 /// An IP address.
 pub(crate) fn ip(text: &str) -> Result<(), String> {
     let parsed = text.parse::<std::net::IpAddr>();
-    if_not(parsed.is_ok(), "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)")
+    if_not(
+        parsed.is_ok(),
+        "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)",
+    )
 }

@@ -16,7 +16,11 @@ impl Path {
     /// A path such as `spec.template`; empty for the root.
     pub(crate) fn of(text: &str) -> Self {
         let fields = text.split('.').filter(|field| !field.is_empty());
-        Self(fields.map(|field| Segment::Field(field.to_owned())).collect())
+        Self(
+            fields
+                .map(|field| Segment::Field(field.to_owned()))
+                .collect(),
+        )
     }
 
     /// Runs `inside` with a field added.
@@ -38,12 +42,10 @@ impl Path {
 
     /// `spec.containers[0].resources.limits[cpu]`, as in causes of an invalid object.
     pub(crate) fn cause(&self) -> String {
-        self.text(|text, segment| {
-            match segment {
-                Segment::Field(name) => dotted(text, name),
-                Segment::Key(key) => write!(text, "[{key}]"),
-                Segment::Index(index) => write!(text, "[{index}]"),
-            }
+        self.text(|text, segment| match segment {
+            Segment::Field(name) => dotted(text, name),
+            Segment::Key(key) => write!(text, "[{key}]"),
+            Segment::Index(index) => write!(text, "[{index}]"),
         })
     }
 

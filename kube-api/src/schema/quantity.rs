@@ -3,7 +3,8 @@
 use std::cmp::Ordering;
 
 /// What a malformed quantity is answered with.
-pub(crate) const MALFORMED: &str = "quantities must match the regular expression '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'";
+pub(crate) const MALFORMED: &str =
+    "quantities must match the regular expression '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'";
 
 /// A quantity as an exact multiple of 10^-9, saturating: enough to compare what people write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -22,7 +23,9 @@ impl Quantity {
         let (base, exponent) = scale(suffix)?;
         let mut value: i128 = 0;
         for digit in whole.bytes() {
-            value = value.saturating_mul(10).saturating_add(i128::from(digit - b'0'));
+            value = value
+                .saturating_mul(10)
+                .saturating_add(i128::from(digit - b'0'));
         }
         value = value.saturating_mul(NANO);
         let mut place = NANO / 10;

@@ -149,9 +149,9 @@ impl Scalar {
             Self::Num => value.is_number(),
             Self::Labels | Self::Annotations | Self::Quantities => value.is_object(),
             Self::Int(_, Width::Int64) => value.is_i64(),
-            Self::Int(_, Width::Int32) => {
-                value.as_i64().is_some_and(|number| i32::try_from(number).is_ok())
-            }
+            Self::Int(_, Width::Int32) => value
+                .as_i64()
+                .is_some_and(|number| i32::try_from(number).is_ok()),
             Self::IntOrString => value.is_string() || value.is_i64(),
             Self::Quantity => return quantity(value),
             Self::Time => return time(value),
@@ -300,10 +300,14 @@ impl Range {
             Self::Any => (true, ""),
             Self::Natural => (number >= 0, "must be greater than or equal to 0"),
             Self::Positive => (number > 0, "must be greater than 0"),
-            Self::Port => ((1..=65535).contains(&number), "must be between 1 and 65535, inclusive"),
-            Self::PortOrZero => {
-                ((0..=65535).contains(&number), "must be between 1 and 65535, inclusive")
-            }
+            Self::Port => (
+                (1..=65535).contains(&number),
+                "must be between 1 and 65535, inclusive",
+            ),
+            Self::PortOrZero => (
+                (0..=65535).contains(&number),
+                "must be between 1 and 65535, inclusive",
+            ),
             Self::FileMode => (
                 (0..=0o777).contains(&number),
                 "must be a number between 0 and 0777 (octal), both inclusive",

@@ -35,7 +35,9 @@ pub(super) fn human(seconds: i64) -> String {
 
 /// Seconds since the Unix epoch of an RFC 3339 time.
 pub(super) fn seconds_of(time: &str) -> Option<i64> {
-    time.parse::<jiff::Timestamp>().ok().map(jiff::Timestamp::as_second)
+    time.parse::<jiff::Timestamp>()
+        .ok()
+        .map(jiff::Timestamp::as_second)
 }
 
 /// Seconds since the Unix epoch.

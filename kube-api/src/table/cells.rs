@@ -17,7 +17,11 @@ fn text<'a>(value: &'a Value, field: &str) -> &'a str {
 }
 
 fn or_none(text: String) -> String {
-    if text.is_empty() { NONE.to_owned() } else { text }
+    if text.is_empty() {
+        NONE.to_owned()
+    } else {
+        text
+    }
 }
 
 /// A number, which may also be written as text; 0 when absent.
@@ -31,7 +35,9 @@ fn joined<'a>(values: impl Iterator<Item = &'a str>) -> String {
 
 fn equalities(map: &Value) -> Vec<String> {
     let pairs = map.as_object().into_iter().flatten();
-    pairs.map(|(key, value)| format!("{key}={}", value.as_str().unwrap_or(""))).collect()
+    pairs
+        .map(|(key, value)| format!("{key}={}", value.as_str().unwrap_or("")))
+        .collect()
 }
 
 /// `a=b,c in (d,e)` of a map of labels.
@@ -76,7 +82,11 @@ pub(super) fn images(object: &Value, _: WallTime) -> String {
 
 fn template_field(object: &Value, field: &str) -> String {
     let spec = &object["spec"];
-    let spec = if spec["jobTemplate"].is_object() { &spec["jobTemplate"]["spec"] } else { spec };
+    let spec = if spec["jobTemplate"].is_object() {
+        &spec["jobTemplate"]["spec"]
+    } else {
+        spec
+    };
     let containers = list(&spec["template"]["spec"], "containers").iter();
     joined(containers.map(|container| text(container, field)))
 }
@@ -105,7 +115,9 @@ pub(super) fn secret_count(object: &Value, _: WallTime) -> i64 {
 
 /// `Ready`, `NotReady,SchedulingDisabled`, `Unknown`.
 pub(super) fn node_status(node: &Value, _: WallTime) -> String {
-    let ready = list(&node["status"], "conditions").iter().find(|it| it["type"] == "Ready");
+    let ready = list(&node["status"], "conditions")
+        .iter()
+        .find(|it| it["type"] == "Ready");
     let status = match ready.map(|condition| text(condition, "status")) {
         Some("True") => "Ready",
         Some(_) => "NotReady",
@@ -122,7 +134,9 @@ pub(super) fn node_roles(node: &Value, _: WallTime) -> String {
     let labels = node["metadata"]["labels"].as_object().into_iter().flatten();
     let roles = labels.filter_map(|(key, value)| match key.as_str() {
         "kubernetes.io/role" => value.as_str().filter(|role| !role.is_empty()),
-        key => key.strip_prefix("node-role.kubernetes.io/").filter(|role| !role.is_empty()),
+        key => key
+            .strip_prefix("node-role.kubernetes.io/")
+            .filter(|role| !role.is_empty()),
     });
     or_none(joined(roles))
 }
@@ -130,7 +144,11 @@ pub(super) fn node_roles(node: &Value, _: WallTime) -> String {
 fn node_address(node: &Value, kind: &str) -> String {
     let mut addresses = list(&node["status"], "addresses").iter();
     let found = addresses.find(|address| address["type"] == kind);
-    or_none(found.map(|address| text(address, "address").to_owned()).unwrap_or_default())
+    or_none(
+        found
+            .map(|address| text(address, "address").to_owned())
+            .unwrap_or_default(),
+    )
 }
 
 /// Address inside the cluster.
@@ -168,7 +186,11 @@ pub(super) fn service_external(service: &Value, _: WallTime) -> String {
                 ip => ip,
             });
             let points = joined(points.chain((!external.is_empty()).then_some(&*external)));
-            if points.is_empty() { "<pending>".to_owned() } else { points }
+            if points.is_empty() {
+                "<pending>".to_owned()
+            } else {
+                points
+            }
         }
         _ => or_none(external),
     }
@@ -185,20 +207,34 @@ pub(super) fn endpoints(object: &Value, _: WallTime) -> String {
             if ports.is_empty() {
                 found.push(ip.to_owned());
             }
-            found.extend(ports.iter().map(|port| format!("{ip}:{}", number(&port["port"]))));
+            found.extend(
+                ports
+                    .iter()
+                    .map(|port| format!("{ip}:{}", number(&port["port"]))),
+            );
         }
     }
     let more = found.len().saturating_sub(SHOWN_MAX);
     found.truncate(SHOWN_MAX);
     let shown = or_none(found.join(","));
-    if more > 0 { format!("{shown} + {more} more...") } else { shown }
+    if more > 0 {
+        format!("{shown} + {more} more...")
+    } else {
+        shown
+    }
 }
 
 /// Ports of an EndpointSlice.
 pub(super) fn slice_ports(object: &Value, _: WallTime) -> String {
-    let ports = list(object, "ports").iter().map(|port| number(&port["port"]).to_string());
+    let ports = list(object, "ports")
+        .iter()
+        .map(|port| number(&port["port"]).to_string());
     let ports = ports.collect::<Vec<_>>().join(",");
-    if ports.is_empty() { UNSET.to_owned() } else { ports }
+    if ports.is_empty() {
+        UNSET.to_owned()
+    } else {
+        ports
+    }
 }
 
 /// Addresses of an EndpointSlice.
@@ -208,7 +244,11 @@ pub(super) fn slice_endpoints(object: &Value, _: WallTime) -> String {
         .flat_map(|endpoint| list(endpoint, "addresses"))
         .filter_map(Value::as_str);
     let addresses = joined(addresses);
-    if addresses.is_empty() { UNSET.to_owned() } else { addresses }
+    if addresses.is_empty() {
+        UNSET.to_owned()
+    } else {
+        addresses
+    }
 }
 
 /// `RWO,ROX`.
@@ -220,7 +260,10 @@ pub(super) fn access_modes(object: &Value, _: WallTime) -> String {
         "ReadWriteOncePod" => "RWOP",
         _ => "",
     };
-    let modes = list(&object["spec"], "accessModes").iter().filter_map(Value::as_str).map(short);
+    let modes = list(&object["spec"], "accessModes")
+        .iter()
+        .filter_map(Value::as_str)
+        .map(short);
     joined(modes)
 }
 
@@ -244,7 +287,10 @@ pub(super) fn phase(object: &Value, _: WallTime) -> String {
 /// `1/3` of a Job.
 pub(super) fn completions(job: &Value, _: WallTime) -> String {
     let succeeded = number(&job["status"]["succeeded"]);
-    match (job["spec"]["completions"].as_i64(), number(&job["spec"]["parallelism"])) {
+    match (
+        job["spec"]["completions"].as_i64(),
+        number(&job["spec"]["parallelism"]),
+    ) {
         (Some(wanted), _) => format!("{succeeded}/{wanted}"),
         (None, parallel) if parallel > 1 => format!("{succeeded}/1 of {parallel}"),
         (None, _) => format!("{succeeded}/1"),
@@ -273,9 +319,14 @@ pub(super) fn job_status(job: &Value, _: WallTime) -> String {
 /// How long a Job took or has taken.
 pub(super) fn job_duration(job: &Value, now: WallTime) -> String {
     let status = &job["status"];
-    let Some(start) = age::seconds_of(text(status, "startTime")) else { return String::new() };
+    let Some(start) = age::seconds_of(text(status, "startTime")) else {
+        return String::new();
+    };
     let end = age::seconds_of(text(status, "completionTime"));
-    age::human(end.unwrap_or_else(|| age::seconds(now)).saturating_sub(start))
+    age::human(
+        end.unwrap_or_else(|| age::seconds(now))
+            .saturating_sub(start),
+    )
 }
 
 /// When a CronJob last ran.
@@ -293,12 +344,19 @@ pub(super) fn active_jobs(job: &Value, _: WallTime) -> i64 {
 
 /// `True` or `False`.
 pub(super) fn suspended(job: &Value, _: WallTime) -> String {
-    if job["spec"]["suspend"] == true { "True" } else { "False" }.to_owned()
+    if job["spec"]["suspend"] == true {
+        "True"
+    } else {
+        "False"
+    }
+    .to_owned()
 }
 
 /// `pod/web-0`.
 pub(super) fn event_object(event: &Value, _: WallTime) -> String {
-    let object = [&event["involvedObject"], &event["regarding"]].into_iter().find(|it| it.is_object());
+    let object = [&event["involvedObject"], &event["regarding"]]
+        .into_iter()
+        .find(|it| it.is_object());
     let object = object.unwrap_or(&Value::Null);
     match text(object, "name") {
         "" => text(object, "kind").to_lowercase(),
@@ -308,8 +366,9 @@ pub(super) fn event_object(event: &Value, _: WallTime) -> String {
 
 /// `component, host`.
 pub(super) fn event_source(event: &Value, _: WallTime) -> String {
-    let source =
-        [&event["source"], &event["deprecatedSource"]].into_iter().find(|it| it.is_object());
+    let source = [&event["source"], &event["deprecatedSource"]]
+        .into_iter()
+        .find(|it| it.is_object());
     let source = source.unwrap_or(&Value::Null);
     let component = match text(source, "component") {
         "" => match text(event, "reportingComponent") {
@@ -332,39 +391,74 @@ pub(super) fn event_message(event: &Value, _: WallTime) -> String {
 
 /// When an event was seen last.
 pub(super) fn last_seen(event: &Value, now: WallTime) -> String {
-    seen(event, &["/series/lastObservedTime", "/lastTimestamp", "/deprecatedLastTimestamp"], now)
+    seen(
+        event,
+        &[
+            "/series/lastObservedTime",
+            "/lastTimestamp",
+            "/deprecatedLastTimestamp",
+        ],
+        now,
+    )
 }
 
 /// When an event was seen first.
 pub(super) fn first_seen(event: &Value, now: WallTime) -> String {
-    seen(event, &["/firstTimestamp", "/deprecatedFirstTimestamp"], now)
+    seen(
+        event,
+        &["/firstTimestamp", "/deprecatedFirstTimestamp"],
+        now,
+    )
 }
 
 fn seen(event: &Value, fields: &[&str], now: WallTime) -> String {
-    let times = fields.iter().chain(&["/eventTime", "/metadata/creationTimestamp"]);
-    let time = times.filter_map(|field| event.pointer(field)).find(|time| time.is_string());
+    let times = fields
+        .iter()
+        .chain(&["/eventTime", "/metadata/creationTimestamp"]);
+    let time = times
+        .filter_map(|field| event.pointer(field))
+        .find(|time| time.is_string());
     time.map_or_else(|| "<unknown>".to_owned(), |time| age::since(time, now))
 }
 
 /// How often an event was seen.
 pub(super) fn event_count(event: &Value, _: WallTime) -> i64 {
     let counts = ["/series/count", "/count", "/deprecatedCount"];
-    counts.iter().filter_map(|field| event.pointer(field)?.as_i64()).find(|it| *it > 0).unwrap_or(1)
+    counts
+        .iter()
+        .filter_map(|field| event.pointer(field)?.as_i64())
+        .find(|it| *it > 0)
+        .unwrap_or(1)
 }
 
 /// `ClusterRole/view`.
 pub(super) fn role(binding: &Value, _: WallTime) -> String {
-    format!("{}/{}", text(&binding["roleRef"], "kind"), text(&binding["roleRef"], "name"))
+    format!(
+        "{}/{}",
+        text(&binding["roleRef"], "kind"),
+        text(&binding["roleRef"], "name")
+    )
 }
 
 /// Hosts of an Ingress.
 pub(super) fn hosts(ingress: &Value, _: WallTime) -> String {
-    let hosts = list(&ingress["spec"], "rules").iter().map(|rule| text(rule, "host"));
+    let hosts = list(&ingress["spec"], "rules")
+        .iter()
+        .map(|rule| text(rule, "host"));
     let hosts = joined(hosts.filter(|host| !host.is_empty()));
-    if hosts.is_empty() { "*".to_owned() } else { hosts }
+    if hosts.is_empty() {
+        "*".to_owned()
+    } else {
+        hosts
+    }
 }
 
 /// Ports of an Ingress.
 pub(super) fn ingress_ports(ingress: &Value, _: WallTime) -> String {
-    if list(&ingress["spec"], "tls").is_empty() { "80" } else { "80, 443" }.to_owned()
+    if list(&ingress["spec"], "tls").is_empty() {
+        "80"
+    } else {
+        "80, 443"
+    }
+    .to_owned()
 }

@@ -5,7 +5,10 @@ use serde_json::Value;
 /// The first value at a path such as `.status.conditions[?(@.type=="Ready")].status`. `None` when
 /// nothing is there, or when the path is beyond this subset.
 pub(super) fn first<'a>(object: &'a Value, path: &str) -> Option<&'a Value> {
-    walk(object, path.trim_start_matches(['{', '$']).trim_end_matches('}'))
+    walk(
+        object,
+        path.trim_start_matches(['{', '$']).trim_end_matches('}'),
+    )
 }
 
 fn walk<'a>(value: &'a Value, path: &str) -> Option<&'a Value> {
@@ -17,7 +20,10 @@ fn walk<'a>(value: &'a Value, path: &str) -> Option<&'a Value> {
         return walk(value.get(name)?, rest);
     }
     let (inside, rest) = bracketed(path)?;
-    if let Some(filter) = inside.strip_prefix("?(").and_then(|it| it.strip_suffix(')')) {
+    if let Some(filter) = inside
+        .strip_prefix("?(")
+        .and_then(|it| it.strip_suffix(')'))
+    {
         let (path, wanted) = filter.split_once("==")?;
         let path = path.trim().strip_prefix('@')?;
         let wanted = wanted.trim().trim_matches(['"', '\'']);
@@ -26,16 +32,25 @@ fn walk<'a>(value: &'a Value, path: &str) -> Option<&'a Value> {
             Some(other) => other.to_string() == wanted,
             None => false,
         };
-        return value.as_array()?.iter().filter(matches).find_map(|element| walk(element, rest));
+        return value
+            .as_array()?
+            .iter()
+            .filter(matches)
+            .find_map(|element| walk(element, rest));
     }
     if inside == "*" {
-        return value.as_array()?.iter().find_map(|element| walk(element, rest));
+        return value
+            .as_array()?
+            .iter()
+            .find_map(|element| walk(element, rest));
     }
     if let Ok(index) = inside.parse::<i64>() {
         let list = value.as_array()?;
         let index = match usize::try_from(index) {
             Ok(index) => index,
-            Err(_) => list.len().checked_sub(usize::try_from(index.unsigned_abs()).ok()?)?,
+            Err(_) => list
+                .len()
+                .checked_sub(usize::try_from(index.unsigned_abs()).ok()?)?,
         };
         return walk(list.get(index)?, rest);
     }

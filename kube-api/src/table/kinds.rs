@@ -41,9 +41,10 @@ impl Cell {
                 Some(Value::String(text)) => text.as_str().into(),
                 Some(other) => other.to_string().into(),
             },
-            Self::Number(path) => {
-                jsonpath::first(object, path).and_then(Value::as_i64).unwrap_or(0).into()
-            }
+            Self::Number(path) => jsonpath::first(object, path)
+                .and_then(Value::as_i64)
+                .unwrap_or(0)
+                .into(),
             Self::Made(make) => make(object, now).into(),
             Self::Counted(count) => count(object, now).into(),
         }
@@ -56,25 +57,39 @@ impl Column {
             Number(_) | Counted(_) => "integer",
             Name | Age | Field(_) | Text(..) | Made(_) => "string",
         };
-        let format = if matches!(self.cell, Name) { "name" } else { "" };
+        let format = if matches!(self.cell, Name) {
+            "name"
+        } else {
+            ""
+        };
         definition(self.name, kind, format, i64::from(self.wide), "")
     }
 }
 
 const fn column(name: &'static str, cell: Cell) -> Column {
-    Column { name, wide: false, cell }
+    Column {
+        name,
+        wide: false,
+        cell,
+    }
 }
 
 const fn wide(name: &'static str, cell: Cell) -> Column {
-    Column { name, wide: true, cell }
+    Column {
+        name,
+        wide: true,
+        cell,
+    }
 }
 
 const NONE: &str = "<none>";
 const UNSET: &str = "<unset>";
 
 static DEFAULT: &[Column] = &[column("Name", Name), column("Age", Age)];
-static CREATED: &[Column] =
-    &[column("Name", Name), column("Created At", Field(".metadata.creationTimestamp"))];
+static CREATED: &[Column] = &[
+    column("Name", Name),
+    column("Created At", Field(".metadata.creationTimestamp")),
+];
 static PODS: &[Column] = &[
     column("Name", Name),
     column("Ready", Made(pod::ready)),
@@ -95,21 +110,36 @@ static NODES: &[Column] = &[
     wide("Internal-IP", Made(cells::internal_ip)),
     wide("External-IP", Made(cells::external_ip)),
     wide("OS-Image", Text(".status.nodeInfo.osImage", "<unknown>")),
-    wide("Kernel-Version", Text(".status.nodeInfo.kernelVersion", "<unknown>")),
-    wide("Container-Runtime", Text(".status.nodeInfo.containerRuntimeVersion", "<unknown>")),
+    wide(
+        "Kernel-Version",
+        Text(".status.nodeInfo.kernelVersion", "<unknown>"),
+    ),
+    wide(
+        "Container-Runtime",
+        Text(".status.nodeInfo.containerRuntimeVersion", "<unknown>"),
+    ),
 ];
-static NAMESPACES: &[Column] =
-    &[column("Name", Name), column("Status", Made(cells::phase)), column("Age", Age)];
-static CONFIGMAPS: &[Column] =
-    &[column("Name", Name), column("Data", Counted(cells::data_count)), column("Age", Age)];
+static NAMESPACES: &[Column] = &[
+    column("Name", Name),
+    column("Status", Made(cells::phase)),
+    column("Age", Age),
+];
+static CONFIGMAPS: &[Column] = &[
+    column("Name", Name),
+    column("Data", Counted(cells::data_count)),
+    column("Age", Age),
+];
 static SECRETS: &[Column] = &[
     column("Name", Name),
     column("Type", Text(".type", "")),
     column("Data", Counted(cells::data_count)),
     column("Age", Age),
 ];
-static SERVICE_ACCOUNTS: &[Column] =
-    &[column("Name", Name), column("Secrets", Counted(cells::secret_count)), column("Age", Age)];
+static SERVICE_ACCOUNTS: &[Column] = &[
+    column("Name", Name),
+    column("Secrets", Counted(cells::secret_count)),
+    column("Age", Age),
+];
 static SERVICES: &[Column] = &[
     column("Name", Name),
     column("Type", Text(".spec.type", "")),
@@ -119,8 +149,11 @@ static SERVICES: &[Column] = &[
     column("Age", Age),
     wide("Selector", Made(cells::service_selector)),
 ];
-static ENDPOINTS: &[Column] =
-    &[column("Name", Name), column("Endpoints", Made(cells::endpoints)), column("Age", Age)];
+static ENDPOINTS: &[Column] = &[
+    column("Name", Name),
+    column("Endpoints", Made(cells::endpoints)),
+    column("Age", Age),
+];
 static ENDPOINT_SLICES: &[Column] = &[
     column("Name", Name),
     column("AddressType", Text(".addressType", "")),
@@ -132,11 +165,17 @@ static VOLUMES: &[Column] = &[
     column("Name", Name),
     column("Capacity", Text(".spec.capacity.storage", "")),
     column("Access Modes", Made(cells::access_modes)),
-    column("Reclaim Policy", Text(".spec.persistentVolumeReclaimPolicy", "")),
+    column(
+        "Reclaim Policy",
+        Text(".spec.persistentVolumeReclaimPolicy", ""),
+    ),
     column("Status", Made(cells::phase)),
     column("Claim", Made(cells::claim)),
     column("StorageClass", Text(".spec.storageClassName", "")),
-    column("VolumeAttributesClass", Text(".spec.volumeAttributesClassName", UNSET)),
+    column(
+        "VolumeAttributesClass",
+        Text(".spec.volumeAttributesClassName", UNSET),
+    ),
     column("Reason", Text(".status.reason", "")),
     column("Age", Age),
     wide("VolumeMode", Text(".spec.volumeMode", UNSET)),
@@ -148,7 +187,10 @@ static CLAIMS: &[Column] = &[
     column("Capacity", Text(".status.capacity.storage", "")),
     column("Access Modes", Made(cells::access_modes)),
     column("StorageClass", Text(".spec.storageClassName", "")),
-    column("VolumeAttributesClass", Text(".spec.volumeAttributesClassName", UNSET)),
+    column(
+        "VolumeAttributesClass",
+        Text(".spec.volumeAttributesClassName", UNSET),
+    ),
     column("Age", Age),
     wide("VolumeMode", Text(".spec.volumeMode", UNSET)),
 ];
@@ -164,8 +206,11 @@ static EVENTS: &[Column] = &[
     wide("Count", Counted(cells::event_count)),
     wide("Name", Name),
 ];
-static LEASES: &[Column] =
-    &[column("Name", Name), column("Holder", Text(".spec.holderIdentity", "")), column("Age", Age)];
+static LEASES: &[Column] = &[
+    column("Name", Name),
+    column("Holder", Text(".spec.holderIdentity", "")),
+    column("Age", Age),
+];
 static DEPLOYMENTS: &[Column] = &[
     column("Name", Name),
     column("Ready", Made(cells::replicas_ready)),
@@ -235,16 +280,25 @@ static INGRESSES: &[Column] = &[
     column("Ports", Made(cells::ingress_ports)),
     column("Age", Age),
 ];
-static NETWORK_POLICIES: &[Column] =
-    &[column("Name", Name), column("Pod-Selector", Made(cells::pod_selector)), column("Age", Age)];
-static ROLE_BINDINGS: &[Column] =
-    &[column("Name", Name), column("Role", Made(cells::role)), column("Age", Age)];
+static NETWORK_POLICIES: &[Column] = &[
+    column("Name", Name),
+    column("Pod-Selector", Made(cells::pod_selector)),
+    column("Age", Age),
+];
+static ROLE_BINDINGS: &[Column] = &[
+    column("Name", Name),
+    column("Role", Made(cells::role)),
+    column("Age", Age),
+];
 static STORAGE_CLASSES: &[Column] = &[
     column("Name", Name),
     column("Provisioner", Text(".provisioner", "")),
     column("ReclaimPolicy", Text(".reclaimPolicy", "Delete")),
     column("VolumeBindingMode", Text(".volumeBindingMode", "Immediate")),
-    column("AllowVolumeExpansion", Text(".allowVolumeExpansion", "false")),
+    column(
+        "AllowVolumeExpansion",
+        Text(".allowVolumeExpansion", "false"),
+    ),
     column("Age", Age),
 ];
 static PRIORITY_CLASSES: &[Column] = &[
@@ -252,10 +306,16 @@ static PRIORITY_CLASSES: &[Column] = &[
     column("Value", Number(".value")),
     column("Global-Default", Text(".globalDefault", "false")),
     column("Age", Age),
-    column("PreemptionPolicy", Text(".preemptionPolicy", "PreemptLowerPriority")),
+    column(
+        "PreemptionPolicy",
+        Text(".preemptionPolicy", "PreemptLowerPriority"),
+    ),
 ];
-static RUNTIME_CLASSES: &[Column] =
-    &[column("Name", Name), column("Handler", Text(".handler", "")), column("Age", Age)];
+static RUNTIME_CLASSES: &[Column] = &[
+    column("Name", Name),
+    column("Handler", Text(".handler", "")),
+    column("Age", Age),
+];
 static BUDGETS: &[Column] = &[
     column("Name", Name),
     column("Min Available", Text(".spec.minAvailable", "N/A")),

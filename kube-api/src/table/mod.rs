@@ -52,7 +52,10 @@ pub fn columns(kind: &ServedKind) -> Vec<Value> {
             }
             columns
         }
-        None => kinds::columns(kind).iter().map(Column::definition).collect(),
+        None => kinds::columns(kind)
+            .iter()
+            .map(Column::definition)
+            .collect(),
     }
 }
 
@@ -71,7 +74,9 @@ pub fn row(kind: &ServedKind, object: Value, include: IncludeObject, now: WallTi
         }
         None => {
             let columns = kinds::columns(kind).iter();
-            columns.map(|column| column.cell.value(&object, now)).collect()
+            columns
+                .map(|column| column.cell.value(&object, now))
+                .collect()
         }
     };
     let mut row = json!({ "cells": cells });
@@ -102,12 +107,20 @@ fn definition(name: &str, kind: &str, format: &str, priority: i64, description: 
 fn custom_definition(column: &Value) -> Value {
     let text = |field: &str| column[field].as_str().unwrap_or("");
     let priority = column["priority"].as_i64().unwrap_or(0);
-    definition(text("name"), text("type"), text("format"), priority, text("description"))
+    definition(
+        text("name"),
+        text("type"),
+        text("format"),
+        priority,
+        text("description"),
+    )
 }
 
 fn custom_cell(column: &Value, object: &Value, now: WallTime) -> Value {
     let path = column["jsonPath"].as_str().unwrap_or("");
-    let Some(found) = jsonpath::first(object, path) else { return Value::Null };
+    let Some(found) = jsonpath::first(object, path) else {
+        return Value::Null;
+    };
     match (column["type"].as_str().unwrap_or(""), found) {
         ("date", Value::String(time)) => age::since_text(time, now).into(),
         ("string", Value::String(_)) | ("integer" | "number" | "boolean", _) => found.clone(),

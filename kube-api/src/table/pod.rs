@@ -44,9 +44,9 @@ pub(super) fn readiness_gates(pod: &Value, _: WallTime) -> String {
     if gates.is_empty() {
         return "<none>".to_owned();
     }
-    let open = gates.iter().filter(|gate| {
-        condition(pod, gate["conditionType"].as_str().unwrap_or(""))
-    });
+    let open = gates
+        .iter()
+        .filter(|gate| condition(pod, gate["conditionType"].as_str().unwrap_or("")));
     format!("{}/{}", open.count(), gates.len())
 }
 
@@ -56,7 +56,9 @@ fn list<'a>(value: &'a Value, field: &str) -> &'a [Value] {
 
 fn condition(pod: &Value, name: &str) -> bool {
     let conditions = list(&pod["status"], "conditions").iter();
-    conditions.filter(|it| it["type"] == name).any(|it| it["status"] == "True")
+    conditions
+        .filter(|it| it["type"] == name)
+        .any(|it| it["status"] == "True")
 }
 
 fn text<'a>(value: &'a Value, field: &str) -> &'a str {
@@ -65,7 +67,10 @@ fn text<'a>(value: &'a Value, field: &str) -> &'a str {
 
 /// How a container ended, when it gives no reason of its own.
 fn ending(terminated: &Value) -> String {
-    match (text(terminated, "reason"), terminated["signal"].as_i64().unwrap_or(0)) {
+    match (
+        text(terminated, "reason"),
+        terminated["signal"].as_i64().unwrap_or(0),
+    ) {
         ("", 0) => format!("ExitCode:{}", terminated["exitCode"].as_i64().unwrap_or(0)),
         ("", signal) => format!("Signal:{signal}"),
         (reason, _) => reason.to_owned(),
@@ -81,7 +86,9 @@ impl Summary {
             (reason, _) => reason,
         };
         let sidecars = list(&pod["spec"], "initContainers").iter();
-        let sidecars = sidecars.filter(|it| it["restartPolicy"] == "Always").count();
+        let sidecars = sidecars
+            .filter(|it| it["restartPolicy"] == "Always")
+            .count();
         let mut summary = Self {
             ready: 0,
             total: list(&pod["spec"], "containers").len() + sidecars,
@@ -114,15 +121,20 @@ impl Summary {
         let specs = list(&pod["spec"], "initContainers");
         let mut sidecars = Vec::new();
         let mut initializing = false;
-        for (index, container) in list(&pod["status"], "initContainerStatuses").iter().enumerate() {
+        for (index, container) in list(&pod["status"], "initContainerStatuses")
+            .iter()
+            .enumerate()
+        {
             self.count_restarts(container);
             let spec = specs.iter().find(|spec| spec["name"] == container["name"]);
             let sidecar = spec.is_some_and(|spec| spec["restartPolicy"] == "Always");
             if sidecar {
                 sidecars.push(container);
             }
-            let (terminated, waiting) =
-                (&container["state"]["terminated"], text(&container["state"]["waiting"], "reason"));
+            let (terminated, waiting) = (
+                &container["state"]["terminated"],
+                text(&container["state"]["waiting"], "reason"),
+            );
             if terminated["exitCode"] == 0 {
                 continue;
             }
@@ -141,7 +153,9 @@ impl Summary {
         if !initializing || condition(pod, "Initialized") {
             // What is over no longer counts.
             (self.restarts, self.last_restart) = (0, None);
-            sidecars.into_iter().for_each(|container| self.count_restarts(container));
+            sidecars
+                .into_iter()
+                .for_each(|container| self.count_restarts(container));
         }
         initializing
     }
@@ -162,7 +176,11 @@ impl Summary {
             }
         }
         if self.reason == "Completed" && running {
-            let reason = if condition(pod, "Ready") { "Running" } else { "NotReady" };
+            let reason = if condition(pod, "Ready") {
+                "Running"
+            } else {
+                "NotReady"
+            };
             reason.clone_into(&mut self.reason);
         }
     }

@@ -28,7 +28,9 @@ pub(super) fn apply(kind: &ServedKind, object: &mut Value) {
             default(spec, "persistentVolumeReclaimPolicy", "Retain");
             default(spec, "volumeMode", "Filesystem");
         }
-        ("", "persistentvolumeclaims") => default(entry(object, "spec"), "volumeMode", "Filesystem"),
+        ("", "persistentvolumeclaims") => {
+            default(entry(object, "spec"), "volumeMode", "Filesystem")
+        }
         ("apps", plural) => workload(plural, entry(object, "spec")),
         ("batch", "jobs") => job(entry(object, "spec")),
         ("batch", "cronjobs") => cron_job(entry(object, "spec")),
@@ -78,7 +80,10 @@ pub(super) fn begin_status(kind: &ServedKind, object: &mut Value, now: WallTime)
 
 /// What follows from the spec in a status that this server itself keeps.
 pub(super) fn derive_status(kind: &ServedKind, current: &Value, object: &mut Value, now: WallTime) {
-    if kind.resource.is("apiextensions.k8s.io", "customresourcedefinitions") {
+    if kind
+        .resource
+        .is("apiextensions.k8s.io", "customresourcedefinitions")
+    {
         object["status"] = definition_status(object, &current["status"], now);
     }
 }
@@ -98,7 +103,9 @@ fn existing<'a>(object: &'a mut Value, field: &str) -> Option<&'a mut Value> {
 
 fn elements<'a>(object: &'a mut Value, field: &str) -> impl Iterator<Item = &'a mut Value> {
     let list = object.get_mut(field).and_then(Value::as_array_mut);
-    list.into_iter().flatten().filter(|element| element.is_object())
+    list.into_iter()
+        .flatten()
+        .filter(|element| element.is_object())
 }
 
 fn default(object: &mut Value, field: &str, value: impl Into<Value>) {
@@ -124,14 +131,18 @@ fn remove(object: &mut Value, field: &str) {
 
 fn secret(object: &mut Value) {
     default_text(object, "type", "Opaque");
-    let Some(Value::Object(plain)) = object.as_object_mut().and_then(|it| it.remove("stringData"))
+    let Some(Value::Object(plain)) = object
+        .as_object_mut()
+        .and_then(|it| it.remove("stringData"))
     else {
         return;
     };
     let data = entry(object, "data");
     for (key, value) in plain {
         let text = value.as_str().unwrap_or("");
-        data[&key] = base64::engine::general_purpose::STANDARD.encode(text).into();
+        data[&key] = base64::engine::general_purpose::STANDARD
+            .encode(text)
+            .into();
     }
 }
 
@@ -237,7 +248,8 @@ fn cron_job(spec: &mut Value) {
     default(spec, "suspend", false);
     default(spec, "successfulJobsHistoryLimit", 3);
     default(spec, "failedJobsHistoryLimit", 1);
-    if let Some(spec) = existing(spec, "jobTemplate").and_then(|template| existing(template, "spec"))
+    if let Some(spec) =
+        existing(spec, "jobTemplate").and_then(|template| existing(template, "spec"))
     {
         template(spec);
     }
@@ -260,7 +272,9 @@ fn binding(object: &mut Value) {
 
 fn definition(spec: &mut Value) {
     default(spec, "conversion", json!({"strategy": "None"}));
-    let Some(names) = existing(spec, "names") else { return };
+    let Some(names) = existing(spec, "names") else {
+        return;
+    };
     let kind = names["kind"].as_str().unwrap_or("").to_owned();
     if !kind.is_empty() {
         default_text(names, "singular", &kind.to_lowercase());
@@ -270,16 +284,24 @@ fn definition(spec: &mut Value) {
 
 /// Kinds are served as soon as their definition is stored, so its status is known at once.
 fn definition_status(object: &Value, before: &Value, now: WallTime) -> Value {
-    let versions = object["spec"]["versions"].as_array().map_or(&[][..], Vec::as_slice);
-    let mut stored: Vec<Value> =
-        before["storedVersions"].as_array().cloned().unwrap_or_default();
+    let versions = object["spec"]["versions"]
+        .as_array()
+        .map_or(&[][..], Vec::as_slice);
+    let mut stored: Vec<Value> = before["storedVersions"]
+        .as_array()
+        .cloned()
+        .unwrap_or_default();
     for version in versions.iter().filter(|version| version["storage"] == true) {
         if !stored.contains(&version["name"]) {
             stored.push(version["name"].clone());
         }
     }
     let since = before["conditions"][0]["lastTransitionTime"].clone();
-    let since = if since.is_string() { since } else { format_time(now).into() };
+    let since = if since.is_string() {
+        since
+    } else {
+        format_time(now).into()
+    };
     let condition = |name: &str, reason: &str, message: &str| {
         json!({"type": name, "status": "True", "reason": reason, "message": message,
             "lastTransitionTime": since})

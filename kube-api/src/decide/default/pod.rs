@@ -19,9 +19,10 @@ pub(super) fn spec(spec: &mut Value) {
     default(spec, "enableServiceLinks", true);
     default(spec, "securityContext", Value::Object(Map::new()));
     // The two names of one field.
-    for (one, other) in
-        [("serviceAccountName", "serviceAccount"), ("serviceAccount", "serviceAccountName")]
-    {
+    for (one, other) in [
+        ("serviceAccountName", "serviceAccount"),
+        ("serviceAccount", "serviceAccountName"),
+    ] {
         if spec[other].is_null() && spec[one].is_string() {
             spec[other] = spec[one].clone();
         }
@@ -101,7 +102,9 @@ fn field_ref(source: &mut Value) {
 
 /// What is limited but not requested is requested up to the limit.
 fn requests(resources: &mut Value) {
-    let Some(Value::Object(limits)) = resources.get("limits").cloned() else { return };
+    let Some(Value::Object(limits)) = resources.get("limits").cloned() else {
+        return;
+    };
     let requests = entry(resources, "requests");
     for (name, limit) in limits {
         default(requests, &name, limit);
@@ -109,7 +112,9 @@ fn requests(resources: &mut Value) {
 }
 
 fn volume(volume: &mut Value) {
-    let has_source = volume.as_object().is_some_and(|fields| fields.keys().any(|key| key != "name"));
+    let has_source = volume
+        .as_object()
+        .is_some_and(|fields| fields.keys().any(|key| key != "name"));
     if !has_source {
         volume["emptyDir"] = Value::Object(Map::new());
     }
@@ -167,8 +172,10 @@ pub(super) fn qos_class(spec: &Value) -> &'static str {
     let mut guaranteed = !containers.is_empty();
     for container in containers {
         for name in ["cpu", "memory"] {
-            let (request, limit) =
-                (amount(container, "requests", name), amount(container, "limits", name));
+            let (request, limit) = (
+                amount(container, "requests", name),
+                amount(container, "limits", name),
+            );
             any |= request.is_some() || limit.is_some();
             guaranteed &= limit.is_some() && request == limit;
         }

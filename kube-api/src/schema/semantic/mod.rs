@@ -26,7 +26,11 @@ pub(super) fn check(kind: &ServedKind, object: &Value, causes: &mut Vec<Cause>) 
         }
         ("batch", "Job") => job(&object["spec"], "spec", causes),
         ("batch", "CronJob") => {
-            job(&object["spec"]["jobTemplate"]["spec"], "spec.jobTemplate.spec", causes);
+            job(
+                &object["spec"]["jobTemplate"]["spec"],
+                "spec.jobTemplate.spec",
+                causes,
+            );
         }
         ("apiextensions.k8s.io", "CustomResourceDefinition") => definition(object, causes),
         _ => {}
@@ -46,10 +50,18 @@ pub(super) fn name_rule(kind: &ServedKind) -> names::Rule {
 fn config_map(object: &Value, causes: &mut Vec<Cause>) {
     let text = data_keys(object, "data", causes);
     let binary = data_keys(object, "binaryData", causes);
-    for key in object["data"].as_object().into_iter().flat_map(|map| map.keys()) {
+    for key in object["data"]
+        .as_object()
+        .into_iter()
+        .flat_map(|map| map.keys())
+    {
         if object["binaryData"].get(key).is_some() {
             let field = format!("data[{key}]");
-            causes.push(cause::invalid_text(field, key, "duplicate of key present in binaryData"));
+            causes.push(cause::invalid_text(
+                field,
+                key,
+                "duplicate of key present in binaryData",
+            ));
         }
     }
     if text + binary > DATA_BYTES_MAX {
@@ -96,7 +108,11 @@ fn service(spec: &Value, causes: &mut Vec<Cause>) {
         match spec["externalName"].as_str() {
             Some(name) if !name.is_empty() => {
                 if let Err(why) = names::subdomain(name.trim_end_matches('.')) {
-                    causes.push(cause::invalid_text("spec.externalName".to_owned(), name, &why));
+                    causes.push(cause::invalid_text(
+                        "spec.externalName".to_owned(),
+                        name,
+                        &why,
+                    ));
                 }
             }
             _ => causes.push(cause::required("spec.externalName".to_owned(), "")),
@@ -115,10 +131,18 @@ fn service(spec: &Value, causes: &mut Vec<Cause>) {
     duplicates(ports.iter().map(|port| &port["name"]), path, causes);
     for (index, port) in ports.iter().enumerate() {
         let key = |port: &Value| (port["protocol"].clone(), port["port"].clone());
-        if ports.iter().take(index).any(|earlier| key(earlier) == key(port)) {
+        if ports
+            .iter()
+            .take(index)
+            .any(|earlier| key(earlier) == key(port))
+        {
             causes.push(cause::duplicate(format!("spec.ports[{index}]"), port));
         }
-        pod::port_reference(&port["targetPort"], &format!("spec.ports[{index}].targetPort"), causes);
+        pod::port_reference(
+            &port["targetPort"],
+            &format!("spec.ports[{index}].targetPort"),
+            causes,
+        );
     }
 }
 
@@ -141,7 +165,11 @@ fn workload(kind: &ServedKind, spec: &Value, causes: &mut Vec<Cause>) {
         }
     }
     if template.is_object() {
-        pod::check(&template["spec"], &mut Path::of("spec.template.spec"), causes);
+        pod::check(
+            &template["spec"],
+            &mut Path::of("spec.template.spec"),
+            causes,
+        );
         let policy = &template["spec"]["restartPolicy"];
         if policy.is_string() && policy != "Always" {
             let field = "spec.template.spec.restartPolicy".to_owned();
@@ -152,11 +180,15 @@ fn workload(kind: &ServedKind, spec: &Value, causes: &mut Vec<Cause>) {
 
 fn selects(selector: &Value, labels: &Value) -> bool {
     let equal = |(key, value): (&String, &Value)| labels.get(key) == Some(value);
-    let labels_match = selector["matchLabels"].as_object().is_none_or(|map| map.iter().all(equal));
+    let labels_match = selector["matchLabels"]
+        .as_object()
+        .is_none_or(|map| map.iter().all(equal));
     let expression = |expression: &Value| {
         let label = labels.get(expression["key"].as_str().unwrap_or(""));
         let listed = |label| {
-            expression["values"].as_array().is_some_and(|values| values.contains(label))
+            expression["values"]
+                .as_array()
+                .is_some_and(|values| values.contains(label))
         };
         match expression["operator"].as_str().unwrap_or("") {
             "In" => label.is_some_and(listed),
@@ -174,7 +206,11 @@ fn selects(selector: &Value, labels: &Value) -> bool {
 fn job(spec: &Value, path: &str, causes: &mut Vec<Cause>) {
     let template = &spec["template"]["spec"];
     if template.is_object() {
-        pod::check(template, &mut Path::of(&format!("{path}.template.spec")), causes);
+        pod::check(
+            template,
+            &mut Path::of(&format!("{path}.template.spec")),
+            causes,
+        );
         let policy = &template["restartPolicy"];
         if !matches!(policy.as_str(), Some("OnFailure" | "Never")) {
             let field = format!("{path}.template.spec.restartPolicy");
@@ -197,13 +233,24 @@ fn definition(object: &Value, causes: &mut Vec<Cause>) {
         causes.push(cause::invalid_text("spec.group".to_owned(), &group, why));
     }
     let versions = spec["versions"].as_array().map_or(&[][..], Vec::as_slice);
-    let stored = versions.iter().filter(|version| version["storage"] == true).count();
+    let stored = versions
+        .iter()
+        .filter(|version| version["storage"] == true)
+        .count();
     if !versions.is_empty() && stored != 1 {
         let why = "must have exactly one version marked as storage version";
-        causes.push(cause::invalid("spec.versions".to_owned(), &spec["versions"], why));
+        causes.push(cause::invalid(
+            "spec.versions".to_owned(),
+            &spec["versions"],
+            why,
+        ));
     }
     let path = |index| format!("spec.versions[{index}].name");
-    duplicates(versions.iter().map(|version| &version["name"]), path, causes);
+    duplicates(
+        versions.iter().map(|version| &version["name"]),
+        path,
+        causes,
+    );
     for (index, version) in versions.iter().enumerate() {
         if !version["schema"]["openAPIV3Schema"].is_object() {
             let field = format!("spec.versions[{index}].schema.openAPIV3Schema");
@@ -220,7 +267,9 @@ fn duplicates<'a>(
 ) {
     let mut seen = std::collections::BTreeSet::new();
     for (index, value) in values.enumerate() {
-        let Some(text) = value.as_str().filter(|text| !text.is_empty()) else { continue };
+        let Some(text) = value.as_str().filter(|text| !text.is_empty()) else {
+            continue;
+        };
         if !seen.insert(text) {
             causes.push(cause::duplicate(path(index), value));
         }

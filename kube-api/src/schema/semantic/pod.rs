@@ -10,7 +10,8 @@ use crate::schema::quantity::Quantity;
 use crate::schema::scalar::quantity_text;
 use crate::status::Cause;
 
-const ENV_SOURCES: &str = "must specify one of: `fieldRef`, `resourceFieldRef`, `configMapKeyRef` or `secretKeyRef`";
+const ENV_SOURCES: &str =
+    "must specify one of: `fieldRef`, `resourceFieldRef`, `configMapKeyRef` or `secretKeyRef`";
 
 /// Adds what is wrong with a pod spec at `path`.
 pub(super) fn check(spec: &Value, path: &mut Path, causes: &mut Vec<Cause>) {
@@ -24,8 +25,10 @@ pub(super) fn check(spec: &Value, path: &mut Path, causes: &mut Vec<Cause>) {
     for (index, volume) in volumes.iter().enumerate() {
         volume_source(volume, &format!("{at}.volumes[{index}]"), causes);
     }
-    let known: BTreeSet<&str> =
-        volumes.iter().filter_map(|volume| volume["name"].as_str()).collect();
+    let known: BTreeSet<&str> = volumes
+        .iter()
+        .filter_map(|volume| volume["name"].as_str())
+        .collect();
     let mut names_seen = BTreeSet::new();
     for field in ["initContainers", "containers", "ephemeralContainers"] {
         for (index, container) in list(spec, field).iter().enumerate() {
@@ -47,7 +50,11 @@ fn list<'a>(value: &'a Value, field: &str) -> &'a [Value] {
 }
 
 fn volume_source(volume: &Value, at: &str, causes: &mut Vec<Cause>) {
-    let sources = volume.as_object().into_iter().flat_map(Map::keys).filter(|key| *key != "name");
+    let sources = volume
+        .as_object()
+        .into_iter()
+        .flat_map(Map::keys)
+        .filter(|key| *key != "name");
     let mut sources = sources.collect::<Vec<_>>();
     match sources.len() {
         0 => causes.push(cause::required(at.to_owned(), "must specify a volume type")),
@@ -55,7 +62,10 @@ fn volume_source(volume: &Value, at: &str, causes: &mut Vec<Cause>) {
         _ => {
             for source in sources.drain(1..) {
                 let field = format!("{at}.{source}");
-                causes.push(cause::forbidden(field, "may not specify more than 1 volume type"));
+                causes.push(cause::forbidden(
+                    field,
+                    "may not specify more than 1 volume type",
+                ));
             }
         }
     }
@@ -66,10 +76,16 @@ fn check_container(container: &Value, volumes: &BTreeSet<&str>, at: &str, causes
         check_env(env, &format!("{at}.env[{index}]"), causes);
     }
     for (index, from) in list(container, "envFrom").iter().enumerate() {
-        let sources = ["configMapRef", "secretRef"].iter().filter(|name| from[**name].is_object());
+        let sources = ["configMapRef", "secretRef"]
+            .iter()
+            .filter(|name| from[**name].is_object());
         if sources.count() != 1 {
             let why = "must specify one of: `configMapRef` or `secretRef`";
-            causes.push(cause::invalid_text(format!("{at}.envFrom[{index}]"), "", why));
+            causes.push(cause::invalid_text(
+                format!("{at}.envFrom[{index}]"),
+                "",
+                why,
+            ));
         }
     }
     check_mounts(container, volumes, at, causes);
@@ -84,13 +100,19 @@ fn check_container(container: &Value, volumes: &BTreeSet<&str>, at: &str, causes
     }
     for hook in ["postStart", "preStop"] {
         if container["lifecycle"][hook].is_object() {
-            handler(&container["lifecycle"][hook], &format!("{at}.lifecycle.{hook}"), causes);
+            handler(
+                &container["lifecycle"][hook],
+                &format!("{at}.lifecycle.{hook}"),
+                causes,
+            );
         }
     }
 }
 
 fn check_env(env: &Value, at: &str, causes: &mut Vec<Cause>) {
-    let Some(from) = env["valueFrom"].as_object() else { return };
+    let Some(from) = env["valueFrom"].as_object() else {
+        return;
+    };
     let at = format!("{at}.valueFrom");
     if env["value"].as_str().is_some_and(|value| !value.is_empty()) {
         let why = "may not be specified when `value` is not empty";
@@ -98,7 +120,11 @@ fn check_env(env: &Value, at: &str, causes: &mut Vec<Cause>) {
     } else if from.is_empty() {
         causes.push(cause::invalid_text(at, "", ENV_SOURCES));
     } else if from.len() > 1 {
-        causes.push(cause::invalid_text(at, "", "may not have more than one field specified at a time"));
+        causes.push(cause::invalid_text(
+            at,
+            "",
+            "may not have more than one field specified at a time",
+        ));
     }
 }
 
@@ -112,13 +138,25 @@ fn check_mounts(container: &Value, volumes: &BTreeSet<&str>, at: &str, causes: &
         }
         let path = mount["mountPath"].as_str().unwrap_or("");
         if !path.is_empty() && !paths.insert(path) {
-            causes.push(cause::invalid_text(format!("{at}.mountPath"), path, "must be unique"));
+            causes.push(cause::invalid_text(
+                format!("{at}.mountPath"),
+                path,
+                "must be unique",
+            ));
         }
         let sub = mount["subPath"].as_str().unwrap_or("");
         if sub.starts_with('/') {
-            causes.push(cause::invalid_text(format!("{at}.subPath"), sub, "must be a relative path"));
+            causes.push(cause::invalid_text(
+                format!("{at}.subPath"),
+                sub,
+                "must be a relative path",
+            ));
         } else if sub.split('/').any(|part| part == "..") {
-            causes.push(cause::invalid_text(format!("{at}.subPath"), sub, "must not contain '..'"));
+            causes.push(cause::invalid_text(
+                format!("{at}.subPath"),
+                sub,
+                "must not contain '..'",
+            ));
         }
     }
 }
@@ -126,7 +164,9 @@ fn check_mounts(container: &Value, volumes: &BTreeSet<&str>, at: &str, causes: &
 fn check_resources(resources: &Value, at: &str, causes: &mut Vec<Cause>) {
     let read = |value: &Value| quantity_text(value).and_then(|text| Quantity::parse(&text));
     for (name, request) in resources["requests"].as_object().into_iter().flatten() {
-        let Some(limit) = resources["limits"].get(name) else { continue };
+        let Some(limit) = resources["limits"].get(name) else {
+            continue;
+        };
         if let (Some(wanted), Some(allowed)) = (read(request), read(limit))
             && wanted > allowed
         {
@@ -139,9 +179,15 @@ fn check_resources(resources: &Value, at: &str, causes: &mut Vec<Cause>) {
 
 fn handler(value: &Value, at: &str, causes: &mut Vec<Cause>) {
     let kinds = ["exec", "httpGet", "tcpSocket", "grpc", "sleep"];
-    let given = kinds.iter().filter(|kind| value[**kind].is_object()).collect::<Vec<_>>();
+    let given = kinds
+        .iter()
+        .filter(|kind| value[**kind].is_object())
+        .collect::<Vec<_>>();
     if given.is_empty() {
-        causes.push(cause::required(at.to_owned(), "must specify a handler type"));
+        causes.push(cause::required(
+            at.to_owned(),
+            "must specify a handler type",
+        ));
     }
     for kind in given.iter().skip(1) {
         let why = "may not specify more than 1 handler type";
@@ -160,7 +206,11 @@ fn handler(value: &Value, at: &str, causes: &mut Vec<Cause>) {
 /// A port by number or by name.
 pub(super) fn port_reference(value: &Value, at: &str, causes: &mut Vec<Cause>) {
     match value {
-        Value::Number(number) if !number.as_i64().is_some_and(|port| (1..=65535).contains(&port)) => {
+        Value::Number(number)
+            if !number
+                .as_i64()
+                .is_some_and(|port| (1..=65535).contains(&port)) =>
+        {
             let why = "must be between 1 and 65535, inclusive";
             causes.push(cause::invalid(at.to_owned(), value, why));
         }
@@ -177,14 +227,26 @@ fn check_toleration(toleration: &Value, at: &str, causes: &mut Vec<Cause>) {
     let text = |field: &str| toleration[field].as_str().unwrap_or("");
     if text("operator") == "Exists" && !text("value").is_empty() {
         let why = "value must be empty when `operator` is 'Exists'";
-        causes.push(cause::invalid(format!("{at}.operator"), &toleration["operator"], why));
+        causes.push(cause::invalid(
+            format!("{at}.operator"),
+            &toleration["operator"],
+            why,
+        ));
     }
     if text("key").is_empty() && text("operator") != "Exists" {
         let why = "operator must be Exists when `key` is empty, which means \"match all values and all keys\"";
-        causes.push(cause::invalid(format!("{at}.operator"), &toleration["operator"], why));
+        causes.push(cause::invalid(
+            format!("{at}.operator"),
+            &toleration["operator"],
+            why,
+        ));
     }
     if toleration["tolerationSeconds"].is_i64() && text("effect") != "NoExecute" {
         let why = "effect must be 'NoExecute' when `tolerationSeconds` is set";
-        causes.push(cause::invalid(format!("{at}.effect"), &toleration["effect"], why));
+        causes.push(cause::invalid(
+            format!("{at}.effect"),
+            &toleration["effect"],
+            why,
+        ));
     }
 }
