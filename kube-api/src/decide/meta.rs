@@ -10,7 +10,10 @@ use crate::source::format_time;
 use crate::status::{Cause, Status};
 
 /// Annotations that only say how an object is served, and are never stored.
-const SERVED_ONLY: [&str; 2] = ["causeway.dev/pending", "causeway.dev/rejected"];
+const SERVED_ONLY: [&str; 2] = [
+    causeway_projections::objects::PENDING_ANNOTATION,
+    "causeway.dev/rejected",
+];
 /// Fields of metadata that are never stored.
 const NEVER_STORED: [&str; 3] = ["resourceVersion", "managedFields", "selfLink"];
 /// Longest name made of `generateName`: a label, the strictest of names.
