@@ -71,7 +71,8 @@ pub(super) fn decide(
         Some((offset, id)) => match known(offset)? {
             Known::Record(ours) => ours == id,
             Known::Never => false,
-            Known::Forgotten => true,
+            // The peer acknowledged it in this epoch, so it is of this past.
+            Known::Forgotten => offset <= own.acked,
         },
     };
     Ok(if is_ours {

@@ -265,9 +265,12 @@ impl<'a, V: View> Sweep<'a, V> {
             };
             let offset = record.value.header.offset;
             let is_acked = !is_replicated || offset <= state.value.acked;
+            // The last record of a copy tells its sender, at the next handshake, whose past it is.
+            let is_head = state.value.is_copy && offset == state.value.received_head;
             // A tombstone goes after everything it superseded, or the object would be back.
             let is_last = revision < self.oldest_superseder || pending.slot == Slot::Fact;
-            if !is_acked || !is_last || !self.is_out_of_window(revision, pending.time) {
+            let is_held = !is_acked || !is_last || is_head;
+            if is_held || !self.is_out_of_window(revision, pending.time) {
                 return Ok(());
             }
             if !self.spend() {
