@@ -5,7 +5,8 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use causeway_daemon::config::{ConfigError, Mistakes, Section, parse};
+use causeway_daemon::config::{ConfigError, Mistakes, Section, format_duration, parse};
+use causeway_daemon::telemetry::{Level, LogFormat};
 
 /// Settings of the cloud service, validated.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,6 +23,17 @@ pub struct CloudConfig {
     pub history: History,
     /// The embedded control plane.
     pub control: Control,
+    /// How much is said.
+    pub log: LogConfig,
+}
+
+/// What is logged.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LogConfig {
+    /// The least important lines shown.
+    pub level: Level,
+    /// How a line looks.
+    pub format: LogFormat,
 }
 
 /// Bounds of what peers may take of this process.
@@ -83,7 +95,52 @@ impl CloudConfig {
                 event_age: Duration::from_secs(3600),
                 events_per_namespace_max: 1000,
             },
+            log: LogConfig::default(),
         }
+    }
+
+    /// The file that [`CloudConfig::from_toml`] reads as this.
+    #[must_use]
+    pub fn dump(&self) -> String {
+        let Self {
+            dir,
+            api_listen,
+            sync_listen,
+            bounds,
+            history,
+            control,
+            log,
+        } = self;
+        let Bounds {
+            sessions_max,
+            watchers_max,
+            body_bytes_max,
+            metric_nodes_max,
+        } = bounds;
+        let History {
+            keep_revisions,
+            keep_age,
+            bytes_max,
+        } = history;
+        let Control {
+            node_grace,
+            event_age,
+            events_per_namespace_max,
+        } = control;
+        let dir = toml::Value::from(dir.display().to_string());
+        let [keep_age, node_grace, event_age] =
+            [keep_age, node_grace, event_age].map(|duration| format_duration(*duration));
+        let (level, format) = (word(&log.level), word(&log.format));
+        format!(
+            "dir = {dir}\napi_listen = \"{api_listen}\"\nsync_listen = \"{sync_listen}\"\n\n\
+             [bounds]\nsessions_max = {sessions_max}\nwatchers_max = {watchers_max}\n\
+             body_bytes_max = {body_bytes_max}\nmetric_nodes_max = {metric_nodes_max}\n\n\
+             [history]\nkeep_revisions = {keep_revisions}\nkeep_age = \"{keep_age}\"\n\
+             bytes_max = {bytes_max}\n\n\
+             [control]\nnode_grace = \"{node_grace}\"\nevent_age = \"{event_age}\"\n\
+             events_per_namespace_max = {events_per_namespace_max}\n\n\
+             [log]\nlevel = \"{level}\"\nformat = \"{format}\"\n"
+        )
     }
 
     /// Reads the text of a TOML file.
@@ -116,6 +173,10 @@ impl CloudConfig {
         config.bounds.read(&mut root.section("bounds"));
         config.history.read(&mut root.section("history"));
         config.control.read(&mut root.section("control"));
+        let mut log = root.section("log");
+        set(&mut config.log.level, log.text("level"));
+        set(&mut config.log.format, log.text("format"));
+        drop(log);
         config
     }
 }
@@ -170,6 +231,12 @@ impl Control {
         let events = section.number("events_per_namespace_max", 1..=1_000_000);
         set_count(events_per_namespace_max, events);
     }
+}
+
+/// The word that stands for an enum value in a file.
+fn word(value: &impl serde::Serialize) -> String {
+    let word = serde_json::to_value(value).unwrap_or_default();
+    word.as_str().unwrap_or_default().to_owned()
 }
 
 fn set<T>(into: &mut T, given: Option<T>) {

@@ -224,6 +224,7 @@ impl Parts {
             bounds,
             history,
             control,
+            log: _,
         } = config;
         let cluster = Arc::new(Cluster::new(self.view.clone(), self.writer.clone()));
         let totals = Arc::new(Totals::default());

@@ -28,3 +28,11 @@ fn unknown_keys_are_refused() {
         .to_string();
     assert!(error.contains("dri: is not a known key"), "{error}");
 }
+
+#[test]
+fn a_dump_is_read_as_what_was_dumped() {
+    let mut config = CloudConfig::new("/some \"where\"");
+    config.control.node_grace = Duration::from_millis(1500);
+    config.log.level = Level::Debug;
+    assert_eq!(CloudConfig::from_toml(&config.dump()), Ok(config));
+}
