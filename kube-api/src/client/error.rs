@@ -58,18 +58,16 @@ impl ApiError {
     /// The HTTP code of a refusal.
     #[must_use]
     pub fn code(&self) -> Option<u16> {
-        match self {
-            Self::Refused { status } => Some(status.code),
-            _ => None,
-        }
+        self.status().map(|status| status.code)
     }
 
     /// The `Status` of a refusal.
     #[must_use]
     pub fn status(&self) -> Option<&Status> {
-        match self {
-            Self::Refused { status } => Some(status),
-            _ => None,
+        if let Self::Refused { status } = self {
+            Some(status)
+        } else {
+            None
         }
     }
 

@@ -161,12 +161,12 @@ impl Client {
                 .unwrap_or_default()
         };
         let (resource_version, continue_token) = (text("resourceVersion"), text("continue"));
-        let items = match list["items"].take() {
-            Value::Array(items) => items,
-            _ => Vec::new(),
-        };
+        let items = list
+            .get_mut("items")
+            .and_then(Value::as_array_mut)
+            .map(std::mem::take);
         Ok(ObjectList {
-            items,
+            items: items.unwrap_or_default(),
             resource_version,
             continue_token,
         })

@@ -59,15 +59,15 @@ pub(super) fn check(kind: &ServedKind, old: &Value, new: &Value, causes: &mut Ve
         }
         ("batch", "jobs") => same(&["spec.selector", "spec.template", "spec.completionMode"]),
         ("discovery.k8s.io", "endpointslices") => same(&["addressType"]),
-        ("rbac.authorization.k8s.io", "rolebindings" | "clusterrolebindings") => {
-            if old["roleRef"] != new["roleRef"] {
-                let field = "roleRef".to_owned();
-                causes.push(cause::invalid(
-                    field,
-                    &new["roleRef"],
-                    "cannot change roleRef",
-                ));
-            }
+        ("rbac.authorization.k8s.io", "rolebindings" | "clusterrolebindings")
+            if old["roleRef"] != new["roleRef"] =>
+        {
+            let field = "roleRef".to_owned();
+            causes.push(cause::invalid(
+                field,
+                &new["roleRef"],
+                "cannot change roleRef",
+            ));
         }
         ("scheduling.k8s.io", "priorityclasses") => same(&["value"]),
         ("storage.k8s.io", "storageclasses") => same(&["provisioner", "parameters"]),

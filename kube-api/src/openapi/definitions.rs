@@ -171,6 +171,6 @@ fn without_v3(schema: &mut Value) {
             fields.values_mut().for_each(without_v3);
         }
         Value::Array(list) => list.iter_mut().for_each(without_v3),
-        _ => {}
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
     }
 }

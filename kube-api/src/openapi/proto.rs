@@ -45,18 +45,14 @@ fn schema(value: &Value) -> Message {
     for choice in value["enum"].as_array().into_iter().flatten() {
         message.message(20, &any(choice));
     }
-    match &value["additionalProperties"] {
-        Value::Null => {}
-        Value::Bool(allowed) => {
-            let mut item = Message::default();
-            item.varint(2, u64::from(*allowed));
-            message.message(21, &item);
+    let additional = &value["additionalProperties"];
+    if !additional.is_null() {
+        let mut item = Message::default();
+        match additional.as_bool() {
+            Some(allowed) => item.varint(2, u64::from(allowed)),
+            None => item.message(1, &schema(additional)),
         }
-        additional => {
-            let mut item = Message::default();
-            item.message(1, &schema(additional));
-            message.message(21, &item);
-        }
+        message.message(21, &item);
     }
     if value["type"].is_string() {
         let mut item = Message::default();

@@ -121,7 +121,7 @@ fn merges(field: Option<&Field>) -> bool {
 }
 
 /// What tells two elements of a list apart.
-fn identity<'a>(element: &'a Value, merge: Merge) -> Result<&'a Value, Malformed> {
+fn identity(element: &Value, merge: Merge) -> Result<&Value, Malformed> {
     match merge {
         Merge::Key(key) => element.get(key).ok_or(Malformed::NoMergeKey(key)),
         Merge::Set | Merge::Atomic => Ok(element),
@@ -294,7 +294,7 @@ fn drop_directives(value: Value) -> Value {
             })
             .map(drop_directives)
             .collect(),
-        scalar => scalar,
+        scalar @ (Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_)) => scalar,
     }
 }
 

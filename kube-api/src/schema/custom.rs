@@ -44,7 +44,7 @@ impl Prune {
                     self.path.pop();
                 }
             }
-            _ => {}
+            Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
         }
     }
 
@@ -118,7 +118,7 @@ pub(crate) fn default(schema: &Value, value: &mut Value) {
                 list.iter_mut().for_each(|value| default(items, value));
             }
         }
-        _ => {}
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
     }
 }
 

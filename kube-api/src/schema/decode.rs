@@ -129,10 +129,12 @@ impl Walk {
     }
 
     fn mismatch(&self, owner: &Struct, go_type: &str, value: &Value) -> String {
-        let found = match value {
-            // Of the right JSON type, but not of the right size.
-            Value::Number(number) if go_type.starts_with("int") => format!("number {number}"),
-            value => json_type(value).to_owned(),
+        // Of the right JSON type, but not of the right size.
+        let misfit = value.is_number() && go_type.starts_with("int");
+        let found = if misfit {
+            format!("number {value}")
+        } else {
+            json_type(value).to_owned()
         };
         let path = self.path.go();
         format!(

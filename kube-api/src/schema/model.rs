@@ -35,8 +35,8 @@ pub(crate) enum Shape {
     Scalar(Scalar),
     /// One of these strings.
     Enum(Vec<&'static str>),
-    List(Box<Shape>),
-    Map(Box<Shape>),
+    List(Box<Self>),
+    Map(Box<Self>),
     /// Index of a struct of the model.
     Struct(usize),
 }

@@ -165,7 +165,15 @@ impl Scalar {
         match self {
             Self::Labels | Self::Annotations => Some(Self::Str(Format::Free)),
             Self::Quantities => Some(Self::Quantity),
-            _ => None,
+            Self::Str(_)
+            | Self::Int(..)
+            | Self::Bool
+            | Self::Num
+            | Self::Any
+            | Self::Quantity
+            | Self::IntOrString
+            | Self::Time
+            | Self::Bytes => None,
         }
     }
 
@@ -243,7 +251,7 @@ pub(crate) fn quantity_text(value: &Value) -> Option<String> {
     match value {
         Value::String(text) => Some(text.clone()),
         Value::Number(number) => Some(number.to_string()),
-        _ => None,
+        Value::Null | Value::Bool(_) | Value::Array(_) | Value::Object(_) => None,
     }
 }
 

@@ -331,9 +331,11 @@ pub(super) fn job_duration(job: &Value, now: WallTime) -> String {
 
 /// When a CronJob last ran.
 pub(super) fn last_schedule(job: &Value, now: WallTime) -> String {
-    match &job["status"]["lastScheduleTime"] {
-        Value::Null => NONE.to_owned(),
-        time => age::since(time, now),
+    let time = &job["status"]["lastScheduleTime"];
+    if time.is_null() {
+        NONE.to_owned()
+    } else {
+        age::since(time, now)
     }
 }
 

@@ -27,11 +27,13 @@ fn walk<'a>(value: &'a Value, path: &str) -> Option<&'a Value> {
         let (path, wanted) = filter.split_once("==")?;
         let path = path.trim().strip_prefix('@')?;
         let wanted = wanted.trim().trim_matches(['"', '\'']);
-        let matches = |element: &&Value| match walk(element, path) {
-            Some(Value::String(text)) => text == wanted,
-            Some(other) => other.to_string() == wanted,
-            None => false,
+        let text = |found: &Value| {
+            found
+                .as_str()
+                .map_or_else(|| found.to_string(), str::to_owned)
         };
+        let matches =
+            |element: &&Value| walk(element, path).is_some_and(|found| text(found) == wanted);
         return value
             .as_array()?
             .iter()

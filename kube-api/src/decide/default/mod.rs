@@ -162,7 +162,8 @@ fn service(spec: &mut Value) {
         let unset = match &port["targetPort"] {
             Value::Null => true,
             Value::String(name) => name.is_empty(),
-            target => *target == 0,
+            Value::Number(number) => number.as_i64() == Some(0),
+            Value::Bool(_) | Value::Array(_) | Value::Object(_) => false,
         };
         if unset && !number.is_null() {
             port["targetPort"] = number;

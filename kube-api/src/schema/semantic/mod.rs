@@ -149,13 +149,14 @@ fn service(spec: &Value, causes: &mut Vec<Cause>) {
 fn workload(kind: &ServedKind, spec: &Value, causes: &mut Vec<Cause>) {
     let template = &spec["template"];
     let selector = &spec["selector"];
-    let empty = |field: &str| match &selector[field] {
-        Value::Object(map) => map.is_empty(),
-        Value::Array(list) => list.is_empty(),
-        _ => true,
-    };
+    let no_labels = selector["matchLabels"]
+        .as_object()
+        .is_none_or(serde_json::Map::is_empty);
+    let no_expressions = selector["matchExpressions"]
+        .as_array()
+        .is_none_or(Vec::is_empty);
     if selector.is_object() {
-        if empty("matchLabels") && empty("matchExpressions") {
+        if no_labels && no_expressions {
             let why = format!("{EMPTY_SELECTOR} {}", kind.singular);
             causes.push(cause::invalid("spec.selector".to_owned(), selector, &why));
         } else if !selects(selector, &template["metadata"]["labels"]) {

@@ -219,7 +219,7 @@ pub(super) fn port_reference(value: &Value, at: &str, causes: &mut Vec<Cause>) {
                 causes.push(cause::invalid(at.to_owned(), value, &why));
             }
         }
-        _ => {}
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_) => {}
     }
 }
 
