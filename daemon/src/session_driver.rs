@@ -6,6 +6,7 @@
 //!   transport ◀──poll_frame── Session ◀──handle_stored── Endpoint::own_head
 //! ```
 
+use std::future::Future;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -250,17 +251,18 @@ impl From<Stop> for Control {
 }
 
 /// Runs one session from its handshake to its end. Resolves in bounded time after the control says
-/// so. Cancelling it is safe: nothing is acknowledged that is not durable.
-pub async fn drive<T: Transport, E: Endpoint>(
+/// so, and after all its writes are done. Cancelling it is safe: nothing is acknowledged that is
+/// not durable.
+pub fn drive<T: Transport, E: Endpoint>(
     config: SessionConfig,
     transport: T,
     endpoint: Arc<E>,
     control: Control,
-) -> SessionEnd {
+) -> impl Future<Output = SessionEnd> + Send + use<T, E> {
     /// Tells the sessions of one process apart in its log lines.
     static SESSIONS: AtomicU64 = AtomicU64::new(1);
     let number = SESSIONS.fetch_add(1, Ordering::Relaxed);
-    driver::Driver::new(config, number, transport, endpoint)
-        .run(control)
-        .await
+    // On the heap from the start: a cloud has many of these, and futures are moved and copied.
+    let driver = Box::new(driver::Driver::new(config, number, transport, endpoint));
+    driver.run(control)
 }

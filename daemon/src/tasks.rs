@@ -28,16 +28,17 @@ where
     F: Future<Output = T> + Send + 'static,
     T: Send + 'static,
 {
-    let supervised = async move {
-        match AssertUnwindSafe(future).catch_unwind().await {
+    // Combinators, not an async block: that would keep the future twice, and there are many.
+    let supervised = AssertUnwindSafe(future)
+        .catch_unwind()
+        .map(move |ended| match ended {
             Ok(value) => Some(value),
             Err(panic) => {
                 let what = panic_text(panic.as_ref());
                 tracing::error!(task = name, panic = what, "task panicked");
                 None
             }
-        }
-    };
+        });
     #[expect(
         clippy::disallowed_methods,
         reason = "the one place where tasks get name and owner"

@@ -120,7 +120,7 @@ impl<T: Transport, E: Endpoint> Driver<T, E> {
         }
     }
 
-    pub(super) async fn run(mut self, mut control: Control) -> SessionEnd {
+    pub(super) async fn run(mut self: Box<Self>, mut control: Control) -> SessionEnd {
         let mut timer = pin!(tokio::time::sleep_until(self.started));
         let mut closing = false;
         let reason = loop {
@@ -298,7 +298,7 @@ impl<T: Transport, E: Endpoint> Driver<T, E> {
         }
     }
 
-    fn end(self, reason: EndReason) -> SessionEnd {
+    fn end(&self, reason: EndReason) -> SessionEnd {
         let end = SessionEnd {
             reason,
             established: self.established,
