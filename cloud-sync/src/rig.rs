@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use causeway_daemon::session_driver::WriteRefused;
 use causeway_daemon::tasks::Shutdown;
-use causeway_kube_api::{Change, Clock, Expected, Write, WriteError, Written};
+use causeway_kube_api::decide::{Context, prepare_create};
+use causeway_kube_api::schema::FieldValidation;
+use causeway_kube_api::{Authority, Change, Clock, Expected, Write, WriteError, Written};
 use causeway_log::replication::{Incoming, SessionWrite};
 use causeway_log::store::ReadLimit;
 use causeway_log::store::memory::{Disk, MemoryStore};
@@ -91,6 +93,28 @@ pub(crate) fn pod(name: &str, on: Option<&str>, spec: Value) -> (Key, Value) {
     }
     let pod = object(&key, "Pod", json!({"spec": all}));
     (key, pod)
+}
+
+/// The object as the API stores it: with its defaults.
+pub(crate) fn prepared((key, object): (Key, Value)) -> (Key, Value) {
+    let catalog = causeway_kube_api::Catalog::builtin();
+    let kind = object["kind"].as_str().unwrap_or_default();
+    let kind = catalog
+        .find_kind(&key.resource.group, "v1", kind)
+        .expect("a built-in kind");
+    let Uid::Uuid(uid) = key.uid else {
+        panic!("the uid is no UUID")
+    };
+    let context = Context {
+        now: Counter::default().now(),
+        uid,
+        namespace: key.namespace.to_string(),
+        name: key.name.to_string(),
+        field_validation: FieldValidation::Strict,
+        authority: Authority::Cloud,
+    };
+    let prepared = prepare_create(kind, object, &context).expect("the object is valid");
+    (key, prepared.object)
 }
 
 impl Rig {

@@ -85,7 +85,6 @@ async fn accept(
             Epoch::new(sync.clock.uid()),
         )
         .with_encoder(sync.encoder);
-        let number = seat.number();
         let endpoint = SessionEndpoint::new(
             seat,
             sync.store,
@@ -95,7 +94,7 @@ async fn accept(
         );
         let endpoint = Arc::new(endpoint);
         let end = drive(config, transport, Arc::clone(&endpoint), control).await;
-        log_end(&node, number, &end, &sync.totals);
+        count_end(&end, &sync.totals);
         endpoint.leave(&in_words(&end.reason));
     };
     match starting.try_send(Box::pin(session)) {
@@ -144,12 +143,9 @@ fn come_back_later(overloaded: &Overloaded) -> Response {
     response
 }
 
-/// The one line about a session that is over.
-fn log_end(node: &NodeName, session: u64, end: &SessionEnd, totals: &Totals) {
-    let (reason, lasted, counts) = (in_words(&end.reason), end.lasted, end.counts);
-    let (bytes_in, bytes_out) = (counts.bytes_in, counts.bytes_out);
-    let code = end.reason.code();
-    match code {
+/// The driver says in the log how a session ended; here it is only counted.
+fn count_end(end: &SessionEnd, totals: &Totals) {
+    match end.reason.code() {
         Some(CloseCode::Violation | CloseCode::TooLarge) => {
             totals.violations.inc();
         }
@@ -165,11 +161,6 @@ fn log_end(node: &NodeName, session: u64, end: &SessionEnd, totals: &Totals) {
             | CloseCode::Forbidden,
         )
         | None => {}
-    }
-    if matches!(code, Some(CloseCode::GoingAway) | None) {
-        tracing::info!(%node, session, reason, ?lasted, bytes_in, bytes_out, "session over");
-    } else {
-        tracing::warn!(%node, session, ?code, reason, ?lasted, bytes_in, bytes_out, "session over");
     }
 }
 

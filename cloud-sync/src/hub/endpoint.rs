@@ -108,7 +108,7 @@ impl Endpoint for SessionEndpoint {
         self.seat.head.clone()
     }
 
-    fn observe(&self, node: &NodeName, event: SessionEvent) {
+    fn observe(&self, _: &NodeName, event: SessionEvent) {
         let add = |counter: &AtomicU64, amount: usize| {
             counter.fetch_add(u64::try_from(amount).unwrap_or(u64::MAX), Ordering::Relaxed);
         };
@@ -120,7 +120,6 @@ impl Endpoint for SessionEndpoint {
                     "down: {:?}, up: {:?}",
                     established.sending, established.receiving
                 );
-                tracing::info!(%node, session = self.seat.number, started, "session established");
                 *stats.started.lock() = started;
                 totals.established.inc();
             }
