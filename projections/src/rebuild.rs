@@ -30,13 +30,15 @@ pub fn rebuild_with(
     let mut objects = Objects::with_limits(limits);
     let durable = store.watermarks().durable;
     for stream in streams {
-        let Some(info) = store.stream(stream)? else { continue };
+        let Some(info) = store.stream(stream)? else {
+            continue;
+        };
         let mut own = true;
         let mut last: Option<Stored> = None;
         loop {
-            let after = last.as_ref().map(|last| {
-                (&last.record.header.key, last.record.header.op.slot())
-            });
+            let after = last
+                .as_ref()
+                .map(|last| (&last.record.header.key, last.record.header.op.slot()));
             let mut page = store.scan_newest(stream, after, ReadLimit::SCAN)?;
             for stored in &page {
                 own &= stored.record.header.offset == stored.revision.as_own_offset();
@@ -49,7 +51,11 @@ pub fn rebuild_with(
         }
         // In a stream written here, offsets are revisions and the trimmed tombstones are counted
         // by offset. Of a received one only the start of the exact history is known.
-        objects.raise_floor(if own { Revision::new(info.floor.get()) } else { info.history });
+        objects.raise_floor(if own {
+            Revision::new(info.floor.get())
+        } else {
+            info.history
+        });
     }
     objects.cover(durable);
     Ok(objects)

@@ -44,11 +44,7 @@ pub enum TravelError {
 ///
 /// # Errors
 /// [`TravelError`]
-pub fn objects_at(
-    store: &dyn Store,
-    streams: &[StreamId],
-    at: At,
-) -> Result<Objects, TravelError> {
+pub fn objects_at(store: &dyn Store, streams: &[StreamId], at: At) -> Result<Objects, TravelError> {
     let newest = store.watermarks().durable;
     let oldest = oldest(store, streams)?;
     let revision = match at {
@@ -126,15 +122,25 @@ impl<'a> History<'a> {
     /// The history of `streams` after a revision.
     #[must_use]
     pub fn after(store: &'a dyn Store, streams: &'a [StreamId], after: Revision) -> Self {
-        let pages =
-            |stream| Pages { stream, after, page: VecDeque::new(), done: false };
-        Self { store, sources: streams.iter().map(pages).collect(), failed: false }
+        let pages = |stream| Pages {
+            stream,
+            after,
+            page: VecDeque::new(),
+            done: false,
+        };
+        Self {
+            store,
+            sources: streams.iter().map(pages).collect(),
+            failed: false,
+        }
     }
 }
 
 impl std::fmt::Debug for History<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("History").field("streams", &self.sources.len()).finish_non_exhaustive()
+        f.debug_struct("History")
+            .field("streams", &self.sources.len())
+            .finish_non_exhaustive()
     }
 }
 
@@ -166,7 +172,11 @@ impl<'a> Iterator for History<'a> {
             }
         }
         let front = |source: &&mut Pages<'_>| source.page.front().map(|stored| stored.revision);
-        let next = self.sources.iter_mut().filter(|source| !source.page.is_empty()).min_by_key(front)?;
+        let next = self
+            .sources
+            .iter_mut()
+            .filter(|source| !source.page.is_empty())
+            .min_by_key(front)?;
         let stored = next.page.pop_front()?;
         Some((next.stream, Ok(stored)))
     }

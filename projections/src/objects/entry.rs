@@ -177,6 +177,15 @@ impl Entry {
         self.asked.as_deref().filter(|_| self.answer.is_none())
     }
 
+    /// The request that shows: one that waits, or a create that was accepted and whose object is
+    /// still to come.
+    fn shown(&self) -> Option<&Asked> {
+        let coming = self.owned.is_none() && self.is_alive();
+        self.asked
+            .as_deref()
+            .filter(|_| coming || self.answer.is_none())
+    }
+
     /// Whether there is an object to serve.
     pub(super) fn is_alive(&self) -> bool {
         if self.finished.is_some() {
@@ -185,7 +194,34 @@ impl Entry {
         match &self.owned {
             Some(Owned::Put(_)) => true,
             Some(Owned::Deleted { .. }) => false,
-            None => self.waiting().is_some_and(|asked| asked.verb == Verb::Create),
+            None => {
+                let refused = self
+                    .answer
+                    .as_ref()
+                    .is_some_and(|answer| answer.refusal.is_some());
+                self.asked
+                    .as_ref()
+                    .is_some_and(|asked| asked.verb == Verb::Create)
+                    && !refused
+            }
+        }
+    }
+
+    /// When a life that may have been served ended, and when it began, if known.
+    pub(super) fn end(&self) -> Option<(Revision, Revision)> {
+        if let Some(finished) = self.finished {
+            return Some((finished, self.created()));
+        }
+        match &self.owned {
+            Some(Owned::Put(_)) => None,
+            Some(Owned::Deleted { revision, since }) => Some((*revision, *since)),
+            None => {
+                let refused = self
+                    .answer
+                    .as_ref()
+                    .filter(|answer| answer.refusal.is_some())?;
+                Some((refused.revision, self.created()))
+            }
         }
     }
 
@@ -195,7 +231,11 @@ impl Entry {
         match &self.owned {
             Some(Owned::Put(layer)) => Some(layer.since),
             Some(Owned::Deleted { revision, since }) => (since < revision).then_some(*since),
-            None => self.waiting().map(|asked| asked.layer.since),
+            None => self
+                .asked
+                .as_ref()
+                .filter(|_| self.is_alive())
+                .map(|asked| asked.layer.since),
         }
     }
 
@@ -203,7 +243,10 @@ impl Entry {
     pub(super) fn bytes(&self) -> usize {
         self.desired().map_or(0, Body::len)
             + self.status_body().map_or(0, Body::len)
-            + self.asked.as_ref().map_or(0, |asked| asked.layer.body.len())
+            + self
+                .asked
+                .as_ref()
+                .map_or(0, |asked| asked.layer.body.len())
     }
 
     /// The object as it is served: the layers merged, with `metadata.resourceVersion` and the
@@ -213,10 +256,10 @@ impl Entry {
     #[must_use]
     pub fn object(&self) -> Value {
         let mut object = self.base();
-        if let Some(status) = self.status_body() {
-            if let Ok(status) = serde_json::from_slice(status.bytes()) {
-                object.insert("status".to_owned(), status);
-            }
+        if let Some(status) = self.status_body()
+            && let Ok(status) = serde_json::from_slice(status.bytes())
+        {
+            object.insert("status".to_owned(), status);
         }
         let mut metadata = match object.remove("metadata") {
             Some(Value::Object(metadata)) => metadata,
@@ -230,9 +273,15 @@ impl Entry {
 
     /// The object without the status layer: as wanted, or as asked for.
     fn base(&self) -> Map<String, Value> {
-        let desired = self.desired().map_or_else(Map::new, |body| parse_object(body.bytes()));
-        let Some(asked) = self.waiting() else { return desired };
-        let wanted = Request::decode(asked.layer.body.bytes()).ok().and_then(|it| it.object);
+        let desired = self
+            .desired()
+            .map_or_else(Map::new, |body| parse_object(body.bytes()));
+        let Some(asked) = self.shown() else {
+            return desired;
+        };
+        let wanted = Request::decode(asked.layer.body.bytes())
+            .ok()
+            .and_then(|it| it.object);
         match (asked.verb, wanted) {
             (Verb::Create | Verb::Update, Some(Value::Object(mut wanted))) => {
                 if let Some(status) = desired.get("status") {
@@ -244,10 +293,13 @@ impl Entry {
             }
             (Verb::Status, Some(Value::Object(mut wanted))) => {
                 let mut object = desired;
-                object.insert("status".to_owned(), wanted.remove("status").unwrap_or_default());
+                object.insert(
+                    "status".to_owned(),
+                    wanted.remove("status").unwrap_or_default(),
+                );
                 object
             }
-            _ => desired,
+            (Verb::Create | Verb::Update | Verb::Status | Verb::Delete, _) => desired,
         }
     }
 
@@ -259,7 +311,10 @@ impl Entry {
         if !self.key.uid.is_none() {
             metadata.insert("uid".to_owned(), json!(self.key.uid.to_string()));
         }
-        metadata.insert("resourceVersion".to_owned(), json!(self.modified().to_string()));
+        metadata.insert(
+            "resourceVersion".to_owned(),
+            json!(self.modified().to_string()),
+        );
     }
 
     fn annotate(&self, metadata: &mut Map<String, Value>) {
@@ -274,12 +329,11 @@ impl Entry {
         } else {
             return;
         };
-        match metadata.entry("annotations").or_insert_with(|| json!({})) {
-            Value::Object(annotations) => {
-                annotations.insert(name.to_owned(), Value::String(value));
-            }
-            other => *other = json!({ name: value }),
+        let annotations = metadata.entry("annotations").or_insert(Value::Null);
+        if !annotations.is_object() {
+            *annotations = json!({});
         }
+        annotations[name] = Value::String(value);
     }
 
     /// Why the last request was refused, unless the object changed since.
@@ -287,11 +341,16 @@ impl Entry {
     pub fn refusal(&self) -> Option<String> {
         let answer = self.answer.as_ref()?;
         let refusal = answer.refusal.as_ref()?;
-        if self.put().is_some_and(|layer| layer.revision > answer.revision) {
+        if self
+            .put()
+            .is_some_and(|layer| layer.revision > answer.revision)
+        {
             return None;
         }
         let status: Value = serde_json::from_slice(refusal.bytes()).unwrap_or_default();
-        let told = status["message"].as_str().or_else(|| status["reason"].as_str());
+        let told = status["message"]
+            .as_str()
+            .or_else(|| status["reason"].as_str());
         Some(told.unwrap_or("refused").to_owned())
     }
 }
@@ -303,5 +362,7 @@ fn parse_object(bytes: &[u8]) -> Map<String, Value> {
 /// RFC 3339 in UTC, whole seconds.
 fn format_time(time: WallTime) -> String {
     let seconds = i64::try_from(time.unix_millis() / 1000).unwrap_or(i64::MAX);
-    jiff::Timestamp::from_second(seconds).unwrap_or(jiff::Timestamp::MAX).to_string()
+    jiff::Timestamp::from_second(seconds)
+        .unwrap_or(jiff::Timestamp::MAX)
+        .to_string()
 }

@@ -32,8 +32,8 @@ pub(super) struct Outcome {
     pub(super) gone: bool,
     /// Objects more than before: -1, 0 or 1.
     pub(super) grown: isize,
-    /// A tombstone was added at this revision, holding so many bytes.
-    pub(super) buried: Option<(Revision, usize)>,
+    /// Tombstones that were added; nearly always none or one.
+    pub(super) buried: Vec<Tombstone>,
 }
 
 impl Kind {
@@ -47,7 +47,10 @@ impl Kind {
         let name = self.names.entry(at.clone()).or_default();
         let before = name.served().map(Entry::modified);
         // What may go with this record, as it was.
-        let last = name.served().filter(|it| it.key.uid != key.uid || !may_stay(op)).cloned();
+        let last = name
+            .served()
+            .filter(|it| it.key.uid != key.uid || !may_stay(op))
+            .cloned();
         if !name.absorb(side, key, stored) {
             if name.is_empty() {
                 self.names.remove(&at);
@@ -67,36 +70,24 @@ impl Kind {
             changed: before != after || displaced.is_some(),
             gone: after.is_none(),
             grown: isize::from(after.is_some()) - isize::from(before.is_some()),
-            buried: None,
+            buried: Vec::new(),
         };
         if outcome.changed {
             self.latest = self.latest.max(stored.revision);
         }
-        // A deletion of what was never seen here comes from a rebuild; watchers still need it.
-        let unseen = op == Op::Delete && served.is_none_or(|it| it.key.uid != key.uid);
-        if let Some(last) = displaced.or_else(|| unseen.then(|| Entry::new(key.clone()))) {
-            outcome.buried = self.bury(&at, last, stored);
+        outcome.buried = name.bury(displaced, stored.revision);
+        for tombstone in &outcome.buried {
+            self.latest = self.latest.max(tombstone.revision);
+            self.gone.insert(tombstone.revision, tombstone.clone());
         }
         outcome
     }
 
-    fn bury(&mut self, at: &NameKey, mut last: Entry, stored: &Stored) -> Option<(Revision, usize)> {
-        let name = self.names.get_mut(at)?;
-        let revision = stored.revision;
-        let mut dead = name.life_mut(&last.key).filter(|life| life.buried.is_none());
-        let dead = dead.as_mut()?;
-        dead.buried = Some(revision);
-        let created = if last.put().is_some() { last.created() } else { stored.since };
-        last.answer = None;
-        let bytes = last.bytes();
-        self.latest = self.latest.max(revision);
-        self.gone.insert(revision, Tombstone { last, created, revision });
-        Some((revision, bytes))
-    }
-
     /// Forgets the tombstone of a revision; says how many bytes it held.
     pub(super) fn exhume(&mut self, revision: Revision) -> usize {
-        let Some(tombstone) = self.gone.remove(&revision) else { return 0 };
+        let Some(tombstone) = self.gone.remove(&revision) else {
+            return 0;
+        };
         let key = &tombstone.last.key;
         let at = (Arc::clone(&key.namespace), Arc::clone(&key.name));
         if let Some(name) = self.names.get_mut(&at) {
@@ -111,7 +102,9 @@ impl Kind {
     /// Forgets a fact without a tombstone; says whether it was there.
     pub(super) fn drop_fact(&mut self, key: &Key, revision: Revision) -> bool {
         let at = (Arc::clone(&key.namespace), Arc::clone(&key.name));
-        let Some(name) = self.names.get_mut(&at) else { return false };
+        let Some(name) = self.names.get_mut(&at) else {
+            return false;
+        };
         let before = name.served().map(Entry::modified);
         name.forget_fact(key, revision);
         let dropped = name.served().is_none() && before.is_some();
@@ -174,10 +167,15 @@ impl<'a> Iterator for Changes<'a> {
         let gone = self.gone.peek().map(|(revision, _)| **revision);
         // At one revision the old life goes before the new one comes.
         if gone.is_some_and(|gone| present.is_none_or(|present| gone <= present)) {
-            return self.gone.next().map(|(_, tombstone)| super::Change::Gone(tombstone));
+            return self
+                .gone
+                .next()
+                .map(|(_, tombstone)| super::Change::Gone(tombstone));
         }
         let (_, at) = self.present.next()?;
         let entry = self.names.get(at).and_then(Name::served);
-        Some(super::Change::Present(entry.expect("a listed change has an object")))
+        Some(super::Change::Present(
+            entry.expect("a listed change has an object"),
+        ))
     }
 }

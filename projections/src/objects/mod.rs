@@ -50,7 +50,11 @@ pub struct Limits {
 impl Default for Limits {
     /// Fit for an edge with few megabytes: watchers may be some thousand deletions behind.
     fn default() -> Self {
-        Self { tombstones_max: 4096, tombstone_bytes_max: 1024 * 1024, facts_max: 256 }
+        Self {
+            tombstones_max: 4096,
+            tombstone_bytes_max: 1024 * 1024,
+            facts_max: 256,
+        }
     }
 }
 
@@ -154,7 +158,10 @@ impl Objects {
     /// No objects, other bounds.
     #[must_use]
     pub fn with_limits(limits: Limits) -> Self {
-        Self { limits, ..Self::default() }
+        Self {
+            limits,
+            ..Self::default()
+        }
     }
 
     /// Folds a record in. `None`: nothing that is served changed.
@@ -171,11 +178,12 @@ impl Objects {
         let kind = self.kinds.entry(key.resource.clone()).or_default();
         let outcome = kind.absorb(side, key, stored);
         self.len = self.len.saturating_add_signed(outcome.grown);
-        if let Some((revision, bytes)) = outcome.buried {
-            self.tombstones.insert(revision, key.resource.clone());
-            self.tombstone_bytes += bytes;
-            self.bound_tombstones();
+        for tombstone in &outcome.buried {
+            self.tombstones
+                .insert(tombstone.revision, key.resource.clone());
+            self.tombstone_bytes += tombstone.last.bytes();
         }
+        self.bound_tombstones();
         if stored.record.header.op == Op::Fact && outcome.changed {
             self.facts.insert(stored.revision, key.clone());
             self.bound_facts();
@@ -190,15 +198,23 @@ impl Objects {
 
     /// The same key with the resource that all keys of its kind share.
     fn share(&self, key: &Key) -> Key {
-        let known = self.kinds.get_key_value(&key.resource).map(|(resource, _)| resource);
-        Key { resource: known.unwrap_or(&key.resource).clone(), ..key.clone() }
+        let known = self
+            .kinds
+            .get_key_value(&key.resource)
+            .map(|(resource, _)| resource);
+        Key {
+            resource: known.unwrap_or(&key.resource).clone(),
+            ..key.clone()
+        }
     }
 
     fn bound_tombstones(&mut self) {
         while self.tombstones.len() > self.limits.tombstones_max
             || self.tombstone_bytes > self.limits.tombstone_bytes_max
         {
-            let Some((revision, resource)) = self.tombstones.pop_first() else { return };
+            let Some((revision, resource)) = self.tombstones.pop_first() else {
+                return;
+            };
             let kind = self.kinds.get_mut(&resource);
             let bytes = kind.map_or(0, |kind| kind.exhume(revision));
             self.tombstone_bytes = self.tombstone_bytes.saturating_sub(bytes);
@@ -208,7 +224,9 @@ impl Objects {
 
     fn bound_facts(&mut self) {
         while self.facts.len() > self.limits.facts_max {
-            let Some((revision, key)) = self.facts.pop_first() else { return };
+            let Some((revision, key)) = self.facts.pop_first() else {
+                return;
+            };
             let kind = self.kinds.get_mut(&key.resource);
             if kind.is_some_and(|kind| kind.drop_fact(&key, revision)) {
                 self.len = self.len.saturating_sub(1);
@@ -251,7 +269,11 @@ impl Objects {
         namespace: Option<&str>,
         after: Option<(&str, &str)>,
     ) -> impl Iterator<Item = &'a Entry> + use<'a> {
-        self.kinds.get(resource).map(|kind| kind.list(namespace, after)).into_iter().flatten()
+        self.kinds
+            .get(resource)
+            .map(|kind| kind.list(namespace, after))
+            .into_iter()
+            .flatten()
     }
 
     /// The newest change of every key that changed after a revision, in order of revision. Not
@@ -261,7 +283,11 @@ impl Objects {
         resource: &Resource,
         after: Revision,
     ) -> impl Iterator<Item = Change<'a>> + use<'a> {
-        self.kinds.get(resource).map(|kind| kind.changes_after(after)).into_iter().flatten()
+        self.kinds
+            .get(resource)
+            .map(|kind| kind.changes_after(after))
+            .into_iter()
+            .flatten()
     }
 
     /// The resources that have or had objects, in order.
@@ -284,7 +310,10 @@ impl Objects {
     /// The revision of the newest change of a resource; zero when there was none.
     #[must_use]
     pub fn latest_change(&self, resource: &Resource) -> Revision {
-        self.kinds.get(resource).map(|kind| kind.latest).unwrap_or_default()
+        self.kinds
+            .get(resource)
+            .map(|kind| kind.latest)
+            .unwrap_or_default()
     }
 }
 

@@ -2,6 +2,7 @@
 
 use causeway_log::{Key, Op, Record, Revision, Stored};
 
+use super::Tombstone;
 use super::entry::{Answer, Asked, Entry, Layer, Owned};
 use crate::request::Request;
 
@@ -27,12 +28,37 @@ impl Name {
         self.served.and_then(|index| self.lives.get(index))
     }
 
-    pub(super) fn life_mut(&mut self, key: &Key) -> Option<&mut Entry> {
-        self.lives.iter_mut().find(|entry| entry.key.uid == key.uid)
-    }
-
     pub(super) fn is_empty(&self) -> bool {
         self.lives.is_empty()
+    }
+
+    /// Makes the tombstones that are due: of lives that ended, seen or (in a rebuild) not, and of
+    /// one that was served before, is `displaced`, and is hidden since `now` by another.
+    pub(super) fn bury(&mut self, displaced: Option<Entry>, now: Revision) -> Vec<Tombstone> {
+        let served = self.served;
+        let mut buried = Vec::new();
+        for (index, life) in self.lives.iter_mut().enumerate() {
+            if served == Some(index) || life.buried.is_some() {
+                continue;
+            }
+            let seen = displaced
+                .as_ref()
+                .filter(|seen| seen.key.uid == life.key.uid);
+            let Some((revision, began)) = life.end().or_else(|| seen.map(|_| (now, now))) else {
+                continue;
+            };
+            life.buried = Some(revision);
+            let created = seen.map_or(began, Entry::created);
+            let last = seen
+                .cloned()
+                .unwrap_or_else(|| Entry::new(life.key.clone()));
+            buried.push(Tombstone {
+                last,
+                created,
+                revision,
+            });
+        }
+        buried
     }
 
     /// Forgets the dead life of `key`, when its tombstone is the one of `revision`.
@@ -44,7 +70,8 @@ impl Name {
             return;
         };
         // Lives that began earlier go along, or they would come back.
-        self.lives.retain(|entry| !dead(entry) && (rank.is_none() || entry.rank() >= rank));
+        self.lives
+            .retain(|entry| !dead(entry) && (rank.is_none() || entry.rank() >= rank));
         self.choose();
     }
 
@@ -62,11 +89,12 @@ impl Name {
     pub(super) fn absorb(&mut self, side: Side, key: &Key, stored: &Stored) -> bool {
         let header = &stored.record.header;
         let took = match (side, header.op) {
-            (_, Op::Fact) | (Side::Owner, Op::Put) => {
-                self.own(key, Owned::Put(Layer::of(stored)))
-            }
+            (_, Op::Fact) | (Side::Owner, Op::Put) => self.own(key, Owned::Put(Layer::of(stored))),
             (Side::Owner, Op::Delete) => {
-                let gone = Owned::Deleted { revision: stored.revision, since: stored.since };
+                let gone = Owned::Deleted {
+                    revision: stored.revision,
+                    since: stored.since,
+                };
                 self.own(key, gone)
             }
             (Side::Owner, Op::Apply | Op::Reject) => self.answer(stored),
@@ -91,7 +119,10 @@ impl Name {
 
     fn own(&mut self, key: &Key, owned: Owned) -> bool {
         let life = self.life(key);
-        let newer = life.owned.as_ref().is_none_or(|held| held.revision() < owned.revision());
+        let newer = life
+            .owned
+            .as_ref()
+            .is_none_or(|held| held.revision() < owned.revision());
         if newer {
             life.owned = Some(owned);
         }
@@ -99,9 +130,16 @@ impl Name {
     }
 
     fn ask(&mut self, key: &Key, stored: &Stored) -> bool {
-        let Ok(request) = Request::decode(stored.record.body.bytes()) else { return false };
-        let asked = Asked { layer: Layer::of(stored), verb: request.verb };
-        set_newer(&mut self.life(key).asked, asked, |asked| asked.layer.revision)
+        let Ok(request) = Request::decode(stored.record.body.bytes()) else {
+            return false;
+        };
+        let asked = Asked {
+            layer: Layer::of(stored),
+            verb: request.verb,
+        };
+        set_newer(&mut self.life(key).asked, asked, |asked| {
+            asked.layer.revision
+        })
     }
 
     fn answer(&mut self, stored: &Stored) -> bool {
@@ -130,24 +168,30 @@ impl Name {
     fn choose(&mut self) {
         for life in &mut self.lives {
             let asked = life.asked.as_ref().map(|asked| asked.layer.id);
-            life.answer =
-                self.answer.clone().filter(|answer| asked.is_some() && answer.request == asked);
+            life.answer = self
+                .answer
+                .clone()
+                .filter(|answer| asked.is_some() && answer.request == asked);
         }
-        let ranked = self.lives.iter().enumerate().filter(|(_, entry)| entry.rank().is_some());
+        let ranked = self
+            .lives
+            .iter()
+            .enumerate()
+            .filter(|(_, entry)| entry.rank().is_some());
         let newest = ranked.max_by_key(|(_, entry)| entry.rank());
-        self.served = newest.filter(|(_, entry)| entry.is_alive()).map(|(index, _)| index);
+        self.served = newest
+            .filter(|(_, entry)| entry.is_alive())
+            .map(|(index, _)| index);
         if let Some(served) = self.served.and_then(|index| self.lives.get_mut(index)) {
             served.buried = None;
         }
     }
 }
 
-fn set_newer<T>(
-    slot: &mut Option<Box<T>>,
-    new: T,
-    revision: impl Fn(&T) -> Revision,
-) -> bool {
-    let newer = slot.as_ref().is_none_or(|held| revision(held) < revision(&new));
+fn set_newer<T>(slot: &mut Option<Box<T>>, new: T, revision: impl Fn(&T) -> Revision) -> bool {
+    let newer = slot
+        .as_ref()
+        .is_none_or(|held| revision(held) < revision(&new));
     if newer {
         *slot = Some(Box::new(new));
     }

@@ -44,7 +44,11 @@ const SELECTABLE: &[(&str, &str, &[&str])] = &[
     ("", "replicationcontrollers", &["status.replicas"]),
     ("apps", "replicasets", &["status.replicas"]),
     ("batch", "jobs", &["status.successful"]),
-    ("certificates.k8s.io", "certificatesigningrequests", &["spec.signerName"]),
+    (
+        "certificates.k8s.io",
+        "certificatesigningrequests",
+        &["spec.signerName"],
+    ),
 ];
 
 const EVENT_FIELDS: &[&str] = &[
@@ -75,15 +79,24 @@ impl FieldSelector {
         let mut terms = Vec::new();
         for part in split_unescaped(text).filter(|part| !part.is_empty()) {
             let unreadable = || {
-                SelectorError(format!("invalid selector: '{text}'; can't understand '{part}'"))
+                SelectorError(format!(
+                    "invalid selector: '{text}'; can't understand '{part}'"
+                ))
             };
             let at = part.find('=').ok_or_else(unreadable)?;
             let (before, after) = part.split_at(at);
-            let after = after.strip_prefix("==").or(after.strip_prefix('=')).unwrap_or_default();
-            let (field, equal) =
-                before.strip_suffix('!').map_or((before, true), |field| (field, false));
+            let after = after
+                .strip_prefix("==")
+                .unwrap_or_else(|| after.strip_prefix('=').unwrap_or(""));
+            let (field, equal) = before
+                .strip_suffix('!')
+                .map_or((before, true), |field| (field, false));
             let value = unescape(after).ok_or_else(unreadable)?;
-            terms.push(Term { field: field.trim().to_owned(), equal, value });
+            terms.push(Term {
+                field: field.trim().to_owned(),
+                equal,
+                value,
+            });
         }
         Ok(Self { terms })
     }
@@ -107,7 +120,10 @@ impl FieldSelector {
                 })
         };
         match self.terms.iter().find(|term| !known(&term.field)) {
-            Some(term) => Err(SelectorError(format!("field label not supported: {}", term.field))),
+            Some(term) => Err(SelectorError(format!(
+                "field label not supported: {}",
+                term.field
+            ))),
             None => Ok(()),
         }
     }
@@ -115,7 +131,10 @@ impl FieldSelector {
     /// The one value that a field must have, when the selector asks for one.
     #[must_use]
     pub fn exact(&self, field: &str) -> Option<&str> {
-        let term = self.terms.iter().find(|term| term.equal && term.field == field)?;
+        let term = self
+            .terms
+            .iter()
+            .find(|term| term.equal && term.field == field)?;
         Some(&term.value)
     }
 
@@ -130,14 +149,19 @@ impl FieldSelector {
     /// Whether the object has the fields asked for. An absent field is the empty text.
     #[must_use]
     pub fn matches(&self, object: &Value) -> bool {
-        self.terms.iter().all(|term| (field_of(object, &term.field) == term.value) == term.equal)
+        self.terms
+            .iter()
+            .all(|term| (field_of(object, &term.field) == term.value) == term.equal)
     }
 }
 
 fn field_of(object: &Value, field: &str) -> String {
     if field == "source" {
         let source = object["source"]["component"].as_str();
-        return source.or_else(|| object["reportingComponent"].as_str()).unwrap_or("").to_owned();
+        return source
+            .or_else(|| object["reportingComponent"].as_str())
+            .unwrap_or("")
+            .to_owned();
     }
     let mut value = Some(object);
     for part in field.split('.') {
@@ -148,7 +172,11 @@ fn field_of(object: &Value, field: &str) -> String {
         Some(Value::Bool(flag)) => flag.to_string(),
         Some(Value::Number(number)) => number.to_string(),
         Some(Value::Null | Value::Array(_) | Value::Object(_)) | None => {
-            if BOOLEANS.contains(&field) { "false".to_owned() } else { String::new() }
+            if BOOLEANS.contains(&field) {
+                "false".to_owned()
+            } else {
+                String::new()
+            }
         }
     }
 }

@@ -35,7 +35,10 @@ impl LabelSelector {
     /// [`SelectorError`] in the words of Kubernetes.
     pub fn parse(text: &str) -> Result<Self, SelectorError> {
         check_length(text)?;
-        let mut parser = Parser { tokens: tokens(text), at: 0 };
+        let mut parser = Parser {
+            tokens: tokens(text),
+            at: 0,
+        };
         let requirements = parser
             .selector()
             .map_err(|told| SelectorError(format!("unable to parse requirement: {told}")))?;
@@ -51,13 +54,22 @@ impl LabelSelector {
         let mut requirements = Vec::new();
         for (key, value) in selector["matchLabels"].as_object().into_iter().flatten() {
             let value = value.as_str().unwrap_or_default().to_owned();
-            requirements
-                .push(Requirement { key: key.clone(), test: Test::In(BTreeSet::from([value])) });
+            requirements.push(Requirement {
+                key: key.clone(),
+                test: Test::In(BTreeSet::from([value])),
+            });
         }
-        for expression in selector["matchExpressions"].as_array().into_iter().flatten() {
+        for expression in selector["matchExpressions"]
+            .as_array()
+            .into_iter()
+            .flatten()
+        {
             let key = expression["key"].as_str().unwrap_or_default().to_owned();
             let values = expression["values"].as_array().into_iter().flatten();
-            let values = values.filter_map(Value::as_str).map(str::to_owned).collect();
+            let values = values
+                .filter_map(Value::as_str)
+                .map(str::to_owned)
+                .collect();
             let test = match expression["operator"].as_str().unwrap_or_default() {
                 "In" => Test::In(values),
                 "NotIn" => Test::NotIn(values),
@@ -128,7 +140,8 @@ fn tokens(text: &str) -> Vec<Token> {
             tokens.push(Token::Sign(sign));
             rest = rest.get(sign.len()..).unwrap_or_default();
         } else {
-            let end = rest.find(|letter: char| letter.is_whitespace() || "=!(),<>".contains(letter));
+            let end =
+                rest.find(|letter: char| letter.is_whitespace() || "=!(),<>".contains(letter));
             let (word, after) = rest.split_at(end.unwrap_or(rest.len()));
             tokens.push(Token::Word(word.to_owned()));
             rest = after;
@@ -151,7 +164,9 @@ impl Parser {
     }
 
     fn peek_is(&self, text: &str) -> bool {
-        self.tokens.get(self.at).is_some_and(|token| *token.text() == *text)
+        self.tokens
+            .get(self.at)
+            .is_some_and(|token| *token.text() == *text)
     }
 
     fn selector(&mut self) -> Result<Vec<Requirement>, String> {
@@ -168,7 +183,10 @@ impl Parser {
                     return Err("found '', expected: identifier after ','".to_owned());
                 }
                 Some(other) => {
-                    return Err(format!("found '{}', expected: ',' or 'end of string'", other.text()));
+                    return Err(format!(
+                        "found '{}', expected: ',' or 'end of string'",
+                        other.text()
+                    ));
                 }
             }
         }
@@ -188,14 +206,19 @@ impl Parser {
         };
         check_key(&key)?;
         if absent {
-            return Ok(Requirement { key, test: Test::Absent });
+            return Ok(Requirement {
+                key,
+                test: Test::Absent,
+            });
         }
         let test = self.test()?;
         Ok(Requirement { key, test })
     }
 
     fn test(&mut self) -> Result<Test, String> {
-        let Some(operator) = self.tokens.get(self.at).cloned() else { return Ok(Test::Exists) };
+        let Some(operator) = self.tokens.get(self.at).cloned() else {
+            return Ok(Test::Exists);
+        };
         if operator.text() == "," {
             return Ok(Test::Exists);
         }
@@ -207,7 +230,9 @@ impl Parser {
             "!=" => Ok(Test::NotIn(BTreeSet::from([self.value()?]))),
             ">" => self.number().map(Test::Above),
             "<" => self.number().map(Test::Below),
-            other => Err(format!("found '{other}', expected: in, notin, =, ==, !=, gt, lt")),
+            other => Err(format!(
+                "found '{other}', expected: in, notin, =, ==, !=, gt, lt"
+            )),
         }
     }
 
@@ -256,11 +281,15 @@ impl Parser {
 }
 
 fn check_key(key: &str) -> Result<(), String> {
-    let (prefix, name) = key.rsplit_once('/').map_or((None, key), |(p, n)| (Some(p), n));
+    let (prefix, name) = key
+        .rsplit_once('/')
+        .map_or((None, key), |(p, n)| (Some(p), n));
     let prefix_fine = prefix.is_none_or(|prefix| {
         let letter = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
         (1..=253).contains(&prefix.len())
-            && prefix.bytes().all(|byte| letter(byte) || b"-.".contains(&byte))
+            && prefix
+                .bytes()
+                .all(|byte| letter(byte) || b"-.".contains(&byte))
     });
     if prefix_fine && (1..=63).contains(&name.len()) && is_label_text(name) {
         return Ok(());
@@ -290,5 +319,7 @@ fn is_label_text(text: &str) -> bool {
     let bytes = text.as_bytes();
     edge(bytes.first())
         && edge(bytes.last())
-        && bytes.iter().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(byte))
+        && bytes
+            .iter()
+            .all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(byte))
 }

@@ -10,7 +10,8 @@ fn labels(text: &str) -> LabelSelector {
 
 #[test]
 fn label_requirements_hold_as_in_kubernetes() {
-    let object = json!({"metadata": {"labels": {"app": "web", "tier": "front", "n": "7", "e": ""}}});
+    let object =
+        json!({"metadata": {"labels": {"app": "web", "tier": "front", "n": "7", "e": ""}}});
     let holds = [
         "",
         "app=web",
@@ -31,7 +32,15 @@ fn label_requirements_hold_as_in_kubernetes() {
     for text in holds {
         assert!(labels(text).matches(&object), "{text}");
     }
-    let fails = ["app=db", "app!=web", "app in (db)", "app notin (web)", "other", "!app", "n>7"];
+    let fails = [
+        "app=db",
+        "app!=web",
+        "app in (db)",
+        "app notin (web)",
+        "other",
+        "!app",
+        "n>7",
+    ];
     for text in fails {
         assert!(!labels(text).matches(&object), "{text}");
     }
@@ -40,15 +49,37 @@ fn label_requirements_hold_as_in_kubernetes() {
 #[test]
 fn unreadable_label_selectors_say_what_is_wrong() {
     let cases = [
-        ("a in b", "unable to parse requirement: found 'b', expected: '('"),
-        ("a in (b", "unable to parse requirement: found '', expected: ',' or ')'"),
-        ("a b", "unable to parse requirement: found 'b', expected: in, notin, =, ==, !=, gt, lt"),
-        ("a=b,", "unable to parse requirement: found '', expected: identifier after ','"),
-        ("=b", "unable to parse requirement: found '=', expected: identifier"),
-        ("a=b c", "unable to parse requirement: found 'c', expected: ',' or 'end of string'"),
+        (
+            "a in b",
+            "unable to parse requirement: found 'b', expected: '('",
+        ),
+        (
+            "a in (b",
+            "unable to parse requirement: found '', expected: ',' or ')'",
+        ),
+        (
+            "a b",
+            "unable to parse requirement: found 'b', expected: in, notin, =, ==, !=, gt, lt",
+        ),
+        (
+            "a=b,",
+            "unable to parse requirement: found '', expected: identifier after ','",
+        ),
+        (
+            "=b",
+            "unable to parse requirement: found '=', expected: identifier",
+        ),
+        (
+            "a=b c",
+            "unable to parse requirement: found 'c', expected: ',' or 'end of string'",
+        ),
     ];
     for (text, told) in cases {
-        assert_eq!(LabelSelector::parse(text), Err(SelectorError(told.to_owned())), "{text}");
+        assert_eq!(
+            LabelSelector::parse(text),
+            Err(SelectorError(told.to_owned())),
+            "{text}"
+        );
     }
     assert!(LabelSelector::parse("-a=b").is_err());
     assert!(LabelSelector::parse("a=b$").is_err());
@@ -80,18 +111,31 @@ fn fields_are_compared_as_text() {
     for text in holds {
         assert!(FieldSelector::parse(text).unwrap().matches(&pod), "{text}");
     }
-    assert!(!FieldSelector::parse("metadata.name=b").unwrap().matches(&pod));
-    assert!(FieldSelector::parse("spec.unschedulable=false").unwrap().matches(&json!({})));
+    assert!(
+        !FieldSelector::parse("metadata.name=b")
+            .unwrap()
+            .matches(&pod)
+    );
+    assert!(
+        FieldSelector::parse("spec.unschedulable=false")
+            .unwrap()
+            .matches(&json!({}))
+    );
 }
 
 #[test]
 fn unknown_fields_are_refused_by_kind() {
     let selector = FieldSelector::parse("spec.nodeName=x").unwrap();
     assert!(selector.check(&Resource::core("pods"), &[]).is_ok());
-    let refused = selector.check(&Resource::core("configmaps"), &[]).unwrap_err();
+    let refused = selector
+        .check(&Resource::core("configmaps"), &[])
+        .unwrap_err();
     assert_eq!(refused.0, "field label not supported: spec.nodeName");
     let unreadable = FieldSelector::parse("nonsense").unwrap_err();
-    assert_eq!(unreadable.0, "invalid selector: 'nonsense'; can't understand 'nonsense'");
+    assert_eq!(
+        unreadable.0,
+        "invalid selector: 'nonsense'; can't understand 'nonsense'"
+    );
 }
 
 proptest! {

@@ -1,5 +1,7 @@
 //! The fold against its guarantees, on histories that a cloud and an edge could write.
 
+mod stored;
+
 use std::collections::BTreeMap;
 
 use causeway_log::{
@@ -54,7 +56,11 @@ impl Log {
             _ => revision,
         };
         self.since.insert(place, (since, op));
-        let body = if body.is_null() { Body::EMPTY } else { body.to_string().into_bytes().into() };
+        let body = if body.is_null() {
+            Body::EMPTY
+        } else {
+            body.to_string().into_bytes().into()
+        };
         let header = Header {
             offset: revision.as_own_offset(),
             id: event(revision.get()),
@@ -64,7 +70,11 @@ impl Log {
             version: Version::new(revision.get()),
             op,
         };
-        let stored = Stored { revision, since, record: Record { header, body } };
+        let stored = Stored {
+            revision,
+            since,
+            record: Record { header, body },
+        };
         self.records.push((stream.clone(), stored.clone()));
         (stream, stored)
     }
@@ -94,7 +104,10 @@ fn pods() -> Resource {
 }
 
 fn list(objects: &Objects) -> Vec<Value> {
-    objects.list(&pods(), None, None).map(Entry::object).collect()
+    objects
+        .list(&pods(), None, None)
+        .map(Entry::object)
+        .collect()
 }
 
 #[test]
@@ -102,21 +115,34 @@ fn layers_merge_into_one_object() {
     let mut log = Log::default();
     let pod = json!({"kind": "Pod", "metadata": {"name": "a"}, "spec": {"x": 1}});
     log.add(Direction::Down, Op::Put, key("a", 1), pod);
-    log.add(Direction::Up, Op::Status, key("a", 1), json!({"phase": "Running"}));
+    log.add(
+        Direction::Up,
+        Op::Status,
+        key("a", 1),
+        json!({"phase": "Running"}),
+    );
     let objects = log.fold();
     let entry = objects.get(&pods(), "default", "a").unwrap();
     let object = entry.object();
     assert_eq!(object["status"]["phase"], "Running");
     assert_eq!(object["metadata"]["resourceVersion"], "2");
     assert_eq!(object["metadata"]["namespace"], "default");
-    assert_eq!((entry.created(), entry.modified()), (Revision::new(1), Revision::new(2)));
+    assert_eq!(
+        (entry.created(), entry.modified()),
+        (Revision::new(1), Revision::new(2))
+    );
     assert_eq!(entry.version(), Version::new(1));
 }
 
 #[test]
 fn a_request_shows_until_it_is_answered() {
     let mut log = Log::default();
-    log.add(Direction::Down, Op::Put, key("a", 1), json!({"metadata": {}, "data": {"k": "old"}}));
+    log.add(
+        Direction::Down,
+        Op::Put,
+        key("a", 1),
+        json!({"metadata": {}, "data": {"k": "old"}}),
+    );
     let ask = |data: &str| Request {
         verb: Verb::Update,
         object: Some(json!({"metadata": {}, "data": {"k": data}})),
@@ -140,7 +166,12 @@ fn a_request_shows_until_it_is_answered() {
     assert_eq!(told[REJECTED_ANNOTATION], "the object has been modified");
     assert!(told.get(PENDING_ANNOTATION).is_none());
 
-    log.add(Direction::Down, Op::Put, key("a", 1), json!({"metadata": {}, "data": {"k": "next"}}));
+    log.add(
+        Direction::Down,
+        Op::Put,
+        key("a", 1),
+        json!({"metadata": {}, "data": {"k": "next"}}),
+    );
     let shown = list(&log.fold()).remove(0);
     assert!(shown["metadata"].get("annotations").is_none());
 }
@@ -160,7 +191,13 @@ fn a_created_object_waits_for_its_owner_and_goes_when_refused() {
     log.add(Direction::Up, Op::Apply, key("a", 1), body);
     assert_eq!(list(&log.fold()).len(), 1);
     let refusal = json!({"message": "no"});
-    log.add_caused(Direction::Down, Op::Reject, key("a", 1), refusal, Some(event(1)));
+    log.add_caused(
+        Direction::Down,
+        Op::Reject,
+        key("a", 1),
+        refusal,
+        Some(event(1)),
+    );
     let objects = log.fold();
     assert!(objects.is_empty());
     let gone: Vec<_> = objects.changes_after(&pods(), Revision::new(1)).collect();
@@ -170,12 +207,27 @@ fn a_created_object_waits_for_its_owner_and_goes_when_refused() {
 #[test]
 fn a_pod_the_node_has_finished_with_is_gone_at_once() {
     let mut log = Log::default();
-    log.add(Direction::Down, Op::Put, key("a", 1), json!({"metadata": {}}));
+    log.add(
+        Direction::Down,
+        Op::Put,
+        key("a", 1),
+        json!({"metadata": {}}),
+    );
     log.add(Direction::Up, Op::Delete, key("a", 1), Value::Null);
-    log.add(Direction::Down, Op::Put, key("a", 1), json!({"metadata": {"labels": {}}}));
+    log.add(
+        Direction::Down,
+        Op::Put,
+        key("a", 1),
+        json!({"metadata": {"labels": {}}}),
+    );
     assert!(log.fold().is_empty());
     log.add(Direction::Down, Op::Delete, key("a", 1), Value::Null);
-    log.add(Direction::Down, Op::Put, key("a", 2), json!({"metadata": {}}));
+    log.add(
+        Direction::Down,
+        Op::Put,
+        key("a", 2),
+        json!({"metadata": {}}),
+    );
     let objects = log.fold();
     assert_eq!(objects.len(), 1);
     let gone = objects.changes_after(&pods(), Revision::new(1)).next();
@@ -184,7 +236,10 @@ fn a_pod_the_node_has_finished_with_is_gone_at_once() {
 
 #[test]
 fn tombstones_are_bounded_and_raise_the_floor() {
-    let limits = Limits { tombstones_max: 2, ..Limits::default() };
+    let limits = Limits {
+        tombstones_max: 2,
+        ..Limits::default()
+    };
     let mut objects = Objects::with_limits(limits);
     let mut log = Log::default();
     for uid in 1..=4 {
@@ -200,15 +255,24 @@ fn tombstones_are_bounded_and_raise_the_floor() {
 
 #[test]
 fn facts_are_bounded() {
-    let mut objects = Objects::with_limits(Limits { facts_max: 2, ..Limits::default() });
+    let mut objects = Objects::with_limits(Limits {
+        facts_max: 2,
+        ..Limits::default()
+    });
     let mut log = Log::default();
     for uid in 1..=5 {
         let name = format!("e{uid}");
         let (stream, stored) = log.add(Direction::Up, Op::Fact, key(&name, uid), json!({}));
         objects.apply(&stream, &stored);
     }
-    let names: Vec<_> = objects.list(&pods(), None, None).map(|it| it.key().name.clone()).collect();
-    assert_eq!(names.iter().map(|name| &**name).collect::<Vec<_>>(), ["e4", "e5"]);
+    let names: Vec<_> = objects
+        .list(&pods(), None, None)
+        .map(|it| it.key().name.clone())
+        .collect();
+    assert_eq!(
+        names.iter().map(|name| &**name).collect::<Vec<_>>(),
+        ["e4", "e5"]
+    );
     assert_eq!(objects.len(), 2);
 }
 
@@ -253,7 +317,12 @@ fn play(steps: &[Step]) -> Log {
         let at = key(["a", "b", "c"][*name], *uid);
         match step {
             Step::Put(_, value) => {
-                log.add(Direction::Down, Op::Put, at, json!({"metadata": {}, "spec": value}));
+                log.add(
+                    Direction::Down,
+                    Op::Put,
+                    at,
+                    json!({"metadata": {}, "spec": value}),
+                );
                 *there = true;
             }
             Step::Delete(_) if *there => {
@@ -281,7 +350,11 @@ fn play(steps: &[Step]) -> Log {
             }
             Step::Answer(_, accepted) => {
                 let op = if *accepted { Op::Apply } else { Op::Reject };
-                let body = if *accepted { Value::Null } else { json!({"message": "no"}) };
+                let body = if *accepted {
+                    Value::Null
+                } else {
+                    json!({"message": "no"})
+                };
                 if let Some(cause) = asked.take() {
                     log.add_caused(Direction::Down, op, at, body, Some(cause));
                 }

@@ -1,5 +1,8 @@
 //! What an edge application asks of the owner of an object: the body of an `Apply` record going up.
 
+#[cfg(test)]
+mod tests;
+
 use causeway_log::{EventId, Uid, Version};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -105,7 +108,10 @@ impl Request {
     /// [`RequestError`] when it is too long, malformed, or lacks what its verb needs. Never panics.
     pub fn decode(bytes: &[u8]) -> Result<Self, RequestError> {
         if bytes.len() > REQUEST_BYTES_MAX {
-            return Err(RequestError::TooLarge { size: bytes.len(), limit: REQUEST_BYTES_MAX });
+            return Err(RequestError::TooLarge {
+                size: bytes.len(),
+                limit: REQUEST_BYTES_MAX,
+            });
         }
         let encoded: Encoded = serde_json::from_slice(bytes).map_err(RequestError::Malformed)?;
         let request = Self {
@@ -123,7 +129,10 @@ impl Request {
             Verb::Delete => return Ok(request),
         };
         if !request.object.as_ref().is_some_and(Value::is_object) {
-            return Err(RequestError::Incomplete { verb, what: "an object" });
+            return Err(RequestError::Incomplete {
+                verb,
+                what: "an object",
+            });
         }
         Ok(request)
     }
