@@ -103,12 +103,13 @@ impl Executor {
     pub async fn execute(&self, job: &Job) -> Outcome {
         let mut outcome = Outcome::default();
         for action in &job.actions {
-            let (container, done) = match action {
-                Action::Start { container, attempt } => (
+            let (container, done) = if let Action::Start { container, attempt } = action {
+                (
                     container.as_str(),
                     self.start(job, container, *attempt).await,
-                ),
-                other => ("", self.step(job, other, &mut outcome).await),
+                )
+            } else {
+                ("", self.step(job, action, &mut outcome).await)
             };
             let Err(error) = done else { continue };
             let message = error_chain(&error).to_string();
@@ -343,9 +344,14 @@ fn sandbox_config(pod: &DesiredPod) -> SandboxConfig {
 }
 
 fn event_reason(error: &StepError) -> &'static str {
-    match error {
-        StepError::Create(_) | StepError::Start(_) | StepError::Image(_) => "Failed",
-        other => other.reason(),
+    let about_container = matches!(
+        error,
+        StepError::Create(_) | StepError::Start(_) | StepError::Image(_)
+    );
+    if about_container {
+        "Failed"
+    } else {
+        error.reason()
     }
 }
 

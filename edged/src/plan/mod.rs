@@ -241,4 +241,4 @@ fn is_held(pod: &DesiredPod, desired: &[DesiredPod], observed: &Observed) -> boo
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -223,7 +223,7 @@ fn memory() -> Option<(u64, u64)> {
     let text = fs::read_to_string("/proc/meminfo").ok()?;
     let value = |name: &str| -> Option<u64> {
         let line = text.lines().find_map(|line| line.strip_prefix(name))?;
-        line.split_whitespace().nth(0)?.parse().ok()
+        line.split_whitespace().next()?.parse().ok()
     };
     Some((value("MemAvailable:")?, value("MemTotal:")?))
 }

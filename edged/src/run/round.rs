@@ -573,7 +573,7 @@ impl Agent {
             let said = told
                 .filter(|told| told.failures == 0)
                 .map(|told| &told.status);
-            let previous = said.unwrap_or(&object["status"]);
+            let previous = said.unwrap_or_else(|| &object["status"]);
             let wanted = pod_status::status(&PodView {
                 object,
                 desired,

@@ -95,20 +95,34 @@ fn host(directory: &Path) -> io::Result<()> {
     let began = Instant::now();
     match start(&launch) {
         Ok(mut child) => {
-            let started = Timestamp::now();
-            record::write(&state, &State::Running(alive(&child, started)))?;
-            say(STARTED)?;
-            let status = attend(&mut child, &launch)?;
-            clean_up();
-            let ran = began.elapsed();
-            record::write(&state, &State::Exited(exit(status, started, ran)))
+            let supervised = supervise(&mut child, &launch, &state, began);
+            if supervised.is_err() {
+                // Nobody would know of it, so it must not live on.
+                let _ = child.kill();
+                clean_up();
+            }
+            supervised
         }
         Err(error) => {
-            let message = format!("exec {:?}: {error}", launch.argv[0]);
+            let program = launch.argv.first().map_or("", String::as_str);
+            let message = format!("exec {program:?}: {error}");
             record::write(&state, &State::Exited(refused(message.clone())))?;
             say(&format!("failed: {message}"))
         }
     }
+}
+
+/// Says that the command runs, stays with it and writes down how it ended.
+fn supervise(child: &mut Child, launch: &Launch, state: &Path, began: Instant) -> io::Result<()> {
+    let started = Timestamp::now();
+    record::write(state, &State::Running(alive(child, started)))?;
+    say(STARTED)?;
+    let status = attend(child, launch)?;
+    clean_up();
+    record::write(
+        state,
+        &State::Exited(exit(status, started, began.elapsed())),
+    )
 }
 
 /// One line to edged, which may be gone.

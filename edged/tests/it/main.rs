@@ -1,5 +1,6 @@
 //! edged on real processes: the process runtime by itself, and the whole loop against an API in
 //! memory.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on panics")]
 
 mod adoption;
 mod fake_api;

@@ -98,7 +98,11 @@ impl World {
                 assert!(!running, "a pod was removed while it ran");
                 return;
             }
-            _ => {}
+            Action::WriteVolumes
+            | Action::RunSandbox
+            | Action::Start { .. }
+            | Action::Stop { .. }
+            | Action::RemoveContainer { .. } => {}
         }
         let pod = self.observed.pods.entry(uid.to_owned()).or_default();
         match action {

@@ -5,7 +5,7 @@ use std::io;
 
 use rustix::process::{Pid, Signal};
 
-use super::record::{Alive, ID_VARIABLE};
+use super::record::{Alive, MARK};
 
 /// Identifies this boot of the host; empty when the kernel does not say.
 pub(crate) fn boot() -> String {
@@ -50,8 +50,8 @@ pub(crate) fn signal_group(leader: i32, signal: Signal) -> io::Result<()> {
 
 /// Processes that carry a container's mark in their environment, whatever group or session they
 /// moved to.
-pub(crate) fn marked(id: &str) -> Vec<Pid> {
-    let mark = format!("{ID_VARIABLE}={id}");
+pub(crate) fn marked(mark: &str) -> Vec<Pid> {
+    let mark = format!("{MARK}={mark}");
     let Ok(processes) = fs::read_dir("/proc") else {
         return Vec::new();
     };
@@ -70,8 +70,8 @@ pub(crate) fn marked(id: &str) -> Vec<Pid> {
 }
 
 /// Ends, at once, every process that carries a container's mark. Returns how many there were.
-pub(crate) fn sweep(id: &str) -> usize {
-    let found = marked(id);
+pub(crate) fn sweep(mark: &str) -> usize {
+    let found = marked(mark);
     for pid in &found {
         // One that is gone by now is what was wanted.
         let _ = rustix::process::kill_process(*pid, Signal::KILL);

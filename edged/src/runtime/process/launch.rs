@@ -5,7 +5,7 @@ use std::io;
 use std::os::unix::fs::symlink;
 use std::path::{Component, Path, PathBuf};
 
-use super::record::{ID_VARIABLE, Launch};
+use super::record::{Launch, MARK};
 use super::{NAME, host_error};
 use crate::config::ProcessConfig;
 use crate::runtime::{ContainerConfig, Mount, RuntimeError, SandboxConfig};
@@ -15,7 +15,8 @@ const PATH_DEFAULT: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/s
 
 /// What a new attempt is made of.
 pub(super) struct Attempt<'a> {
-    pub(super) id: String,
+    /// Marks its processes.
+    pub(super) mark: String,
     pub(super) pod: &'a SandboxConfig,
     pub(super) config: &'a ContainerConfig,
     pub(super) root: PathBuf,
@@ -28,7 +29,7 @@ pub(super) fn launch(
     settings: &ProcessConfig,
 ) -> Result<Launch, RuntimeError> {
     let Attempt {
-        id,
+        mark,
         pod,
         config,
         root,
@@ -63,13 +64,12 @@ pub(super) fn launch(
             .map(|(name, value)| (name.clone(), expand(value))),
     );
     env.push(("POD_ROOT".to_owned(), root_text.clone()));
-    env.push((ID_VARIABLE.to_owned(), id.clone()));
+    env.push((MARK.to_owned(), mark));
     let directory = match &config.working_dir {
         Some(inside) => below(&root, &expand(inside).replacen(&root_text, "", 1))?,
         None => root,
     };
     Ok(Launch {
-        id,
         pod: pod.uid.clone(),
         config: config.clone(),
         argv,

@@ -125,7 +125,7 @@ impl ProcessRuntime {
         }
         let launch = launch::launch(
             launch::Attempt {
-                id: id.0.clone(),
+                mark: dir.to_string_lossy().into_owned(),
                 pod: &pod,
                 config,
                 root: self.layout.root(sandbox, &config.name),
@@ -343,9 +343,9 @@ impl ProcessRuntime {
             Ok(Some(State::Exited(exit))) => return Ok(Found::Exited(exit)),
             Ok(Some(State::Running(alive))) => {
                 signal(Some(&alive), Signal::KILL).map_err(host_error("kill", dir))?;
-                abandoned(id, Some(alive.started))
+                abandoned(id, dir, Some(alive.started))
             }
-            Ok(Some(State::Starting)) | Err(_) => abandoned(id, None),
+            Ok(Some(State::Starting)) | Err(_) => abandoned(id, dir, None),
         };
         record::write(&path, &State::Exited(exit.clone())).map_err(host_error("write", &path))?;
         Ok(Found::Exited(exit))
@@ -479,8 +479,8 @@ fn signal(alive: Option<&record::Alive>, signal: Signal) -> io::Result<()> {
     }
 }
 
-fn abandoned(id: &ContainerId, started: Option<Timestamp>) -> Exit {
-    let left = host::sweep(&id.0);
+fn abandoned(id: &ContainerId, dir: &Path, started: Option<Timestamp>) -> Exit {
+    let left = host::sweep(&dir.to_string_lossy());
     tracing::warn!(container = %id, left, "the shim of a container is gone; ended what was left");
     Exit {
         code: 137,

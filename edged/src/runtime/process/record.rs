@@ -32,8 +32,9 @@ pub(crate) const STATE: &str = "state.json";
 /// Whose shim lives.
 pub(crate) const LOCK: &str = "lock";
 
-/// The environment variable by which every process of a container can be found.
-pub(crate) const ID_VARIABLE: &str = "CAUSEWAY_CONTAINER_ID";
+/// The environment variable by which every process of a container can be found. Its value is the
+/// directory of the attempt, which no other edged on the host has.
+pub(crate) const MARK: &str = "CAUSEWAY_CONTAINER";
 
 /// A file larger than this is none of ours.
 const RECORD_BYTES_MAX: u64 = 4 << 20;
@@ -48,8 +49,6 @@ pub(crate) struct SandboxRecord {
 /// What a shim is to run.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Launch {
-    /// The id by which every process of it is marked.
-    pub(crate) id: String,
     pub(crate) pod: String,
     pub(crate) config: ContainerConfig,
     /// The program and its arguments; never empty.
