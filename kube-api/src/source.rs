@@ -157,7 +157,9 @@ pub trait Clock: Send + Sync + std::fmt::Debug + 'static {
 #[must_use]
 pub fn format_time(time: WallTime) -> String {
     let seconds = i64::try_from(time.unix_millis() / 1000).unwrap_or(i64::MAX);
-    jiff::Timestamp::from_second(seconds).unwrap_or(jiff::Timestamp::MAX).to_string()
+    jiff::Timestamp::from_second(seconds)
+        .unwrap_or(jiff::Timestamp::MAX)
+        .to_string()
 }
 
 /// The machine's clock and random numbers.

@@ -5,17 +5,17 @@ use serde::{Deserialize, Serialize};
 
 /// An answer that is not an object: an error, or the success of a delete.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(tag = "kind", rename_all = "camelCase")]
 pub struct Status {
-    /// Always `Status`.
-    pub kind: String,
     /// Always `v1`.
-    pub api_version: String,
+    #[serde(default)]
+    api_version: V1,
     /// Empty; clients expect it to be there.
     #[serde(default)]
-    pub metadata: Metadata,
-    /// `Success` or `Failure`.
-    pub status: String,
+    metadata: NoMetadata,
+    /// Whether what was asked for was done.
+    #[serde(default)]
+    pub status: Outcome,
     /// What happened, for people.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub message: String,
@@ -24,19 +24,31 @@ pub struct Status {
     pub reason: String,
     /// What it is about.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub details: Option<Details>,
+    pub details: Option<Box<Details>>,
     /// The HTTP status code.
     #[serde(default)]
     pub code: u16,
 }
 
-/// List metadata of a [`Status`]; only a continue token ever stands in it.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Metadata {
-    /// Where an expired list may go on with other consistency.
-    #[serde(default, rename = "continue", skip_serializing_if = "String::is_empty")]
-    pub continue_token: String,
+/// Whether what was asked for was done.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Outcome {
+    /// It was.
+    Success,
+    /// It was not.
+    #[default]
+    Failure,
 }
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+enum V1 {
+    #[default]
+    #[serde(rename = "v1")]
+    V1,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+struct NoMetadata {}
 
 /// What a [`Status`] is about.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -99,10 +111,9 @@ impl Status {
     #[must_use]
     pub fn failure(code: u16, reason: &str, message: impl Into<String>) -> Self {
         Self {
-            kind: "Status".to_owned(),
-            api_version: "v1".to_owned(),
-            metadata: Metadata::default(),
-            status: "Failure".to_owned(),
+            api_version: V1::V1,
+            metadata: NoMetadata {},
+            status: Outcome::Failure,
             message: message.into(),
             reason: reason.to_owned(),
             details: None,
@@ -113,14 +124,18 @@ impl Status {
     /// The same, about something.
     #[must_use]
     pub fn about(mut self, details: Details) -> Self {
-        self.details = Some(details);
+        self.details = Some(Box::new(details));
         self
     }
 
     /// A success, as a delete answers it.
     #[must_use]
     pub fn success(details: Option<Details>) -> Self {
-        Self { status: "Success".to_owned(), details, ..Self::failure(200, "", "") }
+        Self {
+            status: Outcome::Success,
+            details: details.map(Box::new),
+            ..Self::failure(200, "", "")
+        }
     }
 
     /// 404: the object is not there.
@@ -158,8 +173,10 @@ impl Status {
     /// 409: the object is not what the writer saw.
     #[must_use]
     pub fn conflict(resource: &Resource, name: &str, why: &str) -> Self {
-        let message =
-            format!("Operation cannot be fulfilled on {} {name:?}: {why}", qualified(resource));
+        let message = format!(
+            "Operation cannot be fulfilled on {} {name:?}: {why}",
+            qualified(resource)
+        );
         Self::failure(409, "Conflict", message).about(about(resource, name))
     }
 
@@ -175,10 +192,15 @@ impl Status {
     /// `Deployment.apps`.
     #[must_use]
     pub fn invalid(group: &str, kind: &str, name: &str, causes: Vec<Cause>) -> Self {
-        let subject =
-            if group.is_empty() { kind.to_owned() } else { format!("{kind}.{group}") };
-        let told: Vec<String> =
-            causes.iter().map(|cause| format!("{}: {}", cause.field, cause.message)).collect();
+        let subject = if group.is_empty() {
+            kind.to_owned()
+        } else {
+            format!("{kind}.{group}")
+        };
+        let told: Vec<String> = causes
+            .iter()
+            .map(|cause| format!("{}: {}", cause.field, cause.message))
+            .collect();
         let told = match told.as_slice() {
             [] => String::new(),
             [one] => format!(": {one}"),
@@ -235,8 +257,7 @@ impl Status {
     /// 406: no format the client accepts.
     #[must_use]
     pub fn not_acceptable(accepted: &str) -> Self {
-        let message =
-            format!("only the following media types are accepted: {accepted}");
+        let message = format!("only the following media types are accepted: {accepted}");
         Self::failure(406, "NotAcceptable", message)
     }
 
@@ -266,7 +287,10 @@ impl Status {
     /// 429: too many at a time.
     #[must_use]
     pub fn too_many_requests(message: impl Into<String>, retry_after_seconds: u32) -> Self {
-        let details = Details { retry_after_seconds, ..Details::default() };
+        let details = Details {
+            retry_after_seconds,
+            ..Details::default()
+        };
         Self::failure(429, "TooManyRequests", message).about(details)
     }
 

@@ -48,7 +48,11 @@ impl MemorySource {
 
     fn new(authority: Authority, limits: Limits) -> Arc<Self> {
         let view = View::new(Objects::with_limits(limits));
-        Arc::new(Self { view, authority, writer: Mutex::new(None) })
+        Arc::new(Self {
+            view,
+            authority,
+            writer: Mutex::new(None),
+        })
     }
 
     /// Puts an object as its owner would, with a uid made of its revision.
@@ -107,7 +111,11 @@ impl MemorySource {
         body: Body,
         cause: Option<EventId>,
     ) -> Revision {
-        let revision = self.view.read(Objects::revision).next().expect("few records");
+        let revision = self
+            .view
+            .read(Objects::revision)
+            .next()
+            .expect("few records");
         let live = self.live(key).filter(|entry| entry.key().uid == key.uid);
         let since = live.map_or(revision, |entry| entry.created());
         let header = Header {
@@ -119,20 +127,30 @@ impl MemorySource {
             version: Version::new(revision.get()),
             op,
         };
-        let stored = Stored { revision, since, record: Record { header, body } };
-        self.view.publish(|objects| objects.apply(stream, &stored), revision);
+        let stored = Stored {
+            revision,
+            since,
+            record: Record { header, body },
+        };
+        self.view
+            .publish(|objects| objects.apply(stream, &stored), revision);
         revision
     }
 
     fn live(&self, key: &Key) -> Option<Entry> {
-        self.view
-            .read(|objects| objects.get(&key.resource, &key.namespace, &key.name).cloned())
+        self.view.read(|objects| {
+            objects
+                .get(&key.resource, &key.namespace, &key.name)
+                .cloned()
+        })
     }
 
     fn write(&self, write: Write) -> Result<Written, WriteError> {
         let writer = self.writer.lock();
         if let Some(reason) = &*writer {
-            return Err(WriteError::ReadOnly { reason: reason.clone() });
+            return Err(WriteError::ReadOnly {
+                reason: reason.clone(),
+            });
         }
         let live = self.live(&write.key);
         let found = live.as_ref().map(Entry::modified);
@@ -176,16 +194,23 @@ impl MemorySource {
             grace_period_seconds,
         };
         let encode = |request: Request| Body::from(request.encode());
-        let create = if live.is_some() { Verb::Update } else { Verb::Create };
+        let create = if live.is_some() {
+            Verb::Update
+        } else {
+            Verb::Create
+        };
         let (op, body, pending) = match change {
-            Change::Put(object) => {
-                (Op::Apply, encode(request(create, Some(object), None)), true)
-            }
+            Change::Put(object) => (Op::Apply, encode(request(create, Some(object), None)), true),
             Change::Status(mut object) => (Op::Status, body(object["status"].take()), false),
             Change::Delete { confirm: true, .. } => (Op::Delete, Body::EMPTY, false),
-            Change::Delete { grace_period_seconds, confirm: false } => {
-                (Op::Apply, encode(request(Verb::Delete, None, grace_period_seconds)), true)
-            }
+            Change::Delete {
+                grace_period_seconds,
+                confirm: false,
+            } => (
+                Op::Apply,
+                encode(request(Verb::Delete, None, grace_period_seconds)),
+                true,
+            ),
             Change::Fact(object) => (Op::Fact, body(object), false),
         };
         let revision = self.append(&StreamId::up(node), op, &key, body, None);
@@ -194,7 +219,12 @@ impl MemorySource {
 
     fn written(&self, key: &Key, revision: Revision, pending: bool) -> Written {
         let object = self.live(key).map(|entry| entry.object());
-        Written { revision, pending, object, warnings: Vec::new() }
+        Written {
+            revision,
+            pending,
+            object,
+            warnings: Vec::new(),
+        }
     }
 }
 
@@ -231,7 +261,10 @@ impl FixedClock {
     /// A clock at `time`.
     #[must_use]
     pub fn new(time: WallTime, seed: u64) -> Arc<Self> {
-        Arc::new(Self { time, random: Mutex::new(fastrand::Rng::with_seed(seed)) })
+        Arc::new(Self {
+            time,
+            random: Mutex::new(fastrand::Rng::with_seed(seed)),
+        })
     }
 }
 

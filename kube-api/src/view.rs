@@ -25,7 +25,12 @@ impl View {
     #[must_use]
     pub fn new(objects: Objects) -> Self {
         let (revision, _) = watch::channel(objects.revision());
-        Self { inner: Arc::new(Inner { objects: RwLock::new(objects), revision }) }
+        Self {
+            inner: Arc::new(Inner {
+                objects: RwLock::new(objects),
+                revision,
+            }),
+        }
     }
 
     /// Reads under the shared lock. `read` must be short: it holds up the writer.

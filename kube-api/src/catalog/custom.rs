@@ -12,7 +12,13 @@ fn text(value: &Value) -> Option<&str> {
 }
 
 fn texts(value: &Value) -> Vec<Arc<str>> {
-    value.as_array().into_iter().flatten().filter_map(text).map(Arc::from).collect()
+    value
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter_map(text)
+        .map(Arc::from)
+        .collect()
 }
 
 /// The served versions of a definition, the preferred one (storage) first; none when it is being
@@ -20,14 +26,20 @@ fn texts(value: &Value) -> Vec<Arc<str>> {
 pub(super) fn kinds(definition: &Value) -> Vec<ServedKind> {
     let spec = &definition["spec"];
     let names = &spec["names"];
-    let (Some(group), Some(plural), Some(kind)) =
-        (text(&spec["group"]), text(&names["plural"]), text(&names["kind"]))
-    else {
+    let (Some(group), Some(plural), Some(kind)) = (
+        text(&spec["group"]),
+        text(&names["plural"]),
+        text(&names["kind"]),
+    ) else {
         return Vec::new();
     };
     let served = |version: &&Value| version["served"].as_bool().unwrap_or(false);
-    let mut versions: Vec<&Value> =
-        spec["versions"].as_array().into_iter().flatten().filter(served).collect();
+    let mut versions: Vec<&Value> = spec["versions"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter(served)
+        .collect();
     versions.sort_by_key(|version| version["storage"].as_bool() != Some(true));
     let singular = text(&names["singular"]).map_or_else(|| kind.to_lowercase(), str::to_owned);
     let list_kind = text(&names["listKind"]).map_or_else(|| format!("{kind}List"), str::to_owned);

@@ -82,16 +82,25 @@ struct Kinds {
     /// Built-in ones first, in the order of the table; then custom ones by name of definition.
     all: Vec<Arc<ServedKind>>,
     /// Group, version and plural to a place in `all`.
-    paths: BTreeMap<(Arc<str>, Arc<str>, Arc<str>), usize>,
+    paths: BTreeMap<Path, usize>,
 }
+
+/// Group, version and plural.
+type Path = (Arc<str>, Arc<str>, Arc<str>);
+
+/// The name of a group and its versions.
+pub type Group = (Arc<str>, Vec<Arc<str>>);
 
 impl Kinds {
     /// Adds kinds; of two at the same path the first stays.
     fn extend(&mut self, kinds: impl IntoIterator<Item = Arc<ServedKind>>) {
         for kind in kinds {
             let resource = &kind.resource;
-            let path =
-                (resource.group.clone(), Arc::clone(&kind.version), resource.plural.clone());
+            let path = (
+                resource.group.clone(),
+                Arc::clone(&kind.version),
+                resource.plural.clone(),
+            );
             let place = self.all.len();
             if *self.paths.entry(path).or_insert(place) == place {
                 self.all.push(kind);
@@ -103,7 +112,9 @@ impl Kinds {
 static BUILTIN: LazyLock<Catalog> = LazyLock::new(|| {
     let mut kinds = Kinds::default();
     kinds.extend(builtin::kinds().map(Arc::new));
-    Catalog { kinds: Arc::new(kinds) }
+    Catalog {
+        kinds: Arc::new(kinds),
+    }
 });
 
 impl Catalog {
@@ -127,7 +138,9 @@ impl Catalog {
         for entry in definitions {
             kinds.extend(custom::kinds(&entry.object()).into_iter().map(Arc::new));
         }
-        Self { kinds: Arc::new(kinds) }
+        Self {
+            kinds: Arc::new(kinds),
+        }
     }
 
     /// The kind at a path.
@@ -158,14 +171,17 @@ impl Catalog {
 
     /// All groups but the core group, each with its versions, the preferred one first.
     #[must_use]
-    pub fn groups(&self) -> Vec<(Arc<str>, Vec<Arc<str>>)> {
-        let mut groups: Vec<(Arc<str>, Vec<Arc<str>>)> = Vec::new();
+    pub fn groups(&self) -> Vec<Group> {
+        let mut groups: Vec<Group> = Vec::new();
         for kind in self.kinds().filter(|kind| !kind.resource.group.is_empty()) {
             let group = &kind.resource.group;
-            let place = groups.iter().position(|(known, _)| known == group).unwrap_or_else(|| {
-                groups.push((Arc::clone(group), Vec::new()));
-                groups.len() - 1
-            });
+            let place = groups
+                .iter()
+                .position(|(known, _)| known == group)
+                .unwrap_or_else(|| {
+                    groups.push((Arc::clone(group), Vec::new()));
+                    groups.len() - 1
+                });
             if let Some((_, versions)) = groups.get_mut(place)
                 && !versions.contains(&kind.version)
             {

@@ -8,14 +8,28 @@ fn the_table_is_sound() {
     for kind in catalog.kinds() {
         let Resource { group, plural } = &kind.resource;
         assert_eq!(catalog.find(group, &kind.version, plural), Some(kind));
-        assert!(plural.chars().all(|letter| letter.is_ascii_lowercase()), "{plural}");
+        assert!(
+            plural.chars().all(|letter| letter.is_ascii_lowercase()),
+            "{plural}"
+        );
     }
     let pod = catalog.find("", "v1", "pods").unwrap();
     assert!(pod.namespaced && pod.status_subresource);
     assert_eq!(pod.api_version(), "v1");
-    assert_eq!(catalog.find_kind("apps", "v1", "Deployment").unwrap().api_version(), "apps/v1");
+    assert_eq!(
+        catalog
+            .find_kind("apps", "v1", "Deployment")
+            .unwrap()
+            .api_version(),
+        "apps/v1"
+    );
     assert!(catalog.find("", "v1", "nonsense").is_none());
-    assert!(catalog.groups().iter().any(|(group, versions)| &**group == "apps" && versions.len() == 1));
+    assert!(
+        catalog
+            .groups()
+            .iter()
+            .any(|(group, versions)| &**group == "apps" && versions.len() == 1)
+    );
 }
 
 #[test]
@@ -34,7 +48,10 @@ fn definitions_make_kinds() {
     let versions: Vec<_> = kinds.iter().map(|kind| &*kind.version).collect();
     assert_eq!(versions, ["v2", "v1"]);
     let kind = &kinds[0];
-    assert_eq!((&*kind.singular, &*kind.list_kind), ("widget", "WidgetList"));
+    assert_eq!(
+        (&*kind.singular, &*kind.list_kind),
+        ("widget", "WidgetList")
+    );
     assert!(kind.status_subresource && !kind.namespaced);
     assert!(custom::kinds(&json!({"spec": {"group": "x"}})).is_empty());
 }

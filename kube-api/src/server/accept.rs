@@ -26,16 +26,25 @@ struct Range<'a> {
 
 impl<'a> Range<'a> {
     fn get(&self, name: &str) -> Option<&'a str> {
-        self.parameters.iter().find(|(known, _)| *known == name).map(|(_, value)| *value)
+        self.parameters
+            .iter()
+            .find(|(known, _)| *known == name)
+            .map(|(_, value)| *value)
     }
 
     fn is_json(&self) -> bool {
-        matches!(self.media, "application/json" | "*/*" | "application/*" | "")
+        matches!(
+            self.media,
+            "application/json" | "*/*" | "application/*" | ""
+        )
     }
 }
 
 fn ranges(headers: &HeaderMap) -> Vec<Range<'_>> {
-    let values = headers.get_all(ACCEPT).into_iter().filter_map(|value| value.to_str().ok());
+    let values = headers
+        .get_all(ACCEPT)
+        .into_iter()
+        .filter_map(|value| value.to_str().ok());
     values
         .flat_map(|value| value.split(','))
         .map(|range| {
@@ -57,9 +66,11 @@ pub(super) fn output(headers: &HeaderMap) -> Result<Output, Status> {
         return Ok(Output::Objects);
     }
     for range in ranges.iter().filter(|range| range.is_json()) {
-        let version = match range.get("v") {
-            Some("v1beta1") => "meta.k8s.io/v1beta1",
-            _ => "meta.k8s.io/v1",
+        let beta = range.get("v") == Some("v1beta1");
+        let version = if beta {
+            "meta.k8s.io/v1beta1"
+        } else {
+            "meta.k8s.io/v1"
         };
         match range.get("as") {
             None => return Ok(Output::Objects),

@@ -13,9 +13,21 @@ const READABLE: &str = "application/json, application/yaml";
 
 /// The media type of a body, without parameters, in lower case; JSON when none is given.
 pub(super) fn media_type(parts: &Parts) -> String {
-    let given = parts.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
-    let media = given.unwrap_or_default().split(';').next().unwrap_or_default().trim();
-    if media.is_empty() { "application/json".to_owned() } else { media.to_ascii_lowercase() }
+    let given = parts
+        .headers
+        .get(CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok());
+    let media = given
+        .unwrap_or_default()
+        .split(';')
+        .next()
+        .unwrap_or_default()
+        .trim();
+    if media.is_empty() {
+        "application/json".to_owned()
+    } else {
+        media.to_ascii_lowercase()
+    }
 }
 
 /// Reads a whole body of at most `limit` bytes.
@@ -23,7 +35,10 @@ pub(super) fn media_type(parts: &Parts) -> String {
 /// # Errors
 /// 413 when it is longer (before reading it, when its length is announced), 400 when it breaks off.
 pub(super) async fn read(parts: &Parts, body: Body, limit: usize) -> Result<Bytes, Status> {
-    let announced = parts.headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok());
+    let announced = parts
+        .headers
+        .get(CONTENT_LENGTH)
+        .and_then(|value| value.to_str().ok());
     let announced = announced.and_then(|value| value.parse::<u64>().ok());
     if announced.is_some_and(|bytes| usize::try_from(bytes).map_or(true, |bytes| bytes > limit)) {
         return Err(Status::too_large(limit));
@@ -64,7 +79,9 @@ pub(super) fn object(media: &str, bytes: &[u8]) -> Result<Value, Status> {
         Status::bad_request(format!("the object provided is unrecognized: {error}"))
     })?;
     if !object.is_object() {
-        return Err(Status::bad_request("the object provided is unrecognized (must be of an object)"));
+        return Err(Status::bad_request(
+            "the object provided is unrecognized (must be of an object)",
+        ));
     }
     Ok(object)
 }

@@ -41,7 +41,9 @@ impl<S: Source> Call<'_, S> {
         let mut warnings = Vec::new();
         for _ in 0..ATTEMPTS {
             let entry = self.server.source.view().read(|objects| {
-                objects.get(&self.kind.resource, self.namespace(), name).cloned()
+                objects
+                    .get(&self.kind.resource, self.namespace(), name)
+                    .cloned()
             });
             let entry = entry.ok_or_else(|| Status::not_found(&self.kind.resource, name))?;
             let details = Details {
@@ -101,7 +103,11 @@ impl<S: Source> Call<'_, S> {
             return Ok(Some(left.map_or(Deleted::Gone, Deleted::Ending)));
         }
         let expected = Expected::At(entry.modified());
-        let write = Write { key: entry.key().clone(), expected, change };
+        let write = Write {
+            key: entry.key().clone(),
+            expected,
+            change,
+        };
         match self.server.source.commit(write).await {
             Ok(written) => {
                 warnings.extend(written.warnings);
@@ -119,9 +125,7 @@ impl<S: Source> Call<'_, S> {
     /// Whether a delete at the edge is the node's word that it has finished with a pod: at once,
     /// and of one life. Anybody else asks the cloud.
     fn confirms(&self, options: &DeleteOptions) -> bool {
-        self.kind.is("", "pods")
-            && options.grace_period_seconds == Some(0)
-            && options.uid.is_some()
+        self.kind.is("", "pods") && options.grace_period_seconds == Some(0) && options.uid.is_some()
     }
 
     pub(super) async fn delete_options(&self, body: Body) -> Result<DeleteOptions, Status> {
@@ -136,8 +140,9 @@ impl<S: Source> Call<'_, S> {
         };
         let query = &self.query;
         options.grace_period_seconds = options.grace_period_seconds.or(query.grace_period_seconds);
-        options.propagation_policy =
-            options.propagation_policy.or_else(|| query.propagation_policy.clone());
+        options.propagation_policy = options
+            .propagation_policy
+            .or_else(|| query.propagation_policy.clone());
         options.dry_run |= query.dry_run;
         Ok(options)
     }
@@ -151,7 +156,10 @@ impl<S: Source> Call<'_, S> {
         let options = self.delete_options(body).await?;
         let (entries, revision): (Vec<Entry>, _) = self.server.source.view().read(|objects| {
             let namespace = self.object.namespace.as_deref();
-            let entries = objects.list(&self.kind.resource, namespace, None).cloned().collect();
+            let entries = objects
+                .list(&self.kind.resource, namespace, None)
+                .cloned()
+                .collect();
             (entries, objects.revision())
         });
         let mut deleted = Vec::new();
@@ -166,7 +174,13 @@ impl<S: Source> Call<'_, S> {
                 Err(status) => return Err(status),
             }
         }
-        let metadata = ListMetadata { revision, ..ListMetadata::default() };
-        Ok(output::json(StatusCode::OK, &form.list(&self.kind, deleted, &metadata)))
+        let metadata = ListMetadata {
+            revision,
+            ..ListMetadata::default()
+        };
+        Ok(output::json(
+            StatusCode::OK,
+            &form.list(&self.kind, deleted, &metadata),
+        ))
     }
 }

@@ -6,8 +6,16 @@ use serde_json::{Value, json};
 
 use crate::catalog::{Catalog, ServedKind};
 
-const VERBS: [&str; 8] =
-    ["create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"];
+const VERBS: [&str; 8] = [
+    "create",
+    "delete",
+    "deletecollection",
+    "get",
+    "list",
+    "patch",
+    "update",
+    "watch",
+];
 
 /// A subresource as discovery tells it.
 struct Subresource {
@@ -21,7 +29,13 @@ struct Subresource {
 fn subresources(kind: &ServedKind) -> Vec<Subresource> {
     let mut found = Vec::new();
     let mut add = |name, group, version, kind: &str, verbs| {
-        found.push(Subresource { name, group, version, kind: kind.to_owned(), verbs });
+        found.push(Subresource {
+            name,
+            group,
+            version,
+            kind: kind.to_owned(),
+            verbs,
+        });
     };
     if kind.is("", "pods") {
         add("binding", "", "v1", "Binding", &["create"][..]);
@@ -47,8 +61,11 @@ pub(super) fn core_versions(host: &str) -> Value {
 
 /// `/apis`
 pub(super) fn group_list(catalog: &Catalog) -> Value {
-    let groups: Vec<Value> =
-        catalog.groups().iter().map(|(name, versions)| group_entry(name, versions)).collect();
+    let groups: Vec<Value> = catalog
+        .groups()
+        .iter()
+        .map(|(name, versions)| group_entry(name, versions))
+        .collect();
     json!({ "kind": "APIGroupList", "apiVersion": "v1", "groups": groups })
 }
 
@@ -65,7 +82,9 @@ pub(super) fn group(catalog: &Catalog, name: &str) -> Option<Value> {
 fn group_entry(name: &str, versions: &[Arc<str>]) -> Value {
     let versions: Vec<Value> = versions
         .iter()
-        .map(|version| json!({ "groupVersion": format!("{name}/{version}"), "version": &**version }))
+        .map(
+            |version| json!({ "groupVersion": format!("{name}/{version}"), "version": &**version }),
+        )
         .collect();
     json!({ "name": name, "preferredVersion": versions.first(), "versions": versions })
 }
@@ -78,7 +97,10 @@ pub(super) fn resource_list(catalog: &Catalog, group: &str, version: &str) -> Op
         .collect();
     let first = kinds.first()?;
     let group_version = first.api_version();
-    let resources: Vec<Value> = kinds.iter().flat_map(|kind| resource_entries(kind)).collect();
+    let resources: Vec<Value> = kinds
+        .iter()
+        .flat_map(|kind| resource_entries(kind))
+        .collect();
     Some(json!({
         "kind": "APIResourceList",
         "apiVersion": "v1",
@@ -135,8 +157,10 @@ pub(super) fn aggregated(catalog: &Catalog, core: bool, api_version: &str) -> Va
     let items: Vec<Value> = groups
         .iter()
         .map(|(group, versions)| {
-            let versions: Vec<Value> =
-                versions.iter().map(|version| aggregated_version(catalog, group, version)).collect();
+            let versions: Vec<Value> = versions
+                .iter()
+                .map(|version| aggregated_version(catalog, group, version))
+                .collect();
             let metadata = if group.is_empty() {
                 json!({ "creationTimestamp": null })
             } else {
@@ -162,15 +186,16 @@ fn aggregated_version(catalog: &Catalog, group: &str, version: &str) -> Value {
 }
 
 fn aggregated_resource(kind: &ServedKind) -> Value {
-    let group_version_kind = |group: &str, version: &str, name: &str| {
-        json!({ "group": group, "version": version, "kind": name })
-    };
+    let group_version_kind = |group: &str, version: &str, name: &str| json!({ "group": group, "version": version, "kind": name });
     let own = (&*kind.resource.group, &*kind.version);
     let subresources: Vec<Value> = subresources(kind)
         .iter()
         .map(|sub| {
-            let (group, version) =
-                if sub.version.is_empty() { own } else { (sub.group, sub.version) };
+            let (group, version) = if sub.version.is_empty() {
+                own
+            } else {
+                (sub.group, sub.version)
+            };
             json!({
                 "subresource": sub.name,
                 "responseKind": group_version_kind(group, version, &sub.kind),

@@ -21,13 +21,17 @@ pub(super) fn answer<S: Source>(
     }
     let path: Vec<&str> = path.iter().map(String::as_str).collect();
     let found = |value: Option<Value>| {
-        value.map(|value| output::json(StatusCode::OK, &value)).ok_or_else(Status::no_such_path)
+        value
+            .map(|value| output::json(StatusCode::OK, &value))
+            .ok_or_else(Status::no_such_path)
     };
     match path.as_slice() {
         [] => Ok(output::json(StatusCode::OK, &paths(server))),
-        ["healthz" | "livez" | "readyz", ..] => {
-            Ok(output::bytes(StatusCode::OK, "text/plain; charset=utf-8", b"ok".to_vec()))
-        }
+        ["healthz" | "livez" | "readyz", ..] => Ok(output::bytes(
+            StatusCode::OK,
+            "text/plain; charset=utf-8",
+            b"ok".to_vec(),
+        )),
         ["version"] => Ok(output::json(StatusCode::OK, &version(server))),
         ["api"] => Ok(groups(server, parts, true)),
         ["apis"] => Ok(groups(server, parts, false)),
@@ -37,7 +41,10 @@ pub(super) fn answer<S: Source>(
             found(discovery::resource_list(&server.catalog(), group, version))
         }
         ["openapi", "v2"] => Ok(openapi_v2(server, parts)),
-        ["openapi", "v3"] => Ok(output::json(StatusCode::OK, &openapi::v3_index(&server.catalog()))),
+        ["openapi", "v3"] => Ok(output::json(
+            StatusCode::OK,
+            &openapi::v3_index(&server.catalog()),
+        )),
         ["openapi", "v3", "api", version] => {
             found(openapi::v3_document(&server.catalog(), "", version))
         }
@@ -54,17 +61,23 @@ fn groups<S: Source>(server: &Server<S>, parts: &Parts, core: bool) -> Response 
         let value = discovery::aggregated(&catalog, core, version);
         let mut response = output::json(StatusCode::OK, &value);
         // Clients tell the aggregated document from the legacy one by this.
-        let media = format!(
-            "application/json;g=apidiscovery.k8s.io;v={version};as=APIGroupDiscoveryList"
-        );
+        let media =
+            format!("application/json;g=apidiscovery.k8s.io;v={version};as=APIGroupDiscoveryList");
         if let Ok(media) = HeaderValue::from_str(&media) {
             response.headers_mut().insert(CONTENT_TYPE, media);
         }
         return response;
     }
-    let host = parts.headers.get(HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
-    let value =
-        if core { discovery::core_versions(host) } else { discovery::group_list(&catalog) };
+    let host = parts
+        .headers
+        .get(HOST)
+        .and_then(|host| host.to_str().ok())
+        .unwrap_or_default();
+    let value = if core {
+        discovery::core_versions(host)
+    } else {
+        discovery::group_list(&catalog)
+    };
     output::json(StatusCode::OK, &value)
 }
 
@@ -100,7 +113,11 @@ fn paths<S: Source>(server: &Server<S>) -> Value {
     let mut paths = vec!["/api".to_owned(), "/api/v1".to_owned(), "/apis".to_owned()];
     for (group, versions) in server.catalog().groups() {
         paths.push(format!("/apis/{group}"));
-        paths.extend(versions.iter().map(|version| format!("/apis/{group}/{version}")));
+        paths.extend(
+            versions
+                .iter()
+                .map(|version| format!("/apis/{group}/{version}")),
+        );
     }
     paths.extend(["/healthz", "/openapi/v2", "/openapi/v3", "/version"].map(str::to_owned));
     json!({ "paths": paths })

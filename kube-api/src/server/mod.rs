@@ -96,7 +96,12 @@ impl Default for ServerConfig {
 pub fn router<S: Source>(source: Arc<S>, config: ServerConfig) -> axum::Router {
     let watchers = Arc::new(Semaphore::new(config.watchers_max));
     let catalog = RwLock::new((Revision::ZERO, Catalog::builtin()));
-    let server = Arc::new(Server { source, config, watchers, catalog });
+    let server = Arc::new(Server {
+        source,
+        config,
+        watchers,
+        catalog,
+    });
     axum::Router::new().fallback(handle::<S>).with_state(server)
 }
 
@@ -112,7 +117,10 @@ struct Server<S> {
 impl<S: Source> Server<S> {
     /// The kinds served now; recomputed when a definition changed.
     fn catalog(&self) -> Catalog {
-        let latest = self.source.view().read(|objects| objects.latest_change(&definitions()));
+        let latest = self
+            .source
+            .view()
+            .read(|objects| objects.latest_change(&definitions()));
         {
             let cached = self.catalog.read();
             if cached.0 == latest {
@@ -179,7 +187,13 @@ async fn dispatch<S: Source>(
             if misplaced {
                 return Err(Status::no_such_path());
             }
-            let call = Call { server, kind, object, query, parts };
+            let call = Call {
+                server,
+                kind,
+                object,
+                query,
+                parts,
+            };
             call.answer(body).await
         }
         Target::Unknown => Err(Status::no_such_path()),

@@ -16,9 +16,13 @@ impl<S: Source> Call<'_, S> {
         let resource = Resource::core("namespaces");
         let name = self.namespace();
         let namespace = self.server.source.view().read(|objects| {
-            objects.get(&resource, "", name).map(causeway_projections::Entry::object)
+            objects
+                .get(&resource, "", name)
+                .map(causeway_projections::Entry::object)
         });
-        let Some(namespace) = namespace else { return Err(Status::not_found(&resource, name)) };
+        let Some(namespace) = namespace else {
+            return Err(Status::not_found(&resource, name));
+        };
         if namespace["metadata"]["deletionTimestamp"].is_null() {
             return Ok(());
         }
@@ -26,12 +30,15 @@ impl<S: Source> Call<'_, S> {
             "unable to create new content in namespace {name} because it is being terminated"
         );
         let status = Status::forbidden(&self.kind.resource, self.name(), &why);
-        let details = status.details.clone().unwrap_or_default();
+        let details = status.details.as_deref().cloned().unwrap_or_default();
         let cause = Cause {
             reason: "NamespaceTerminating".to_owned(),
             message: format!("namespace {name} is being terminated"),
             field: "metadata.namespace".to_owned(),
         };
-        Err(status.about(Details { causes: vec![cause], ..details }))
+        Err(status.about(Details {
+            causes: vec![cause],
+            ..details
+        }))
     }
 }

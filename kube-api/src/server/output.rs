@@ -3,8 +3,8 @@
 use axum::body::Body;
 use axum::response::Response;
 use causeway_log::{Revision, WallTime};
-use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER};
 use http::StatusCode;
+use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER};
 use serde_json::{Value, json};
 
 use super::accept::Output;
@@ -93,8 +93,10 @@ impl Form {
                 "items": objects,
             }),
             Output::Metadata(version) => {
-                let items: Vec<Value> =
-                    objects.into_iter().map(|object| metadata_only(object, version)).collect();
+                let items: Vec<Value> = objects
+                    .into_iter()
+                    .map(|object| metadata_only(object, version))
+                    .collect();
                 json!({
                     "kind": "PartialObjectMetadataList",
                     "apiVersion": version,
@@ -153,9 +155,14 @@ pub(super) fn status(status: &Status) -> Response {
     let code = StatusCode::from_u16(status.code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let value = serde_json::to_value(status).expect("a status has only string keys");
     let mut response = json(code, &value);
-    let retry = status.details.as_ref().map_or(0, |details| details.retry_after_seconds);
+    let retry = status
+        .details
+        .as_ref()
+        .map_or(0, |details| details.retry_after_seconds);
     if retry > 0 {
-        response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(retry));
+        response
+            .headers_mut()
+            .insert(RETRY_AFTER, HeaderValue::from(retry));
     }
     response
 }

@@ -114,16 +114,16 @@ impl Query {
     }
 
     fn check(&self) -> Result<(), Status> {
-        let forbidden = |field: &str, why: &str| {
-            Err(invalid_options(field, format!("Forbidden: {why}")))
-        };
+        let forbidden =
+            |field: &str, why: &str| Err(invalid_options(field, format!("Forbidden: {why}")));
         match (self.send_initial_events, self.watch) {
             (Some(_), false) => {
-                return forbidden("sendInitialEvents", "sendInitialEvents is forbidden for list");
+                return forbidden(
+                    "sendInitialEvents",
+                    "sendInitialEvents is forbidden for list",
+                );
             }
-            (Some(_), true)
-                if self.resource_version_match != Some(RevisionMatch::NotOlderThan) =>
-            {
+            (Some(_), true) if self.resource_version_match != Some(RevisionMatch::NotOlderThan) => {
                 let why = "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan";
                 return forbidden("resourceVersionMatch", why);
             }
@@ -134,7 +134,9 @@ impl Query {
             (Some(_), true) => return Ok(()),
             (None, _) => {}
         }
-        let Some(matching) = self.resource_version_match else { return Ok(()) };
+        let Some(matching) = self.resource_version_match else {
+            return Ok(());
+        };
         if self.watch {
             let why = "resourceVersionMatch is forbidden for watch unless sendInitialEvents is \
                        provided";
@@ -159,7 +161,10 @@ impl Query {
 
     /// Checks the field selector against what `kind` can be selected by.
     pub(super) fn check_fields(&self, kind: &ServedKind) -> Result<(), Status> {
-        let custom = kind.custom.as_ref().map(|custom| custom.selectable_fields.as_slice());
+        let custom = kind
+            .custom
+            .as_ref()
+            .map(|custom| custom.selectable_fields.as_slice());
         self.field_selector
             .check(&kind.resource, custom.unwrap_or_default())
             .map_err(|error| Status::bad_request(error.0))
@@ -179,7 +184,9 @@ fn number<T: std::str::FromStr>(name: &str, value: &str) -> Result<Option<T>, St
         return Ok(None);
     }
     value.parse().map(Some).map_err(|_| {
-        Status::bad_request(format!("invalid value {value:?} of the parameter {name}: not a number"))
+        Status::bad_request(format!(
+            "invalid value {value:?} of the parameter {name}: not a number"
+        ))
     })
 }
 
@@ -188,10 +195,14 @@ pub(super) fn parse_revision(text: &str) -> Result<Option<Revision>, Status> {
     if text.is_empty() {
         return Ok(None);
     }
-    text.parse().map(|number| Some(Revision::new(number))).map_err(|_| {
-        let told = format!("Invalid value: {text:?}: strconv.ParseUint: parsing {text:?}: invalid syntax");
-        invalid_options("resourceVersion", told)
-    })
+    text.parse()
+        .map(|number| Some(Revision::new(number)))
+        .map_err(|_| {
+            let told = format!(
+                "Invalid value: {text:?}: strconv.ParseUint: parsing {text:?}: invalid syntax"
+            );
+            invalid_options("resourceVersion", told)
+        })
 }
 
 pub(super) fn parse_dry_run(value: &str) -> Result<bool, Status> {
@@ -206,6 +217,10 @@ pub(super) fn parse_dry_run(value: &str) -> Result<bool, Status> {
 }
 
 fn invalid_options(field: &str, message: String) -> Status {
-    let cause = Cause { reason: "FieldValueInvalid".to_owned(), message, field: field.to_owned() };
+    let cause = Cause {
+        reason: "FieldValueInvalid".to_owned(),
+        message,
+        field: field.to_owned(),
+    };
     Status::invalid("meta.k8s.io", "ListOptions", "", vec![cause])
 }

@@ -40,7 +40,9 @@ impl Continue {
 
     fn decode(text: &str) -> Result<Self, Status> {
         let bytes = URL_SAFE_NO_PAD.decode(text.trim_end_matches('='));
-        let token = bytes.ok().and_then(|bytes| serde_json::from_slice(&bytes).ok());
+        let token = bytes
+            .ok()
+            .and_then(|bytes| serde_json::from_slice(&bytes).ok());
         token.ok_or_else(|| Status::bad_request("continue key is not valid: it was not made here"))
     }
 }
@@ -71,7 +73,9 @@ impl<S: Source> Call<'_, S> {
     /// The object of the path as it is now.
     pub(super) fn current(&self) -> Result<Entry, Status> {
         let entry = self.server.source.view().read(|objects| {
-            objects.get(&self.kind.resource, self.namespace(), self.name()).cloned()
+            objects
+                .get(&self.kind.resource, self.namespace(), self.name())
+                .cloned()
         });
         entry.ok_or_else(|| Status::not_found(&self.kind.resource, self.name()))
     }
@@ -79,7 +83,10 @@ impl<S: Source> Call<'_, S> {
     pub(super) fn get(&self) -> Result<Response, Status> {
         let form = self.form()?;
         let object = at_version(&self.kind, self.current()?.object());
-        Ok(output::json(StatusCode::OK, &form.object(&self.kind, object)))
+        Ok(output::json(
+            StatusCode::OK,
+            &form.object(&self.kind, object),
+        ))
     }
 
     pub(super) async fn list(&self) -> Result<Response, Status> {
@@ -95,7 +102,10 @@ impl<S: Source> Call<'_, S> {
             self.fresh(asked).await?;
         }
         let (objects, metadata) = self.collect(token)?;
-        Ok(output::json(StatusCode::OK, &form.list(&self.kind, objects, &metadata)))
+        Ok(output::json(
+            StatusCode::OK,
+            &form.list(&self.kind, objects, &metadata),
+        ))
     }
 
     /// Waits, within bounds, until the view is as new as a client has seen it elsewhere.
@@ -120,7 +130,11 @@ impl<S: Source> Call<'_, S> {
     /// One page of a list. Later pages tell the revision of the first one, so that a watch from
     /// there brings whatever changed while the list went on.
     fn collect(&self, token: Option<Continue>) -> Result<(Vec<Value>, ListMetadata), Status> {
-        let limit = if self.query.limit == 0 { usize::MAX } else { self.query.limit };
+        let limit = if self.query.limit == 0 {
+            usize::MAX
+        } else {
+            self.query.limit
+        };
         let began = token.as_ref().map(|token| Revision::new(token.rv));
         let mut after = token.map(|token| (token.ns, token.name));
         let mut metadata = ListMetadata::default();
@@ -161,13 +175,21 @@ impl<S: Source> Call<'_, S> {
         objects: &'a Objects,
         after: &Option<(String, String)>,
     ) -> impl Iterator<Item = &'a Entry> + use<'a, S> {
-        let after = after.as_ref().map(|(namespace, name)| (namespace.as_str(), name.as_str()));
+        let after = after
+            .as_ref()
+            .map(|(namespace, name)| (namespace.as_str(), name.as_str()));
         objects.list(&self.kind.resource, self.object.namespace.as_deref(), after)
     }
 
     fn mark_page_end(&self, metadata: &mut ListMetadata, after: Option<(String, String)>) {
-        let Some((ns, name)) = after.clone() else { return };
-        let token = Continue { rv: metadata.revision.get(), ns, name };
+        let Some((ns, name)) = after.clone() else {
+            return;
+        };
+        let token = Continue {
+            rv: metadata.revision.get(),
+            ns,
+            name,
+        };
         metadata.continue_token = Some(token.encode());
         if self.query.label_selector.is_empty() && self.query.field_selector.is_empty() {
             let view = self.server.source.view();

@@ -33,7 +33,9 @@ impl Target {
             .take(SEGMENTS_MAX)
             .map(decode_percent)
             .collect();
-        let Some(segments) = segments else { return Self::Unknown };
+        let Some(segments) = segments else {
+            return Self::Unknown;
+        };
         let parts: Vec<&str> = segments.iter().map(String::as_str).collect();
         let (group, version, rest) = match parts.as_slice() {
             ["api", version, rest @ ..] if !rest.is_empty() => ("", *version, rest),
@@ -50,7 +52,9 @@ impl Target {
             version: version.to_owned(),
             ..Object::default()
         };
-        object.place(group, rest).map_or(Self::Unknown, Self::Resource)
+        object
+            .place(group, rest)
+            .map_or(Self::Unknown, Self::Resource)
     }
 }
 
@@ -92,7 +96,11 @@ pub(super) fn decode_percent(text: &str) -> Option<String> {
     let mut decoded = Vec::with_capacity(text.len());
     while let Some(byte) = bytes.next() {
         if byte == b'%' {
-            let digit = |byte: u8| char::from(byte).to_digit(16).and_then(|it| u8::try_from(it).ok());
+            let digit = |byte: u8| {
+                char::from(byte)
+                    .to_digit(16)
+                    .and_then(|it| u8::try_from(it).ok())
+            };
             let (high, low) = (digit(bytes.next()?)?, digit(bytes.next()?)?);
             decoded.push(high * 16 + low);
         } else {

@@ -19,7 +19,11 @@ fn created() -> Response {
 impl<S: Source> Call<'_, S> {
     pub(super) async fn special(&self, body: Body) -> Result<Response, Status> {
         let subresource = self.object.subresource.as_deref().unwrap_or_default();
-        let plural = if self.kind.resource.group.is_empty() { &*self.kind.resource.plural } else { "" };
+        let plural = if self.kind.resource.group.is_empty() {
+            &*self.kind.resource.plural
+        } else {
+            ""
+        };
         match (plural, subresource, &self.parts.method) {
             ("pods", "binding", &Method::POST) => self.bind(body).await,
             ("pods", "eviction", &Method::POST) => self.evict(body).await,
@@ -45,7 +49,10 @@ impl<S: Source> Call<'_, S> {
         let limit = self.server.config.body_bytes_max;
         let bytes = body::read(self.parts, body, limit).await?;
         let binding = body::object(&body::media_type(self.parts), &bytes)?;
-        let Some(node) = binding["target"]["name"].as_str().filter(|node| !node.is_empty()) else {
+        let Some(node) = binding["target"]["name"]
+            .as_str()
+            .filter(|node| !node.is_empty())
+        else {
             return Err(Status::bad_request("a binding needs target.name"));
         };
         let entry = self.current()?;
@@ -53,7 +60,10 @@ impl<S: Source> Call<'_, S> {
         self.check_bindable(&pod, &binding)?;
         pod["spec"]["nodeName"] = json!(node);
         if let Some(annotations) = binding["metadata"]["annotations"].as_object() {
-            let held = pod["metadata"]["annotations"].as_object().cloned().unwrap_or_default();
+            let held = pod["metadata"]["annotations"]
+                .as_object()
+                .cloned()
+                .unwrap_or_default();
             let merged: Map<String, Value> = held.into_iter().chain(annotations.clone()).collect();
             pod["metadata"]["annotations"] = Value::Object(merged);
         }
@@ -62,7 +72,11 @@ impl<S: Source> Call<'_, S> {
         }
         if !self.query.dry_run {
             let expected = Expected::At(entry.modified());
-            let write = Write { key: entry.key().clone(), expected, change: Change::Put(pod) };
+            let write = Write {
+                key: entry.key().clone(),
+                expected,
+                change: Change::Put(pod),
+            };
             let written = self.server.source.commit(write).await;
             written.map_err(|error| self.refused(error))?;
         }
@@ -72,15 +86,23 @@ impl<S: Source> Call<'_, S> {
     fn check_bindable(&self, pod: &Value, binding: &Value) -> Result<(), Status> {
         let refuse = |why: &str| Err(Status::conflict(&self.kind.resource, self.name(), why));
         if let Some(bound) = pod["spec"]["nodeName"].as_str().filter(|it| !it.is_empty()) {
-            return refuse(&format!("pod {} is already assigned to node {bound:?}", self.name()));
+            return refuse(&format!(
+                "pod {} is already assigned to node {bound:?}",
+                self.name()
+            ));
         }
         if !pod["metadata"]["deletionTimestamp"].is_null() {
-            return refuse(&format!("pod {} is being deleted, cannot be assigned to a host", self.name()));
+            return refuse(&format!(
+                "pod {} is being deleted, cannot be assigned to a host",
+                self.name()
+            ));
         }
         let wanted = binding["metadata"]["uid"].as_str().unwrap_or_default();
         let uid = pod["metadata"]["uid"].as_str().unwrap_or_default();
         if !wanted.is_empty() && wanted != uid {
-            return refuse(&format!("Precondition failed: UID in precondition: {wanted}, UID in object meta: {uid}"));
+            return refuse(&format!(
+                "Precondition failed: UID in precondition: {wanted}, UID in object meta: {uid}"
+            ));
         }
         Ok(())
     }
@@ -90,9 +112,12 @@ impl<S: Source> Call<'_, S> {
         let limit = self.server.config.body_bytes_max;
         let bytes = body::read(self.parts, body, limit).await?;
         let eviction = body::object(&body::media_type(self.parts), &bytes)?;
-        let options = match &eviction["deleteOptions"] {
-            Value::Null => DeleteOptions::default(),
-            options => DeleteOptions::parse(options.to_string().as_bytes())?,
+        let options = match eviction
+            .get("deleteOptions")
+            .filter(|options| !options.is_null())
+        {
+            Some(options) => DeleteOptions::parse(options.to_string().as_bytes())?,
+            None => DeleteOptions::default(),
         };
         self.delete_named(self.name(), &options).await?;
         Ok(created())

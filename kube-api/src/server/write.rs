@@ -46,11 +46,16 @@ impl<S: Source> Call<'_, S> {
 
     pub(super) async fn create(&self, body: Body) -> Result<Response, Status> {
         if self.kind.namespaced && self.object.namespace.is_none() {
-            return Err(Status::bad_request("an empty namespace may not be set during creation"));
+            return Err(Status::bad_request(
+                "an empty namespace may not be set during creation",
+            ));
         }
         let object = self.read_object(body).await?;
         self.check_namespace()?;
-        let generated = object["metadata"]["name"].as_str().unwrap_or_default().is_empty();
+        let generated = object["metadata"]["name"]
+            .as_str()
+            .unwrap_or_default()
+            .is_empty();
         for attempt in 1.. {
             let prepared = decide::prepare_create(&self.kind, object.clone(), &self.context())?;
             let name = name_of(&prepared.object).to_owned();
@@ -67,7 +72,11 @@ impl<S: Source> Call<'_, S> {
     }
 
     async fn insert(&self, prepared: Prepared) -> Result<Response, Status> {
-        let Prepared { object, mut warnings, .. } = prepared;
+        let Prepared {
+            object,
+            mut warnings,
+            ..
+        } = prepared;
         let name = name_of(&object);
         let key = self.key(name, object["metadata"]["uid"].as_str().unwrap_or_default())?;
         let taken = || Status::already_exists(&self.kind.resource, name);
@@ -80,11 +89,19 @@ impl<S: Source> Call<'_, S> {
             return self.written(StatusCode::CREATED, object, &warnings);
         }
         let change = self.change(Subresource::Main, object.clone());
-        let write = Write { key, expected: Expected::Absent, change };
+        let write = Write {
+            key,
+            expected: Expected::Absent,
+            change,
+        };
         match self.server.source.commit(write).await {
             Ok(written) => {
                 warnings.extend(written.warnings);
-                let code = if written.pending { StatusCode::ACCEPTED } else { StatusCode::CREATED };
+                let code = if written.pending {
+                    StatusCode::ACCEPTED
+                } else {
+                    StatusCode::CREATED
+                };
                 self.written(code, written.object.unwrap_or(object), &warnings)
             }
             Err(WriteError::Conflict { .. }) => Err(taken()),
@@ -94,14 +111,16 @@ impl<S: Source> Call<'_, S> {
 
     pub(super) async fn update(&self, body: Body) -> Result<Response, Status> {
         let object = self.read_object(body).await?;
-        self.replace(Wanted::Replace(&object), self.subresource()).await
+        self.replace(Wanted::Replace(&object), self.subresource())
+            .await
     }
 
     pub(super) async fn patch(&self, body: Body) -> Result<Response, Status> {
         let limit = self.server.config.body_bytes_max;
         let bytes = body::read(self.parts, body, limit).await?;
         let patch = Patch::parse(&body::media_type(self.parts), &bytes, &self.kind)?;
-        self.replace(Wanted::Patch(&patch), self.subresource()).await
+        self.replace(Wanted::Patch(&patch), self.subresource())
+            .await
     }
 
     fn subresource(&self) -> Subresource {
@@ -149,7 +168,12 @@ impl<S: Source> Call<'_, S> {
         prepared: Prepared,
         subresource: Subresource,
     ) -> Result<Option<Response>, Status> {
-        let Prepared { object, unchanged, remove, mut warnings } = prepared;
+        let Prepared {
+            object,
+            unchanged,
+            remove,
+            mut warnings,
+        } = prepared;
         if subresource == Subresource::Main && !unchanged {
             self.warn_uncontrolled(&mut warnings);
         }
@@ -161,16 +185,32 @@ impl<S: Source> Call<'_, S> {
             return self.written(StatusCode::OK, object, &warnings).map(Some);
         }
         let change = if remove {
-            Change::Delete { grace_period_seconds: Some(0), confirm: false }
+            Change::Delete {
+                grace_period_seconds: Some(0),
+                confirm: false,
+            }
         } else {
             self.change(subresource, object.clone())
         };
         let expected = Expected::At(entry.modified());
-        let write = Write { key: entry.key().clone(), expected, change };
+        let write = Write {
+            key: entry.key().clone(),
+            expected,
+            change,
+        };
         match self.server.source.commit(write).await {
-            Ok(Written { pending, object: shown, warnings: more, .. }) => {
+            Ok(Written {
+                pending,
+                object: shown,
+                warnings: more,
+                ..
+            }) => {
                 warnings.extend(more);
-                let code = if pending { StatusCode::ACCEPTED } else { StatusCode::OK };
+                let code = if pending {
+                    StatusCode::ACCEPTED
+                } else {
+                    StatusCode::OK
+                };
                 let shown = shown.unwrap_or_else(|| with_revision(object, &current));
                 self.written(code, shown, &warnings).map(Some)
             }
@@ -190,7 +230,12 @@ impl<S: Source> Call<'_, S> {
     }
 
     pub(super) fn key(&self, name: &str, uid: &str) -> Result<Key, Status> {
-        let key = Key::new(self.kind.resource.clone(), self.namespace(), name, Uid::parse(uid));
+        let key = Key::new(
+            self.kind.resource.clone(),
+            self.namespace(),
+            name,
+            Uid::parse(uid),
+        );
         key.map_err(|error| Status::bad_request(error.to_string()))
     }
 

@@ -24,7 +24,9 @@ pub(super) struct Filter {
 
 impl Filter {
     fn has_place(&self, namespace: &str, name: &str) -> bool {
-        self.namespace.as_deref().is_none_or(|wanted| wanted == namespace)
+        self.namespace
+            .as_deref()
+            .is_none_or(|wanted| wanted == namespace)
             && self.name.as_deref().is_none_or(|wanted| wanted == name)
     }
 
@@ -128,13 +130,24 @@ impl Cursor {
     /// Takes the next page of changes.
     pub(super) fn take(&self, objects: &Objects) -> Result<Page, TooOld> {
         if self.at < objects.floor() || self.at > objects.revision() {
-            let oldest = if self.at < objects.floor() { objects.floor() } else { objects.revision() };
-            return Err(TooOld { asked: self.at, oldest });
+            let oldest = if self.at < objects.floor() {
+                objects.floor()
+            } else {
+                objects.revision()
+            };
+            return Err(TooOld {
+                asked: self.at,
+                oldest,
+            });
         }
-        let mut page = Page { upto: objects.revision(), ..Page::default() };
+        let mut page = Page {
+            upto: objects.revision(),
+            ..Page::default()
+        };
         let mut last = self.at;
-        for (looked_at, change) in
-            objects.changes_after(&self.filter.resource, self.at).enumerate()
+        for (looked_at, change) in objects
+            .changes_after(&self.filter.resource, self.at)
+            .enumerate()
         {
             // Two lives of a name may change at one revision; they belong in one page.
             let full = page.changes.len() >= PAGE || looked_at >= SCAN;
@@ -177,7 +190,14 @@ impl Cursor {
         if matches {
             let known = !self.matching.insert(uid.clone());
             let unsure = !new && self.is_unsure(entry.created());
-            return Some((if known || unsure { Kind::Modified } else { Kind::Added }, object));
+            return Some((
+                if known || unsure {
+                    Kind::Modified
+                } else {
+                    Kind::Added
+                },
+                object,
+            ));
         }
         // Who may have had it as matching is told that it is gone; who had not, passes over it.
         let had = self.matching.remove(uid) || (!new && self.is_unsure(entry.created()));
@@ -222,7 +242,11 @@ impl Cursor {
         after: Option<&(Arc<str>, Arc<str>)>,
     ) -> Initial {
         let after = after.map(|(namespace, name)| (&**namespace, &**name));
-        let list = objects.list(&self.filter.resource, self.filter.namespace.as_deref(), after);
+        let list = objects.list(
+            &self.filter.resource,
+            self.filter.namespace.as_deref(),
+            after,
+        );
         let mut entries: Vec<Entry> = list.take(PAGE + 1).cloned().collect();
         let more = entries.len() > PAGE;
         entries.truncate(PAGE);

@@ -47,7 +47,10 @@ pub(crate) struct WatchRequest {
 
 /// Begins a watch. Its headers are sent at once, its events when they come; a client that cannot be
 /// served from where it wants to begin gets an `ERROR` event with a 410.
-#[expect(clippy::unnecessary_wraps, reason = "one of the handlers, which may all fail")]
+#[expect(
+    clippy::unnecessary_wraps,
+    reason = "one of the handlers, which may all fail"
+)]
 pub(crate) fn start(request: WatchRequest) -> Result<Response, Status> {
     let mut response = Response::new(Body::from_stream(stream::events(request)));
     let headers = response.headers_mut();

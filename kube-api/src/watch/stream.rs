@@ -59,29 +59,43 @@ impl Watcher {
         let now = Instant::now();
         let jitter = u32::from(request.clock.entropy()[0]);
         let length = request.timeout.filter(|timeout| !timeout.is_zero());
-        let length = length.unwrap_or(LENGTH + LENGTH * jitter / 256).min(LENGTH_MAX);
+        let length = length
+            .unwrap_or(LENGTH + LENGTH * jitter / 256)
+            .min(LENGTH_MAX);
         let filter = Filter {
             resource: request.kind.resource.clone(),
             namespace: request.namespace.clone(),
-            name: request
-                .name
-                .clone()
-                .or_else(|| request.field_selector.exact("metadata.name").map(str::to_owned)),
+            name: request.name.clone().or_else(|| {
+                request
+                    .field_selector
+                    .exact("metadata.name")
+                    .map(str::to_owned)
+            }),
             labels: request.label_selector.clone(),
             fields: request.field_selector.clone(),
         };
         let from = request.from.filter(|from| *from > Revision::ZERO);
-        let (at, phase) = request.view.read(|objects| match (from, request.initial_events) {
-            (_, Some(true)) | (None, None) => (objects.revision(), Phase::Initial(None)),
-            (Some(from), _) => (from, Phase::Following),
-            (None, Some(false)) => (objects.revision(), Phase::Following),
-        });
+        let (at, phase) = request
+            .view
+            .read(|objects| match (from, request.initial_events) {
+                (_, Some(true)) | (None, None) => (objects.revision(), Phase::Initial(None)),
+                (Some(from), _) => (from, Phase::Following),
+                (None, Some(false)) => (objects.revision(), Phase::Following),
+            });
         let mut cursor = Cursor::new(filter, at);
         if matches!(phase, Phase::Following) {
             request.view.read(|objects| cursor.learn(objects));
         }
         let (end, bookmark) = (now + length, now + BOOKMARK_INTERVAL);
-        Self { request, cursor, phase, revision, end, bookmark, told: Revision::ZERO }
+        Self {
+            request,
+            cursor,
+            phase,
+            revision,
+            end,
+            bookmark,
+            told: Revision::ZERO,
+        }
     }
 
     async fn next(&mut self) -> Option<Bytes> {
@@ -135,12 +149,17 @@ impl Watcher {
     }
 
     fn form(&self) -> Form {
-        Form { now: self.request.clock.now(), ..self.request.form }
+        Form {
+            now: self.request.clock.now(),
+            ..self.request.form
+        }
     }
 
     fn initial(&mut self, after: Option<(Arc<str>, Arc<str>)>, chunk: &mut Vec<u8>) {
-        let page =
-            self.request.view.read(|objects| self.cursor.take_initial(objects, after.as_ref()));
+        let page = self
+            .request
+            .view
+            .read(|objects| self.cursor.take_initial(objects, after.as_ref()));
         let form = self.form();
         for entry in &page.entries {
             if let Some((kind, object)) = self.cursor.tell_initial(entry) {
@@ -193,7 +212,9 @@ impl Watcher {
 
     fn write_bookmark(&mut self, initial: bool, chunk: &mut Vec<u8>) {
         self.told = self.cursor.at;
-        let object = self.form().bookmark(&self.request.kind, self.cursor.at, initial);
+        let object = self
+            .form()
+            .bookmark(&self.request.kind, self.cursor.at, initial);
         write_line(&json!({ "type": "BOOKMARK", "object": object }), chunk);
     }
 }

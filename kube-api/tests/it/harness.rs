@@ -34,7 +34,9 @@ pub(crate) struct Answer {
 impl Answer {
     pub(crate) fn warnings(&self) -> Vec<String> {
         let values = self.headers.get_all("warning").into_iter();
-        values.map(|value| value.to_str().unwrap().to_owned()).collect()
+        values
+            .map(|value| value.to_str().unwrap().to_owned())
+            .collect()
     }
 }
 
@@ -52,13 +54,19 @@ impl Api {
             body_bytes_max: 64 * 1024,
             ..ServerConfig::default()
         };
-        Self { router: router(Arc::clone(&source), config), source }
+        Self {
+            router: router(Arc::clone(&source), config),
+            source,
+        }
     }
 
     pub(crate) async fn send(&self, request: Request<Body>) -> http::Response<Body> {
         let service = TowerToHyperService::new(self.router.clone());
         let answer = tokio::time::timeout(DEADLINE, service.call(request));
-        answer.await.expect("an answer in time").expect("a router never fails")
+        answer
+            .await
+            .expect("an answer in time")
+            .expect("a router never fails")
     }
 
     pub(crate) async fn call(
@@ -68,7 +76,10 @@ impl Api {
         media: &str,
         body: impl Into<Body>,
     ) -> Answer {
-        let request = Request::builder().method(method).uri(path).header("content-type", media);
+        let request = Request::builder()
+            .method(method)
+            .uri(path)
+            .header("content-type", media);
         self.read(request.body(body.into()).unwrap()).await
     }
 
@@ -77,11 +88,16 @@ impl Api {
         let body = body.collect().await.unwrap().to_bytes();
         let body = serde_json::from_slice(&body)
             .unwrap_or_else(|_| Value::String(String::from_utf8_lossy(&body).into_owned()));
-        Answer { code: parts.status, headers: parts.headers, body }
+        Answer {
+            code: parts.status,
+            headers: parts.headers,
+            body,
+        }
     }
 
     pub(crate) async fn get(&self, path: &str) -> Answer {
-        self.call("GET", path, "application/json", Body::empty()).await
+        self.call("GET", path, "application/json", Body::empty())
+            .await
     }
 
     pub(crate) async fn get_as(&self, path: &str, accept: &str) -> Answer {
@@ -90,24 +106,36 @@ impl Api {
     }
 
     pub(crate) async fn json(&self, method: &str, path: &str, body: &Value) -> Answer {
-        self.call(method, path, "application/json", body.to_string()).await
+        self.call(method, path, "application/json", body.to_string())
+            .await
     }
 
     pub(crate) async fn merge(&self, path: &str, body: &Value) -> Answer {
-        self.call("PATCH", path, "application/merge-patch+json", body.to_string()).await
+        self.call(
+            "PATCH",
+            path,
+            "application/merge-patch+json",
+            body.to_string(),
+        )
+        .await
     }
 
     pub(crate) async fn watch(&self, path: &str) -> Events {
         let request = Request::builder().uri(path).body(Body::empty()).unwrap();
         let answer = self.send(request).await;
         assert_eq!(answer.status(), StatusCode::OK);
-        Events { body: answer.into_body(), read: BytesMut::new() }
+        Events {
+            body: answer.into_body(),
+            read: BytesMut::new(),
+        }
     }
 
     /// Puts a ConfigMap with a label as its owner would.
     pub(crate) fn config_map(&self, name: &str, tier: &str) -> u64 {
         let fields = json!({"metadata": {"labels": {"tier": tier}}, "data": {"k": "v"}});
-        self.source.put_new("v1", "ConfigMap", "configmaps", "default", name, fields).get()
+        self.source
+            .put_new("v1", "ConfigMap", "configmaps", "default", name, fields)
+            .get()
     }
 }
 
@@ -135,7 +163,10 @@ impl Events {
     pub(crate) async fn told(&mut self) -> (String, String) {
         let event = self.next().await.expect("one more event");
         let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-        (text(&event["type"]), text(&event["object"]["metadata"]["name"]))
+        (
+            text(&event["type"]),
+            text(&event["object"]["metadata"]["name"]),
+        )
     }
 
     pub(crate) async fn expect(&mut self, kind: &str, name: &str) {

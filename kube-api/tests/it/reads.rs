@@ -9,7 +9,10 @@ const TABLE: &str = "application/json;as=Table;v=v1;g=meta.k8s.io,application/js
 
 fn names(list: &Value) -> Vec<&str> {
     let items = list["items"].as_array().unwrap();
-    items.iter().map(|item| item["metadata"]["name"].as_str().unwrap()).collect()
+    items
+        .iter()
+        .map(|item| item["metadata"]["name"].as_str().unwrap())
+        .collect()
 }
 
 #[tokio::test]
@@ -19,7 +22,10 @@ async fn an_object_is_read_and_a_missing_one_is_not_found() {
     let found = api.get(&format!("{CONFIG_MAPS}/a")).await;
     assert_eq!(found.code, 200);
     assert_eq!(found.body["kind"], "ConfigMap");
-    assert_eq!(found.body["metadata"]["resourceVersion"], revision.to_string());
+    assert_eq!(
+        found.body["metadata"]["resourceVersion"],
+        revision.to_string()
+    );
 
     let missing = api.get(&format!("{CONFIG_MAPS}/b")).await;
     assert_eq!(missing.code, 404);
@@ -31,7 +37,13 @@ async fn an_object_is_read_and_a_missing_one_is_not_found() {
 #[tokio::test]
 async fn unknown_kinds_and_paths_are_not_found_as_kubernetes_words_it() {
     let api = Api::cloud();
-    for path in ["/apis/example.com/v1/widgets", "/api/v1/nonsense", "/x", "/apis/none/v1", "/api/v2"] {
+    for path in [
+        "/apis/example.com/v1/widgets",
+        "/api/v1/nonsense",
+        "/x",
+        "/apis/none/v1",
+        "/api/v2",
+    ] {
         let answer = api.get(path).await;
         assert_eq!(answer.code, 404, "{path}");
         let told = "the server could not find the requested resource";
@@ -45,17 +57,33 @@ async fn lists_select_by_labels_and_fields() {
     for (name, tier) in [("a", "x"), ("b", "y"), ("c", "x")] {
         api.config_map(name, tier);
     }
-    let list = api.get(&format!("{CONFIG_MAPS}?labelSelector=tier%3Dx")).await.body;
+    let list = api
+        .get(&format!("{CONFIG_MAPS}?labelSelector=tier%3Dx"))
+        .await
+        .body;
     assert_eq!(names(&list), ["a", "c"]);
-    let list = api.get(&format!("{CONFIG_MAPS}?fieldSelector=metadata.name%3Db")).await.body;
+    let list = api
+        .get(&format!("{CONFIG_MAPS}?fieldSelector=metadata.name%3Db"))
+        .await
+        .body;
     assert_eq!(names(&list), ["b"]);
-    let list = api.get("/api/v1/configmaps?labelSelector=tier+notin+(x)").await.body;
+    let list = api
+        .get("/api/v1/configmaps?labelSelector=tier+notin+(x)")
+        .await
+        .body;
     assert_eq!(names(&list), ["b"]);
-    let refused = api.get(&format!("{CONFIG_MAPS}?fieldSelector=spec.x%3D1")).await;
+    let refused = api
+        .get(&format!("{CONFIG_MAPS}?fieldSelector=spec.x%3D1"))
+        .await;
     assert_eq!(refused.code, 400);
     assert_eq!(refused.body["message"], "field label not supported: spec.x");
-    let refused = api.get(&format!("{CONFIG_MAPS}?labelSelector=a+in+b")).await;
-    assert_eq!(refused.body["message"], "unable to parse requirement: found 'b', expected: '('");
+    let refused = api
+        .get(&format!("{CONFIG_MAPS}?labelSelector=a+in+b"))
+        .await;
+    assert_eq!(
+        refused.body["message"],
+        "unable to parse requirement: found 'b', expected: '('"
+    );
 }
 
 #[tokio::test]
@@ -70,14 +98,22 @@ async fn pages_tell_the_revision_of_the_first_one() {
     let began = first["metadata"]["resourceVersion"].clone();
     api.config_map("f", "x");
     let token = first["metadata"]["continue"].as_str().unwrap();
-    let second = api.get(&format!("{CONFIG_MAPS}?limit=3&continue={token}")).await.body;
+    let second = api
+        .get(&format!("{CONFIG_MAPS}?limit=3&continue={token}"))
+        .await
+        .body;
     assert_eq!(names(&second), ["c", "d", "e"]);
     assert_eq!(second["metadata"]["resourceVersion"], began);
     let token = second["metadata"]["continue"].as_str().unwrap();
-    let last = api.get(&format!("{CONFIG_MAPS}?limit=3&continue={token}")).await.body;
+    let last = api
+        .get(&format!("{CONFIG_MAPS}?limit=3&continue={token}"))
+        .await
+        .body;
     assert_eq!(names(&last), ["f"]);
     assert!(last["metadata"].get("continue").is_none());
-    let refused = api.get(&format!("{CONFIG_MAPS}?limit=3&continue=nonsense")).await;
+    let refused = api
+        .get(&format!("{CONFIG_MAPS}?limit=3&continue=nonsense"))
+        .await;
     assert_eq!(refused.code, 400);
 }
 
@@ -89,14 +125,30 @@ async fn revisions_asked_for_are_held_or_refused() {
     assert_eq!(api.get(&exact).await.code, 200);
     api.config_map("b", "x");
     let expired = api.get(&exact).await;
-    assert_eq!((expired.code.as_u16(), &expired.body["reason"]), (410, &"Expired".into()));
-    let newer = api.get(&format!("{CONFIG_MAPS}?resourceVersion={at}")).await;
+    assert_eq!(
+        (expired.code.as_u16(), &expired.body["reason"]),
+        (410, &"Expired".into())
+    );
+    let newer = api
+        .get(&format!("{CONFIG_MAPS}?resourceVersion={at}"))
+        .await;
     assert_eq!(names(&newer.body), ["a", "b"]);
     let future = api.get(&format!("{CONFIG_MAPS}?resourceVersion=999")).await;
     assert_eq!(future.code, 504);
-    assert_eq!(future.body["details"]["causes"][0]["reason"], "ResourceVersionTooLarge");
-    for nonsense in ["resourceVersion=x", "resourceVersionMatch=Exact", "sendInitialEvents=true"] {
-        assert_eq!(api.get(&format!("{CONFIG_MAPS}?{nonsense}")).await.code, 422, "{nonsense}");
+    assert_eq!(
+        future.body["details"]["causes"][0]["reason"],
+        "ResourceVersionTooLarge"
+    );
+    for nonsense in [
+        "resourceVersion=x",
+        "resourceVersionMatch=Exact",
+        "sendInitialEvents=true",
+    ] {
+        assert_eq!(
+            api.get(&format!("{CONFIG_MAPS}?{nonsense}")).await.code,
+            422,
+            "{nonsense}"
+        );
     }
 }
 
@@ -119,16 +171,26 @@ async fn tables_and_metadata_come_by_accept_header() {
     let protobuf = "application/vnd.kubernetes.protobuf";
     assert_eq!(api.get_as(CONFIG_MAPS, protobuf).await.code, 406);
     let fallback = format!("{protobuf},application/json");
-    assert_eq!(api.get_as(CONFIG_MAPS, &fallback).await.body["kind"], "ConfigMapList");
+    assert_eq!(
+        api.get_as(CONFIG_MAPS, &fallback).await.body["kind"],
+        "ConfigMapList"
+    );
 }
 
 #[tokio::test]
 async fn verbs_that_do_not_go_with_a_path_are_refused() {
     let api = Api::cloud();
     api.config_map("a", "x");
-    let post = api.json("POST", &format!("{CONFIG_MAPS}/a"), &Value::Null).await;
+    let post = api
+        .json("POST", &format!("{CONFIG_MAPS}/a"), &Value::Null)
+        .await;
     assert_eq!(post.code, 405);
-    let answer = api.get("/apis/apps/v1/namespaces/default/deployments/x/scale").await;
+    let answer = api
+        .get("/apis/apps/v1/namespaces/default/deployments/x/scale")
+        .await;
     assert_eq!(answer.code, 404);
-    assert_eq!(api.get("/api/v1/namespaces/default/pods/x/log").await.code, 501);
+    assert_eq!(
+        api.get("/api/v1/namespaces/default/pods/x/log").await.code,
+        501
+    );
 }

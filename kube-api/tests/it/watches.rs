@@ -16,9 +16,16 @@ async fn a_watch_begins_with_what_is_there_and_goes_on() {
     events.expect("ADDED", "a").await;
     api.config_map("b", "x");
     events.expect("ADDED", "b").await;
-    api.merge(&format!("{CONFIG_MAPS}/b"), &json!({"data": {"k": "w"}})).await;
+    api.merge(&format!("{CONFIG_MAPS}/b"), &json!({"data": {"k": "w"}}))
+        .await;
     events.expect("MODIFIED", "b").await;
-    api.call("DELETE", &format!("{CONFIG_MAPS}/b"), "application/json", "").await;
+    api.call(
+        "DELETE",
+        &format!("{CONFIG_MAPS}/b"),
+        "application/json",
+        "",
+    )
+    .await;
     events.expect("DELETED", "b").await;
 }
 
@@ -28,25 +35,44 @@ async fn a_watch_resumes_after_a_revision() {
     api.config_map("a", "x");
     let at = api.config_map("b", "x");
     api.config_map("c", "x");
-    api.call("DELETE", &format!("{CONFIG_MAPS}/a"), "application/json", "").await;
-    let mut events = api.watch(&format!("{CONFIG_MAPS}?watch=1&resourceVersion={at}")).await;
+    api.call(
+        "DELETE",
+        &format!("{CONFIG_MAPS}/a"),
+        "application/json",
+        "",
+    )
+    .await;
+    let mut events = api
+        .watch(&format!("{CONFIG_MAPS}?watch=1&resourceVersion={at}"))
+        .await;
     events.expect("ADDED", "c").await;
     events.expect("DELETED", "a").await;
 }
 
 #[tokio::test]
 async fn a_watch_below_the_floor_or_of_another_life_is_gone() {
-    let limits = Limits { tombstones_max: 1, ..Limits::default() };
+    let limits = Limits {
+        tombstones_max: 1,
+        ..Limits::default()
+    };
     let api = Api::over(MemorySource::cloud_with(limits));
     let at = api.config_map("a", "x");
     for name in ["a", "b", "c"] {
         if name != "a" {
             api.config_map(name, "x");
         }
-        api.call("DELETE", &format!("{CONFIG_MAPS}/{name}"), "application/json", "").await;
+        api.call(
+            "DELETE",
+            &format!("{CONFIG_MAPS}/{name}"),
+            "application/json",
+            "",
+        )
+        .await;
     }
     for from in [at, 9999] {
-        let mut events = api.watch(&format!("{CONFIG_MAPS}?watch=1&resourceVersion={from}")).await;
+        let mut events = api
+            .watch(&format!("{CONFIG_MAPS}?watch=1&resourceVersion={from}"))
+            .await;
         let event = events.next().await.unwrap();
         assert_eq!(event["type"], "ERROR");
         assert_eq!(event["object"]["code"], 410);
@@ -68,10 +94,23 @@ async fn a_selector_watch_tells_when_objects_begin_and_cease_to_match() {
     api.merge(&format!("{CONFIG_MAPS}/a"), &label("z")).await;
     events.expect("DELETED", "a").await;
     api.merge(&format!("{CONFIG_MAPS}/a"), &label("w")).await;
-    api.merge(&format!("{CONFIG_MAPS}/b"), &json!({"data": {"k": "n"}})).await;
+    api.merge(&format!("{CONFIG_MAPS}/b"), &json!({"data": {"k": "n"}}))
+        .await;
     events.expect("MODIFIED", "b").await;
-    api.call("DELETE", &format!("{CONFIG_MAPS}/a"), "application/json", "").await;
-    api.call("DELETE", &format!("{CONFIG_MAPS}/b"), "application/json", "").await;
+    api.call(
+        "DELETE",
+        &format!("{CONFIG_MAPS}/a"),
+        "application/json",
+        "",
+    )
+    .await;
+    api.call(
+        "DELETE",
+        &format!("{CONFIG_MAPS}/b"),
+        "application/json",
+        "",
+    )
+    .await;
     events.expect("DELETED", "b").await;
 }
 
@@ -90,7 +129,9 @@ async fn initial_events_end_with_a_marked_bookmark() {
     let metadata = &mark["object"]["metadata"];
     assert_eq!(metadata["resourceVersion"], at.to_string());
     assert_eq!(metadata["annotations"]["k8s.io/initial-events-end"], "true");
-    let refused = api.get(&format!("{CONFIG_MAPS}?watch=1&sendInitialEvents=true")).await;
+    let refused = api
+        .get(&format!("{CONFIG_MAPS}?watch=1&sendInitialEvents=true"))
+        .await;
     assert_eq!(refused.code, 422);
 }
 
@@ -113,9 +154,13 @@ async fn watches_are_bounded() {
         held.push(api.watch(&path).await);
     }
     let refused = api.get(&path).await;
-    assert_eq!((refused.code.as_u16(), &refused.body["reason"]), (429, &"TooManyRequests".into()));
+    assert_eq!(
+        (refused.code.as_u16(), &refused.body["reason"]),
+        (429, &"TooManyRequests".into())
+    );
     assert!(refused.headers.contains_key("retry-after"));
-    held.clear();
+    assert_eq!(held.len(), 4);
+    drop(held);
     api.watch(&path).await;
 }
 
@@ -123,7 +168,8 @@ async fn watches_are_bounded() {
 async fn other_namespaces_and_names_are_not_told() {
     let api = Api::cloud();
     let put = |namespace: &str, name: &str| {
-        api.source.put_new("v1", "ConfigMap", "configmaps", namespace, name, json!({}));
+        api.source
+            .put_new("v1", "ConfigMap", "configmaps", namespace, name, json!({}));
     };
     let all = "/api/v1/configmaps?watch=1&fieldSelector=metadata.name%3Db";
     let mut events = api.watch(all).await;
