@@ -19,7 +19,10 @@ fn record(name: &str, version: u64, op: Op, text: &str) -> Record {
         version: Version::new(version),
         op,
     };
-    Record { header, body: Body::from(text.as_bytes().to_vec()) }
+    Record {
+        header,
+        body: Body::from(text.as_bytes().to_vec()),
+    }
 }
 
 fn entry(name: &str, version: u64, op: Op, text: &str) -> DigestEntry {
@@ -30,7 +33,12 @@ fn entry(name: &str, version: u64, op: Op, text: &str) -> DigestEntry {
 fn entries_are_frozen() {
     let entry = entry("a", 7, Op::Put, "{}");
     assert_eq!(entry.key.to_string(), GOLDEN_KEY);
-    let state: String = entry.state.to_bytes().iter().map(|byte| format!("{byte:02x}")).collect();
+    let state: String = entry
+        .state
+        .to_bytes()
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
     assert_eq!(state, GOLDEN_STATE);
     let mut digest = Digest::default();
     digest.add(&entry);
@@ -64,7 +72,10 @@ fn slots_versions_ops_and_bodies_differ() {
         entry("a", 7, Op::Apply, "{}").state,
         entry("a", 7, Op::Reject, "{}").state,
     );
-    assert_eq!(base.state.header, entry("a", 7, Op::Put, "{ }").state.header);
+    assert_eq!(
+        base.state.header,
+        entry("a", 7, Op::Put, "{ }").state.header
+    );
 }
 
 #[test]

@@ -202,9 +202,9 @@ impl Session {
         begin: Begin,
         store: &dyn Store,
     ) -> Result<(), Fault> {
-        if !self
+        if self
             .handshake()
-            .is_some_and(|handshake| handshake.peer.is_some())
+            .is_none_or(|handshake| handshake.peer.is_none())
         {
             return Err(Violation::Unexpected { frame: "Start" }.into());
         }

@@ -10,6 +10,7 @@ use super::handshake::Handshake;
 use super::incoming::Receiver;
 use super::keepalive::{Keepalive, Verdict};
 use super::outgoing::{self, Sender};
+use super::reconcile::Sending;
 use super::stats::SessionStats;
 use super::violation::{Fault, Violation};
 use super::{Close, CloseCode, Effect, Moment, SessionConfig, SessionWrite};
@@ -278,31 +279,27 @@ impl Session {
         bytes: &[u8],
         store: &dyn Store,
     ) -> Result<(), Fault> {
-        match Frame::decode(bytes)? {
-            Frame::Part { last, bytes } => {
-                let size = self.received_parts.len() + bytes.len();
-                if size > FRAME_BYTES_MAX {
-                    let what = "frame in parts";
-                    let limit = FRAME_BYTES_MAX;
-                    return Err(WireError::TooLarge {
-                        what,
-                        size: size as u64,
-                        limit,
-                    }
-                    .into());
-                }
-                self.received_parts.extend_from_slice(bytes);
-                if !last {
-                    return Ok(());
-                }
-                let whole = std::mem::take(&mut self.received_parts);
-                match Frame::decode(&whole)? {
-                    Frame::Part { .. } => Err(Violation::Unexpected { frame: "Part" }.into()),
-                    frame => self.dispatch(now, frame, store),
-                }
+        let frame = Frame::decode(bytes)?;
+        let Frame::Part { last, bytes } = frame else {
+            return self.dispatch(now, frame, store);
+        };
+        let size = self.received_parts.len() + bytes.len();
+        if size > FRAME_BYTES_MAX {
+            let what = "frame in parts";
+            let limit = FRAME_BYTES_MAX;
+            return Err(WireError::TooLarge {
+                what,
+                size: size as u64,
+                limit,
             }
-            frame => self.dispatch(now, frame, store),
+            .into());
         }
+        self.received_parts.extend_from_slice(bytes);
+        if !last {
+            return Ok(());
+        }
+        let whole = std::mem::take(&mut self.received_parts);
+        self.dispatch(now, Frame::decode(&whole)?, store)
     }
 
     fn dispatch(&mut self, now: Moment, frame: Frame<'_>, store: &dyn Store) -> Result<(), Fault> {
@@ -360,28 +357,33 @@ impl Session {
             Frame::Ack { upto } => self.handle_ack(now, upto),
             Frame::Staged { seq } => Ok(self.outgoing.handle_staged(seq)?),
             Frame::Rewind { after } => Ok(self.outgoing.handle_rewind(after)?),
-            Frame::DigestList(_) | Frame::DigestBuckets(_) | Frame::DigestEntries { .. } => {
-                self.dispatch_digest(frame, store)
+            Frame::DigestList(entries) => {
+                let (sending, stream) = self.reconciling()?;
+                sending.handle_list(&entries, store, &stream)
+            }
+            Frame::DigestBuckets(buckets) => {
+                let (sending, stream) = self.reconciling()?;
+                let request = sending.handle_buckets(&buckets, store, &stream)?;
+                self.out
+                    .urgent
+                    .extend(request.map(|request| request.encode()));
+                Ok(())
+            }
+            Frame::DigestEntries { last, entries } => {
+                self.reconciling()?.0.handle_entries(&entries, last)
             }
             Frame::Part { .. } => Err(Violation::Unexpected { frame: "Part" }.into()),
         }
     }
 
-    fn dispatch_digest(&mut self, frame: Frame<'_>, store: &dyn Store) -> Result<(), Fault> {
-        let unexpected = Violation::Unexpected {
-            frame: frame.name(),
-        };
+    /// The own stream's reconcile and its stream, when there is one.
+    fn reconciling(&mut self) -> Result<(&mut Sending, StreamId), Violation> {
         let stream = self.outgoing.stream().clone();
-        let outgoing::State::Reconciling(sending) = &mut self.outgoing.state else {
-            return Err(unexpected.into());
-        };
-        match frame {
-            Frame::DigestList(entries) => sending.handle_list(&entries, store, &stream),
-            Frame::DigestBuckets(buckets) => {
-                sending.handle_buckets(&buckets, store, &stream, &mut self.out)
+        match &mut self.outgoing.state {
+            outgoing::State::Reconciling(sending) => Ok((sending, stream)),
+            outgoing::State::Waiting | outgoing::State::Streaming => {
+                Err(Violation::Unexpected { frame: "digest" })
             }
-            Frame::DigestEntries { last, entries } => sending.handle_entries(&entries, last),
-            _ => Err(unexpected.into()),
         }
     }
 

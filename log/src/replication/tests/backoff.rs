@@ -20,19 +20,29 @@ fn waits_are_spread_over_the_whole_range() {
     let waits: Vec<Duration> = (0..1000)
         .map(|seed| {
             let mut backoff = Backoff::new(seed);
-            (0..10).for_each(|_| drop(backoff.next(None)));
+            for _ in 0..10 {
+                backoff.next(None);
+            }
             backoff.next(None)
         })
         .collect();
     let low = waits.iter().filter(|wait| **wait < BACKOFF_MAX / 4).count();
-    let high = waits.iter().filter(|wait| **wait > BACKOFF_MAX * 3 / 4).count();
-    assert!((200..300).contains(&low) && (200..300).contains(&high), "{low} {high}");
+    let high = waits
+        .iter()
+        .filter(|wait| **wait > BACKOFF_MAX * 3 / 4)
+        .count();
+    assert!(
+        (200..300).contains(&low) && (200..300).contains(&high),
+        "{low} {high}"
+    );
 }
 
 #[test]
 fn proof_of_life_starts_over() {
     let mut backoff = Backoff::new(7);
-    (0..10).for_each(|_| drop(backoff.next(None)));
+    for _ in 0..10 {
+        backoff.next(None);
+    }
     backoff.reset();
     assert!(backoff.next(None) <= BACKOFF_MIN);
 }

@@ -17,14 +17,20 @@ fn answer(bytes: &[u8]) -> Option<CloseCode> {
     pair.run();
     let close = pair.edge.closes.first()?;
     assert!(!close.by_peer);
-    assert!(pair.cloud.closes.first().is_some_and(|close| close.by_peer), "the peer is told");
+    assert!(
+        pair.cloud.closes.first().is_some_and(|close| close.by_peer),
+        "the peer is told"
+    );
     Some(close.code)
 }
 
 #[test]
 fn garbage_is_a_violation() {
     assert_eq!(answer(b""), Some(CloseCode::Violation));
-    assert_eq!(answer(b"GET / HTTP/1.1\r\n\r\n"), Some(CloseCode::Violation));
+    assert_eq!(
+        answer(b"GET / HTTP/1.1\r\n\r\n"),
+        Some(CloseCode::Violation)
+    );
     assert_eq!(answer(&[0xff; 100]), Some(CloseCode::Violation));
 }
 
@@ -33,7 +39,11 @@ fn a_truncated_frame_is_a_violation() {
     let mut pair = Pair::new();
     pair.cloud.put("a", "1");
     pair.connect();
-    let ack = Frame::Records { after: Offset::ZERO, upto: Offset::new(900), records: Vec::new() };
+    let ack = Frame::Records {
+        after: Offset::ZERO,
+        upto: Offset::new(900),
+        records: Vec::new(),
+    };
     let bytes = ack.encode();
     for end in 0..bytes.len() {
         assert_eq!(answer(&bytes[..end]), Some(CloseCode::Violation), "{end}");
@@ -42,14 +52,21 @@ fn a_truncated_frame_is_a_violation() {
 
 #[test]
 fn an_oversized_frame_is_refused() {
-    assert_eq!(answer(&vec![4; FRAME_BYTES_MAX + 1]), Some(CloseCode::TooLarge));
+    assert_eq!(
+        answer(&vec![4; FRAME_BYTES_MAX + 1]),
+        Some(CloseCode::TooLarge)
+    );
 }
 
 #[test]
 fn an_oversized_frame_in_parts_is_refused_before_it_is_whole() {
     let mut pair = Pair::new();
     pair.sync();
-    let part = Frame::Part { last: false, bytes: &[0; 16_384] }.encode();
+    let part = Frame::Part {
+        last: false,
+        bytes: &[0; 16_384],
+    }
+    .encode();
     for _ in 0..=FRAME_BYTES_MAX / 16_384 {
         pair.inject(Side::Cloud, &part);
     }
@@ -60,7 +77,11 @@ fn an_oversized_frame_in_parts_is_refused_before_it_is_whole() {
 #[test]
 fn records_that_leave_a_gap_are_a_violation() {
     let after = Offset::new(1000);
-    let gap = Frame::Records { after, upto: Offset::new(1001), records: Vec::new() };
+    let gap = Frame::Records {
+        after,
+        upto: Offset::new(1001),
+        records: Vec::new(),
+    };
     assert_eq!(answer(&gap.encode()), Some(CloseCode::Violation));
 }
 
@@ -71,7 +92,11 @@ fn records_seen_before_are_dropped_and_acked_again() {
     pair.sync();
     pair.cloud.put("b", "1");
     pair.forget_traffic();
-    let again = Frame::Records { after: Offset::ZERO, upto: Offset::new(1), records: Vec::new() };
+    let again = Frame::Records {
+        after: Offset::ZERO,
+        upto: Offset::new(1),
+        records: Vec::new(),
+    };
     pair.inject(Side::Edge, &again.encode());
     pair.run();
     assert!(pair.edge.closes.is_empty() && pair.edge.applied.is_empty());
@@ -82,7 +107,13 @@ fn records_seen_before_are_dropped_and_acked_again() {
 fn an_ack_of_what_was_never_sent_is_a_violation() {
     let mut pair = Pair::new();
     pair.sync();
-    pair.inject(Side::Cloud, &Frame::Ack { upto: Offset::new(5) }.encode());
+    pair.inject(
+        Side::Cloud,
+        &Frame::Ack {
+            upto: Offset::new(5),
+        }
+        .encode(),
+    );
     pair.run();
     assert_eq!(pair.cloud.closes[0].code, CloseCode::Violation);
 }
@@ -91,18 +122,45 @@ fn an_ack_of_what_was_never_sent_is_a_violation() {
 fn frames_out_of_their_phase_are_violations() {
     let epoch = Epoch::new(uuid::Uuid::from_u128(1));
     for frame in [
-        Frame::Start { epoch, begin: Begin::Resume { after: Offset::ZERO } },
+        Frame::Start {
+            epoch,
+            begin: Begin::Resume {
+                after: Offset::ZERO,
+            },
+        },
         Frame::Staged { seq: 1 },
-        Frame::Stage { seq: 1, records: Vec::new() },
-        Frame::Drop { seq: 1, keys: Vec::new() },
-        Frame::End { upto: Offset::new(1) },
+        Frame::Stage {
+            seq: 1,
+            records: Vec::new(),
+        },
+        Frame::Drop {
+            seq: 1,
+            keys: Vec::new(),
+        },
+        Frame::End {
+            upto: Offset::new(1),
+        },
         Frame::DigestList(Vec::new()),
-        Frame::DigestEntries { last: true, entries: Vec::new() },
+        Frame::DigestEntries {
+            last: true,
+            entries: Vec::new(),
+        },
         Frame::DigestRequest(crate::wire::BucketSet::all()),
-        Frame::Welcome { version: 1, incarnation: uuid::Uuid::nil(), held: None },
-        Frame::Rewind { after: Offset::new(7) },
+        Frame::Welcome {
+            version: 1,
+            incarnation: uuid::Uuid::nil(),
+            held: None,
+        },
+        Frame::Rewind {
+            after: Offset::new(7),
+        },
     ] {
-        assert_eq!(answer(&frame.encode()), Some(CloseCode::Violation), "{}", frame.name());
+        assert_eq!(
+            answer(&frame.encode()),
+            Some(CloseCode::Violation),
+            "{}",
+            frame.name()
+        );
     }
 }
 
@@ -110,7 +168,11 @@ fn frames_out_of_their_phase_are_violations() {
 fn records_before_the_handshake_are_a_violation() {
     let mut pair = Pair::new();
     pair.connect();
-    let records = Frame::Records { after: Offset::ZERO, upto: Offset::new(1), records: Vec::new() };
+    let records = Frame::Records {
+        after: Offset::ZERO,
+        upto: Offset::new(1),
+        records: Vec::new(),
+    };
     pair.inject(Side::Cloud, &records.encode());
     pair.run();
     assert_eq!(pair.cloud.closes[0].code, CloseCode::Violation);
@@ -154,7 +216,13 @@ fn a_peer_that_rewinds_for_ever_is_closed() {
     pair.cloud.put("a", "1");
     pair.sync();
     for _ in 0..100 {
-        pair.inject(Side::Cloud, &Frame::Rewind { after: Offset::ZERO }.encode());
+        pair.inject(
+            Side::Cloud,
+            &Frame::Rewind {
+                after: Offset::ZERO,
+            }
+            .encode(),
+        );
     }
     pair.run();
     assert_eq!(pair.cloud.closes[0].code, CloseCode::Violation);

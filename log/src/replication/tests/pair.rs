@@ -50,6 +50,8 @@ pub(super) struct End {
     asked: VecDeque<SessionWrite>,
     /// Writes wait until the test lets them go.
     pub(super) holds_writes: bool,
+    /// Writes that wait are made in one batch.
+    pub(super) groups_writes: bool,
     pub(super) established: Vec<Established>,
     pub(super) closes: Vec<Close>,
     /// Records received and made durable, each with its key's name.
@@ -70,6 +72,7 @@ impl End {
             encoder: Arc::default(),
             asked: VecDeque::new(),
             holds_writes: false,
+            groups_writes: false,
             established: Vec::new(),
             closes: Vec::new(),
             applied: Vec::new(),
@@ -107,12 +110,27 @@ impl End {
         let mut batch = Batch::default();
         if self.store.stream(&self.own()).unwrap().is_none() {
             let epoch = Epoch::new(self.id());
-            batch.streams.push(StreamChange::Open { stream: self.own(), epoch });
+            batch.streams.push(StreamChange::Open {
+                stream: self.own(),
+                epoch,
+            });
         }
         let id = EventId::new(self.id());
         let (time, key) = (self.time(), Self::key(name));
-        let draft = Draft { id, cause: None, time, key, version: None, op, body };
-        batch.entries.push(Entry { stream: self.own(), place: Place::Next, draft });
+        let draft = Draft {
+            id,
+            cause: None,
+            time,
+            key,
+            version: None,
+            op,
+            body,
+        };
+        batch.entries.push(Entry {
+            stream: self.own(),
+            place: Place::Next,
+            draft,
+        });
         let appended = self.store.append(&batch).unwrap();
         self.store.sync().unwrap();
         appended.revisions[0]
@@ -132,7 +150,10 @@ impl End {
     }
 
     pub(super) fn sees_slot(&self, name: &str, slot: Slot) -> Option<Body> {
-        let newest = self.store.newest(&self.theirs(), &Self::key(name), slot).unwrap()?;
+        let newest = self
+            .store
+            .newest(&self.theirs(), &Self::key(name), slot)
+            .unwrap()?;
         (!crate::digest::is_gone(&newest.record)).then_some(newest.record.body)
     }
 
@@ -166,7 +187,9 @@ impl End {
     }
 
     fn drain_effects(&mut self) -> bool {
-        let Some(session) = &mut self.session else { return false };
+        let Some(session) = &mut self.session else {
+            return false;
+        };
         let mut progress = false;
         while let Some(effect) = session.poll_effect() {
             progress = true;
@@ -179,36 +202,58 @@ impl End {
         progress
     }
 
-    /// Makes the oldest write that was asked for, in a batch of its own.
+    /// Makes the oldest write that was asked for, or all of them in one batch.
     pub(super) fn make_write(&mut self, now: Moment) -> bool {
-        let Some(write) = self.asked.pop_front() else { return false };
-        let mut batch = Batch::default();
-        let told = write.clone();
-        write.stage(self.role, &self.node, &self.store, &mut batch).unwrap();
-        self.store.append(&batch).expect("offsets grow");
+        let count = if self.groups_writes {
+            self.asked.len()
+        } else {
+            self.asked.len().min(1)
+        };
+        let writes: Vec<SessionWrite> = self.asked.drain(..count).collect();
+        self.append(&writes);
         self.store.sync().unwrap();
-        if let SessionWrite::Incoming(incoming) = told {
-            for (_, draft) in &incoming.records {
-                self.applied.push((draft.key.name.to_string(), draft.op));
-            }
-            if let Some(upto) = incoming.upto {
-                let grows = match self.durable {
-                    Some((epoch, before)) => epoch != incoming.epoch || upto >= before,
-                    None => true,
-                };
-                Invariant::AppliedOnce.check(grows);
-                self.durable = Some((incoming.epoch, upto));
+        for write in &writes {
+            self.note(write);
+            if let Some(session) = &mut self.session {
+                session.handle_written(now, &self.store);
             }
         }
-        if let Some(session) = &mut self.session {
-            session.handle_written(now, &self.store);
-        }
-        true
+        count > 0
     }
 
+    fn append(&self, writes: &[SessionWrite]) {
+        let mut batch = Batch::default();
+        for write in writes {
+            write
+                .clone()
+                .stage(self.role, &self.node, &self.store, &mut batch)
+                .unwrap();
+        }
+        self.store.append(&batch).expect("offsets grow");
+    }
+
+    fn note(&mut self, write: &SessionWrite) {
+        let SessionWrite::Incoming(incoming) = write else {
+            return;
+        };
+        for (_, draft) in &incoming.records {
+            self.applied.push((draft.key.name.to_string(), draft.op));
+        }
+        if let Some(upto) = incoming.upto {
+            let grows = match self.durable {
+                Some((epoch, before)) => epoch != incoming.epoch || upto >= before,
+                None => true,
+            };
+            Invariant::AppliedOnce.check(grows);
+            self.durable = Some((incoming.epoch, upto));
+        }
+    }
+
+    /// Power goes after the writes under way have been written and before they are synced.
     fn crash(&mut self) {
         self.session = None;
-        self.asked.clear();
+        let writes: Vec<SessionWrite> = self.asked.drain(..).collect();
+        self.append(&writes);
         self.disk.crash();
         self.store = MemoryStore::on(&self.disk).unwrap().0;
     }
@@ -277,8 +322,8 @@ impl Pair {
 
     /// One end loses power, and with it the link.
     pub(super) fn crash(&mut self, side: Side) {
-        self.cut();
         self.end(side).crash();
+        self.cut();
     }
 
     /// A disk is replaced by an empty one.
@@ -376,7 +421,9 @@ impl Pair {
                 progress |= end.make_write(self.now);
                 progress |= end.drain_effects();
             }
-            let Some(session) = &mut end.session else { continue };
+            let Some(session) = &mut end.session else {
+                continue;
+            };
             if let Some(frame) = session.poll_frame(self.now, &end.store) {
                 progress = true;
                 self.bytes[pipe] += frame.len();
@@ -385,7 +432,8 @@ impl Pair {
                 if let Frame::Ack { upto } = decoded {
                     let durable = end.received();
                     Invariant::AckedDurable.check(durable.received >= upto);
-                    Invariant::AckedDurable.check(end.store.watermarks().durable == end.store.watermarks().written);
+                    Invariant::AckedDurable
+                        .check(end.store.watermarks().durable == end.store.watermarks().written);
                 }
                 if !self.is_black_hole {
                     self.pipes[pipe].push_back(frame);
@@ -393,7 +441,9 @@ impl Pair {
             }
         }
         for (end, pipe) in [(&mut self.edge, 0), (&mut self.cloud, 1)] {
-            let Some(session) = &mut end.session else { continue };
+            let Some(session) = &mut end.session else {
+                continue;
+            };
             if let Some(frame) = self.pipes[pipe].pop_front() {
                 progress = true;
                 session.handle_frame(self.now, &frame, &end.store);
@@ -407,7 +457,12 @@ impl Pair {
         for stream in [self.edge.own(), self.cloud.own()] {
             let edge = Digest::of_stream(&self.edge.store, &stream).unwrap();
             let cloud = Digest::of_stream(&self.cloud.store, &stream).unwrap();
-            assert_eq!(edge.root(), cloud.root(), "{} {stream}", Invariant::DigestsEqual);
+            assert_eq!(
+                edge.root(),
+                cloud.root(),
+                "{} {stream}",
+                Invariant::DigestsEqual
+            );
         }
     }
 

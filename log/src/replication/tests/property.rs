@@ -25,6 +25,8 @@ enum Event {
     Trim(Side),
     Pass(u8),
     HoldWrites(Side, bool),
+    GroupWrites(Side, bool),
+    Fact(Side, u8),
 }
 
 fn side() -> impl Strategy<Value = Side> {
@@ -49,13 +51,16 @@ fn event() -> impl Strategy<Value = Event> {
         3 => side().prop_map(Event::Trim),
         2 => (0_u8..15).prop_map(Event::Pass),
         2 => (side(), any::<bool>()).prop_map(|(side, on)| Event::HoldWrites(side, on)),
+        1 => (side(), any::<bool>()).prop_map(|(side, on)| Event::GroupWrites(side, on)),
+        1 => (side(), 0_u8..3).prop_map(|(side, key)| Event::Fact(side, key)),
     ]
 }
 
 /// A large body whose versions differ in a few places.
 fn large(text: u8) -> Body {
-    let mut bytes: Vec<u8> =
-        (0..20_000_u32).map(|n| (n.wrapping_mul(2_654_435_761) >> 13) as u8).collect();
+    let mut bytes: Vec<u8> = (0..20_000_u32)
+        .map(|n| (n.wrapping_mul(2_654_435_761) >> 13).to_le_bytes()[0])
+        .collect();
     bytes[usize::from(text) * 70] = text;
     Body::from(bytes)
 }
@@ -63,7 +68,10 @@ fn large(text: u8) -> Body {
 fn play(pair: &mut Pair, backups: &mut [Option<Image>; 2], event: Event) {
     match event {
         Event::Put(side, key, text) => {
-            pair.end(side).put(&format!("k{key}"), &format!("a setting worth a delta: {text}"));
+            pair.end(side).put(
+                &format!("k{key}"),
+                &format!("a setting worth a delta: {text}"),
+            );
             pair.wake();
         }
         Event::Delete(side, key) => {
@@ -71,17 +79,20 @@ fn play(pair: &mut Pair, backups: &mut [Option<Image>; 2], event: Event) {
             pair.wake();
         }
         Event::Status(key, text) => {
-            pair.edge.write(Op::Status, &format!("k{key}"), body(&text.to_string()));
+            pair.edge
+                .write(Op::Status, &format!("k{key}"), body(&text.to_string()));
             pair.wake();
         }
         Event::Large(key, text) => {
-            pair.cloud.write(Op::Put, &format!("large{key}"), large(text));
+            pair.cloud
+                .write(Op::Put, &format!("large{key}"), large(text));
             pair.wake();
         }
         Event::Many(side, salt) => {
             for n in 0..300_u32 {
                 let text = (n * u32::from(salt)) % 7;
-                pair.end(side).put(&format!("m{n}"), &format!("one of many: {text}"));
+                pair.end(side)
+                    .put(&format!("m{n}"), &format!("one of many: {text}"));
             }
             pair.wake();
         }
@@ -100,6 +111,12 @@ fn play(pair: &mut Pair, backups: &mut [Option<Image>; 2], event: Event) {
         Event::Trim(side) => pair.end(side).trim(),
         Event::Pass(seconds) => pair.pass(std::time::Duration::from_secs(seconds.into())),
         Event::HoldWrites(side, on) => pair.end(side).holds_writes = on,
+        Event::GroupWrites(side, on) => pair.end(side).groups_writes = on,
+        Event::Fact(side, key) => {
+            pair.end(side)
+                .write(Op::Fact, &format!("fact{key}"), body("happened"));
+            pair.wake();
+        }
     }
 }
 

@@ -33,7 +33,11 @@ fn a_wiped_edge_gets_everything_again() {
     pair.sync();
     assert_eq!(pair.edge.applied.len(), 20);
     assert_eq!(last_sending(&pair, Side::Edge), Start::Reconcile);
-    assert_eq!(pair.cloud.sees_slot("pod", Slot::Status), None, "the new edge never said so");
+    assert_eq!(
+        pair.cloud.sees_slot("pod", Slot::Status),
+        None,
+        "the new edge never said so"
+    );
     pair.assert_equal();
     pair.edge.write(Op::Status, "pod", body("pending"));
     pair.wake();
@@ -49,7 +53,10 @@ fn a_wiped_cloud_takes_the_edge_as_it_is_and_tells_it_what_went() {
     pair.cloud.put("new", "1");
     pair.sync();
     assert_eq!(last_sending(&pair, Side::Cloud), Start::Reconcile);
-    assert_eq!(pair.cloud.sees_slot("pod", Slot::Status), Some(body("running")));
+    assert_eq!(
+        pair.cloud.sees_slot("pod", Slot::Status),
+        Some(body("running"))
+    );
     assert_eq!(pair.edge.sees("a0"), None);
     assert_eq!(pair.edge.sees("new"), Some(body("1")));
     pair.assert_equal();
@@ -98,7 +105,10 @@ fn a_restored_edge_that_wrote_is_told_apart_from_its_past() {
     pair.restore(Side::Edge, &image);
     pair.sync();
     assert_eq!(last_sending(&pair, Side::Edge), Start::Reconcile);
-    assert_eq!(pair.cloud.sees_slot("pod", Slot::Status), Some(body("running")));
+    assert_eq!(
+        pair.cloud.sees_slot("pod", Slot::Status),
+        Some(body("running"))
+    );
     pair.assert_equal();
 }
 
@@ -155,7 +165,10 @@ fn a_cloned_edge_is_noticed() {
     pair.edge.write(Op::Status, "pod", body("clone again"));
     pair.sync();
     assert_eq!(last_sending(&pair, Side::Edge), Start::Reconcile);
-    assert_eq!(pair.cloud.sees_slot("pod", Slot::Status), Some(body("clone again")));
+    assert_eq!(
+        pair.cloud.sees_slot("pod", Slot::Status),
+        Some(body("clone again"))
+    );
     pair.assert_equal();
 }
 
@@ -187,7 +200,9 @@ fn a_crash_inside_a_reconcile_keeps_the_progress() {
     pair.wipe(Side::Cloud);
     let mut random = fastrand::Rng::with_seed(3);
     for n in 0..1000 {
-        let noise: String = std::iter::repeat_with(|| random.alphanumeric()).take(500).collect();
+        let noise: String = std::iter::repeat_with(|| random.alphanumeric())
+            .take(500)
+            .collect();
         pair.cloud.put(&format!("b{n}"), &noise);
     }
     let mut rounds = 0;
@@ -201,8 +216,16 @@ fn a_crash_inside_a_reconcile_keeps_the_progress() {
     assert!(rounds > 1);
     pair.sync();
     pair.assert_equal();
-    let puts = pair.edge.applied.iter().filter(|(_, op)| *op == Op::Put).count();
-    assert!(puts < 1500, "{puts} records for 1000 differences in {rounds} rounds");
+    let puts = pair
+        .edge
+        .applied
+        .iter()
+        .filter(|(_, op)| *op == Op::Put)
+        .count();
+    assert!(
+        puts < 1500,
+        "{puts} records for 1000 differences in {rounds} rounds"
+    );
 }
 
 #[test]
@@ -253,8 +276,14 @@ fn facts_that_only_the_receiver_has_are_kept_and_those_it_lacks_are_sent() {
     pair.wipe(Side::Edge);
     pair.edge.write(Op::Fact, "new", body("happened too"));
     pair.sync();
-    assert_eq!(pair.cloud.sees_slot("old", Slot::Fact), Some(body("happened")));
-    assert_eq!(pair.cloud.sees_slot("new", Slot::Fact), Some(body("happened too")));
+    assert_eq!(
+        pair.cloud.sees_slot("old", Slot::Fact),
+        Some(body("happened"))
+    );
+    assert_eq!(
+        pair.cloud.sees_slot("new", Slot::Fact),
+        Some(body("happened too"))
+    );
 }
 
 #[test]
@@ -262,7 +291,10 @@ fn an_emptied_receiver_is_not_reconciled() {
     let mut pair = settled(2);
     pair.wipe(Side::Edge);
     pair.sync();
-    assert!(matches!(last_sending(&pair, Side::Cloud), Start::Resume { .. }));
+    assert!(matches!(
+        last_sending(&pair, Side::Cloud),
+        Start::Resume { .. }
+    ));
 }
 
 #[test]

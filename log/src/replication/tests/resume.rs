@@ -83,7 +83,10 @@ fn an_edge_that_crashes_loses_nothing_it_wrote() {
     pair.edge.write(Op::Status, "pod", body("running"));
     pair.crash(Side::Edge);
     pair.sync();
-    assert_eq!(pair.cloud.sees_slot("pod", Slot::Status), Some(body("running")));
+    assert_eq!(
+        pair.cloud.sees_slot("pod", Slot::Status),
+        Some(body("running"))
+    );
 }
 
 #[test]
@@ -113,7 +116,11 @@ fn a_cut_inside_a_long_resume_goes_on_where_it_was() {
     }
     pair.sync();
     assert!(rounds > 1);
-    assert_eq!(pair.edge.applied.len(), 3000, "nothing is sent twice once it is durable");
+    assert_eq!(
+        pair.edge.applied.len(),
+        3000,
+        "nothing is sent twice once it is durable"
+    );
     pair.assert_equal();
 }
 
@@ -144,14 +151,17 @@ fn a_base_that_is_not_held_leads_to_the_whole_body() {
     // The receiver stops inside a run of pages; at that offset the sender's history has a version
     // of `k` which was superseded before its page was read, so it was never sent.
     let mut pair = Pair::new();
-    pair.cloud.put("k", "the first version of a body that is worth a delta");
+    pair.cloud
+        .put("k", "the first version of a body that is worth a delta");
     pair.sync();
     pair.cut();
-    pair.cloud.put("k", "a version in between that the receiver never gets");
+    pair.cloud
+        .put("k", "a version in between that the receiver never gets");
     for n in 0..1500 {
         pair.cloud.put(&format!("a{n}"), "1");
     }
-    pair.cloud.put("k", "the third version of a body that is worth a delta");
+    pair.cloud
+        .put("k", "the third version of a body that is worth a delta");
     pair.connect();
     while pair.edge.applied.len() < 100 {
         pair.step();
@@ -172,6 +182,11 @@ fn each_direction_resumes_by_itself() {
     pair.edge.write(Op::Status, "p", body("2"));
     pair.sync();
     let established = pair.cloud.established.last().unwrap();
-    assert_eq!(established.sending, Start::Resume { after: pair.edge.received().received });
+    assert_eq!(
+        established.sending,
+        Start::Resume {
+            after: pair.edge.received().received
+        }
+    );
     pair.assert_equal();
 }

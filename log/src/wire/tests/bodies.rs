@@ -53,7 +53,11 @@ fn a_wrong_base_is_an_error() {
     assert_eq!(wire(&encoded).base(), Some(old.hash().short()));
     assert_eq!(wire(&encoded).open(None), Err(BodyError::Base));
     // Even a base that passed the short hash could not lead to other bytes.
-    assert!(wire(&encoded).open(Some(&body(&noise(1, POD.len())))).is_err());
+    assert!(
+        wire(&encoded)
+            .open(Some(&body(&noise(1, POD.len()))))
+            .is_err()
+    );
     assert_eq!(wire(&encoded).open(Some(&old)), Ok(new));
 }
 
@@ -61,15 +65,38 @@ fn a_wrong_base_is_an_error() {
 fn a_block_that_decodes_to_more_than_declared_is_damaged() {
     let large = body(&vec![b'x'; 1_000_000]);
     let encoded = Encoder::default().encode(&large, None);
-    let WireBody::Zstd { dictionary, packed } = wire(&encoded) else { panic!("it packs well") };
+    let WireBody::Zstd { dictionary, packed } = wire(&encoded) else {
+        panic!("it packs well")
+    };
     assert!(packed.block.len() < 1000);
-    let lie = WireBody::Zstd { dictionary, packed: Packed { size: 1000, ..packed } };
+    let lie = WireBody::Zstd {
+        dictionary,
+        packed: Packed {
+            size: 1000,
+            ..packed
+        },
+    };
     assert_eq!(lie.open(None), Err(BodyError::Damaged));
-    let lie = WireBody::Zstd { dictionary, packed: Packed { size: 1_000_001, ..packed } };
+    let lie = WireBody::Zstd {
+        dictionary,
+        packed: Packed {
+            size: 1_000_001,
+            ..packed
+        },
+    };
     assert_eq!(lie.open(None), Err(BodyError::Damaged));
-    let other = WireBody::Zstd { dictionary, packed: Packed { hash: [0; 8], ..packed } };
+    let other = WireBody::Zstd {
+        dictionary,
+        packed: Packed {
+            hash: [0; 8],
+            ..packed
+        },
+    };
     assert_eq!(other.open(None), Err(BodyError::Hash));
-    let unknown = WireBody::Zstd { dictionary: 9, packed };
+    let unknown = WireBody::Zstd {
+        dictionary: 9,
+        packed,
+    };
     assert_eq!(unknown.open(None), Err(BodyError::Dictionary { number: 9 }));
 }
 
@@ -79,7 +106,10 @@ fn a_declared_size_over_the_limit_is_refused_unread() {
     bytes.extend([0xff, 0xff, 0xff, 0xff, 0x7f]);
     bytes.extend([0; 9]);
     let refused = WireBody::decode(2, &mut Reader::new(&bytes));
-    assert!(matches!(refused, Err(crate::wire::WireError::TooLarge { .. })), "{refused:?}");
+    assert!(
+        matches!(refused, Err(crate::wire::WireError::TooLarge { .. })),
+        "{refused:?}"
+    );
 }
 
 #[test]

@@ -1,4 +1,8 @@
 //! The wire codec: golden bytes, round trips, garbage, and body encodings.
+#![expect(
+    clippy::indexing_slicing,
+    reason = "a test that panics fails, as it should"
+)]
 
 mod bodies;
 mod properties;
@@ -34,7 +38,12 @@ fn header(offset: u64, op: Op, name: &str) -> Header {
 fn samples() -> Vec<(&'static str, Frame<'static>)> {
     let incarnation = Uuid::from_u128(0x1111_2222_3333_4444_8555_6666_7777_8888);
     let last = Some((Offset::new(298), EventId::new(Uuid::from_u128(0x42))));
-    let held = Some(Held { epoch: epoch(), have: Offset::new(300), last, empty: false });
+    let held = Some(Held {
+        epoch: epoch(),
+        have: Offset::new(300),
+        last,
+        empty: false,
+    });
     let entry = |key: u8, state: u8| DigestEntry::from_parts([key; 16], [state; 16]);
     let mut asked = BucketSet::default();
     asked.insert(0);
@@ -48,53 +57,150 @@ fn samples() -> Vec<(&'static str, Frame<'static>)> {
     request.key.resource = Resource::new("apps", "deployments");
     let mut delete = header(305, Op::Delete, "b");
     delete.key.uid = Uid::Uuid(Uuid::from_u128(0x0a0b_0c0d));
-    let packed = Packed { size: 1000, hash: [0xdd; 8], block: &[1, 2, 3] };
+    let packed = Packed {
+        size: 1000,
+        hash: [0xdd; 8],
+        block: &[1, 2, 3],
+    };
     let records = vec![
-        WireRecord { header: header(301, Op::Put, "a"), body: WireBody::Raw(b"{}") },
-        WireRecord { header: delete, body: WireBody::Empty },
-        WireRecord { header: request, body: WireBody::Zstd { dictionary: 1, packed } },
+        WireRecord {
+            header: header(301, Op::Put, "a"),
+            body: WireBody::Raw(b"{}"),
+        },
+        WireRecord {
+            header: delete,
+            body: WireBody::Empty,
+        },
+        WireRecord {
+            header: request,
+            body: WireBody::Zstd {
+                dictionary: 1,
+                packed,
+            },
+        },
     ];
     let mut staged = header(0, Op::Status, "c");
     staged.version = Version::new(7);
     let staged = vec![
-        WireRecord { header: staged.clone(), body: WireBody::Delta { base: [0xbb; 8], packed } },
-        WireRecord { header: staged, body: WireBody::Same { base: [0xbb; 8] } },
+        WireRecord {
+            header: staged.clone(),
+            body: WireBody::Delta {
+                base: [0xbb; 8],
+                packed,
+            },
+        },
+        WireRecord {
+            header: staged,
+            body: WireBody::Same { base: [0xbb; 8] },
+        },
     ];
     vec![
-        ("hello", Frame::Hello {
-            version_min: 1,
-            version_max: 1,
-            node: NodeName::new("edge-1").unwrap(),
-            incarnation,
-            held,
-        }),
-        ("welcome", Frame::Welcome { version: 1, incarnation, held: None }),
-        ("start-resume", Frame::Start {
-            epoch: epoch(),
-            begin: Begin::Resume { after: Offset::new(300) },
-        }),
-        ("start-reconcile", Frame::Start {
-            epoch: epoch(),
-            begin: Begin::Reconcile { upto: Offset::new(300) },
-        }),
-        ("records", Frame::Records { after: Offset::new(300), upto: Offset::new(310), records }),
-        ("ack", Frame::Ack { upto: Offset::new(310) }),
-        ("rewind", Frame::Rewind { after: Offset::new(300) }),
+        (
+            "hello",
+            Frame::Hello {
+                version_min: 1,
+                version_max: 1,
+                node: NodeName::new("edge-1").unwrap(),
+                incarnation,
+                held,
+            },
+        ),
+        (
+            "welcome",
+            Frame::Welcome {
+                version: 1,
+                incarnation,
+                held: None,
+            },
+        ),
+        (
+            "start-resume",
+            Frame::Start {
+                epoch: epoch(),
+                begin: Begin::Resume {
+                    after: Offset::new(300),
+                },
+            },
+        ),
+        (
+            "start-reconcile",
+            Frame::Start {
+                epoch: epoch(),
+                begin: Begin::Reconcile {
+                    upto: Offset::new(300),
+                },
+            },
+        ),
+        (
+            "records",
+            Frame::Records {
+                after: Offset::new(300),
+                upto: Offset::new(310),
+                records,
+            },
+        ),
+        (
+            "ack",
+            Frame::Ack {
+                upto: Offset::new(310),
+            },
+        ),
+        (
+            "rewind",
+            Frame::Rewind {
+                after: Offset::new(300),
+            },
+        ),
         ("ping", Frame::Ping),
         ("pong", Frame::Pong),
-        ("close", Frame::Close {
-            code: CloseCode::Overloaded,
-            reason: "come back later",
-            retry_after: Some(std::time::Duration::from_secs(30)),
-        }),
-        ("part", Frame::Part { last: true, bytes: &[1, 2, 3] }),
-        ("digest-list", Frame::DigestList(vec![entry(1, 2), entry(3, 4)])),
+        (
+            "close",
+            Frame::Close {
+                code: CloseCode::Overloaded,
+                reason: "come back later",
+                retry_after: Some(std::time::Duration::from_secs(30)),
+            },
+        ),
+        (
+            "part",
+            Frame::Part {
+                last: true,
+                bytes: &[1, 2, 3],
+            },
+        ),
+        (
+            "digest-list",
+            Frame::DigestList(vec![entry(1, 2), entry(3, 4)]),
+        ),
         ("digest-buckets", Frame::DigestBuckets(buckets)),
         ("digest-request", Frame::DigestRequest(asked)),
-        ("digest-entries", Frame::DigestEntries { last: true, entries: vec![entry(1, 2)] }),
-        ("stage", Frame::Stage { seq: 2, records: staged }),
-        ("drop", Frame::Drop { seq: 1, keys: vec![KeyHash::new([5; 16])] }),
+        (
+            "digest-entries",
+            Frame::DigestEntries {
+                last: true,
+                entries: vec![entry(1, 2)],
+            },
+        ),
+        (
+            "stage",
+            Frame::Stage {
+                seq: 2,
+                records: staged,
+            },
+        ),
+        (
+            "drop",
+            Frame::Drop {
+                seq: 1,
+                keys: vec![KeyHash::new([5; 16])],
+            },
+        ),
         ("staged", Frame::Staged { seq: 2 }),
-        ("end", Frame::End { upto: Offset::new(300) }),
+        (
+            "end",
+            Frame::End {
+                upto: Offset::new(300),
+            },
+        ),
     ]
 }

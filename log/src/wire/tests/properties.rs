@@ -30,7 +30,13 @@ fn uid() -> impl Strategy<Value = Uid> {
 }
 
 fn key() -> impl Strategy<Value = Key> {
-    ("(apps|batch|)", "(pods|nodes|secrets)", "(default|kube-system|)", "[a-z]{1,12}", uid())
+    (
+        "(apps|batch|)",
+        "(pods|nodes|secrets)",
+        "(default|kube-system|)",
+        "[a-z]{1,12}",
+        uid(),
+    )
         .prop_map(|(group, plural, namespace, name, uid)| {
             Key::new(Resource::new(&group, &plural), &namespace, &name, uid).unwrap()
         })
@@ -39,19 +45,36 @@ fn key() -> impl Strategy<Value = Key> {
 fn header() -> impl Strategy<Value = Header> {
     let id = (any::<u128>(), any::<bool>(), any::<[u8; 10]>());
     let cause = proptest::option::of(any::<u128>());
-    (1_u64..1 << 40, id, cause, any::<u64>(), key(), any::<u64>(), op()).prop_map(
-        |(ahead, (raw, composed, entropy), cause, millis, key, version, op)| {
-            let time = WallTime::from_unix_millis(if composed { millis >> 16 } else { millis });
-            let id = if composed {
-                EventId::compose(time, entropy)
-            } else {
-                EventId::new(Uuid::from_u128(raw))
-            };
-            let cause = cause.map(|raw| EventId::new(Uuid::from_u128(raw)));
-            let version = Version::new(version);
-            Header { offset: Offset::new(ahead), id, cause, time, key, version, op }
-        },
+    (
+        1_u64..1 << 40,
+        id,
+        cause,
+        any::<u64>(),
+        key(),
+        any::<u64>(),
+        op(),
     )
+        .prop_map(
+            |(ahead, (raw, composed, entropy), cause, millis, key, version, op)| {
+                let time = WallTime::from_unix_millis(if composed { millis >> 16 } else { millis });
+                let id = if composed {
+                    EventId::compose(time, entropy)
+                } else {
+                    EventId::new(Uuid::from_u128(raw))
+                };
+                let cause = cause.map(|raw| EventId::new(Uuid::from_u128(raw)));
+                let version = Version::new(version);
+                Header {
+                    offset: Offset::new(ahead),
+                    id,
+                    cause,
+                    time,
+                    key,
+                    version,
+                    op,
+                }
+            },
+        )
 }
 
 /// Bytes that live as long as a test case needs them.
@@ -65,12 +88,22 @@ struct OwnedBody {
 
 impl OwnedBody {
     fn wire(&self) -> WireBody<'_> {
-        let packed = Packed { size: self.size, hash: self.hash, block: &self.bytes };
+        let packed = Packed {
+            size: self.size,
+            hash: self.hash,
+            block: &self.bytes,
+        };
         match self.form {
             0 => WireBody::Empty,
             1 => WireBody::Raw(&self.bytes),
-            2 => WireBody::Zstd { dictionary: 1, packed },
-            3 => WireBody::Delta { base: self.hash, packed },
+            2 => WireBody::Zstd {
+                dictionary: 1,
+                packed,
+            },
+            3 => WireBody::Delta {
+                base: self.hash,
+                packed,
+            },
             _ => WireBody::Same { base: self.hash },
         }
     }
@@ -78,8 +111,14 @@ impl OwnedBody {
 
 fn body() -> impl Strategy<Value = OwnedBody> {
     let bytes = prop::collection::vec(any::<u8>(), 0..60);
-    (0_u8..5, bytes, 0_usize..100_000, any::<[u8; 8]>())
-        .prop_map(|(form, bytes, size, hash)| OwnedBody { form, bytes, size, hash })
+    (0_u8..5, bytes, 0_usize..100_000, any::<[u8; 8]>()).prop_map(|(form, bytes, size, hash)| {
+        OwnedBody {
+            form,
+            bytes,
+            size,
+            hash,
+        }
+    })
 }
 
 proptest! {

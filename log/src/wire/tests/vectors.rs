@@ -8,7 +8,9 @@ use crate::wire::Frame;
 
 /// The bytes of a vector: hex digits, with comments from `#` to the end of the line.
 fn vector(name: &str) -> Vec<u8> {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/wire/vectors").join(name);
+    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("src/wire/vectors")
+        .join(name);
     let text = std::fs::read_to_string(path.with_extension("hex")).unwrap_or_default();
     let digits: String = text
         .lines()
@@ -60,11 +62,25 @@ fn no_vector_decodes_when_a_byte_is_missing_or_added() {
 
 #[test]
 fn a_newer_edge_may_say_more_in_its_hello() {
-    let Some((_, Frame::Hello { node, incarnation, held, .. })) = samples().into_iter().next()
+    let Some((
+        _,
+        Frame::Hello {
+            node,
+            incarnation,
+            held,
+            ..
+        },
+    )) = samples().into_iter().next()
     else {
         panic!("the first sample is a Hello");
     };
-    let hello = Frame::Hello { version_min: 1, version_max: 2, node, incarnation, held };
+    let hello = Frame::Hello {
+        version_min: 1,
+        version_max: 2,
+        node,
+        incarnation,
+        held,
+    };
     let more = [&hello.encode()[..], b"something new"].concat();
     assert_eq!(Frame::decode(&more), Ok(hello));
 }

@@ -1,53 +1,29 @@
-//! Bringing a receiver to the sender's state when their histories do not join.
-//!
-//! ```text
-//! sender                                              receiver
-//!   Start{new epoch, Reconcile{upto}} ─────────────────▶ scans what it holds
-//!   ◀───────────────── DigestList, or DigestBuckets when there are many keys
-//!   DigestRequest{buckets that differ} ────────────────▶      (buckets only)
-//!   ◀───────────────── DigestEntries … last
-//!   Drop{1, keys only the receiver has} … ─────────────▶ written in the old epoch
-//!   Stage{n, records that differ} … ───────────────────▶ written in the old epoch
-//!   ◀───────────────── Staged{n}: durable up to there
-//!   End{upto} ─────────────────────────────────────────▶ adopts the epoch and the place
-//!   Records{upto, …} …                                   in one write
-//! ```
-//!
-//! The sender's state is that at `upto`, the durable head when it began; what changed later follows
-//! as records. Until `End` the receiver stays in its old epoch, where it numbers what it writes
-//! behind what it holds; a crash leaves it there, with the progress kept, and the next session
-//! reconciles what is still different.
-//!
-//! Facts that the receiver lacks are sent; facts that only the receiver has are kept. Answers to
-//! requests are state like any other: the newest one per key. What only the receiver has becomes a
-//! `Delete`, or, in the slots that have none, a record without a body (see [`crate::digest::is_gone`]).
+//! The sender's side of a reconcile: what differs, and sending it.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 
-use super::outgoing::Ready;
-use super::stats::Traffic;
-use super::violation::{Fault, Violation};
-use super::{Outbox, flow::Mark};
 use crate::body::Body;
 use crate::digest::{self, Digest, DigestEntry, KeyHash, Scope, StateHash};
 use crate::error::ReadError;
-use crate::id::{Epoch, EventId, Offset, Revision, StreamId, Version};
+use crate::id::{Offset, Revision, StreamId};
 use crate::limits::{
-    DIGEST_BUCKETS, DIGEST_ENTRIES_MAX, DIGEST_ENTRIES_PER_FRAME_MAX, FRAME_DECODED_BYTES_MAX,
-    FRAME_RECORDS_MAX, FRAME_TARGET_BYTES,
+    DIGEST_ENTRIES_MAX, DIGEST_ENTRIES_PER_FRAME_MAX, FRAME_DECODED_BYTES_MAX, FRAME_RECORDS_MAX,
+    FRAME_TARGET_BYTES,
 };
-use crate::record::{Draft, Op, Record, Slot, Stored};
+use crate::record::{Record, Slot, Stored};
+use crate::replication::flow::Mark;
+use crate::replication::outgoing::Ready;
+use crate::replication::stats::Traffic;
+use crate::replication::violation::{Fault, Violation};
 use crate::store::{ReadLimit, Store};
 use crate::wire::frame::RecordsFrame;
 use crate::wire::{BucketSet, Encoder, Frame};
-
-// === the sender ===
 
 /// How many versions of a key to look back for the one that the receiver says it holds.
 const HISTORY_STEPS_MAX: usize = 8;
 
 #[derive(Debug)]
-pub(super) struct Sending {
+pub(in crate::replication) struct Sending {
     upto: Offset,
     seq: u64,
     step: Step,
@@ -78,7 +54,7 @@ struct Difference {
 }
 
 impl Sending {
-    pub(super) const fn new(upto: Offset) -> Self {
+    pub(in crate::replication) const fn new(upto: Offset) -> Self {
         Self {
             upto,
             seq: 0,
@@ -86,22 +62,22 @@ impl Sending {
         }
     }
 
-    pub(super) const fn upto(&self) -> Offset {
+    pub(in crate::replication) const fn upto(&self) -> Offset {
         self.upto
     }
 
-    pub(super) const fn sent_seq(&self) -> u64 {
+    pub(in crate::replication) const fn sent_seq(&self) -> u64 {
         self.seq
     }
 
-    pub(super) fn is_done(&self) -> bool {
+    pub(in crate::replication) fn is_done(&self) -> bool {
         match &self.step {
             Step::AwaitDigest | Step::AwaitEntries { .. } => false,
             Step::Send { drops, differences } => drops.is_empty() && differences.is_empty(),
         }
     }
 
-    pub(super) fn handle_list(
+    pub(in crate::replication) fn handle_list(
         &mut self,
         entries: &[DigestEntry],
         store: &dyn Store,
@@ -114,13 +90,13 @@ impl Sending {
         Ok(())
     }
 
-    pub(super) fn handle_buckets(
+    /// Returns what to ask the receiver for, if anything.
+    pub(in crate::replication) fn handle_buckets(
         &mut self,
         theirs: &digest::Buckets,
         store: &dyn Store,
         stream: &StreamId,
-        out: &mut Outbox,
-    ) -> Result<(), Fault> {
+    ) -> Result<Option<Frame<'static>>, Fault> {
         self.awaits_digest("DigestBuckets")?;
         let mut comparison = Comparison::new(store, stream, self.upto)?;
         let ours = comparison.digest();
@@ -134,14 +110,13 @@ impl Sending {
         comparison.own.retain(|key, _| asked.contains(key.bucket()));
         if asked.is_empty() {
             self.step = comparison.finish();
-            return Ok(());
+            return Ok(None);
         }
-        out.urgent.push_back(Frame::DigestRequest(asked).encode());
         self.step = Step::AwaitEntries { asked, comparison };
-        Ok(())
+        Ok(Some(Frame::DigestRequest(asked)))
     }
 
-    pub(super) fn handle_entries(
+    pub(in crate::replication) fn handle_entries(
         &mut self,
         entries: &[DigestEntry],
         last: bool,
@@ -173,7 +148,7 @@ impl Sending {
     }
 
     /// The next frame of differences.
-    pub(super) fn build(
+    pub(in crate::replication) fn build(
         &mut self,
         store: &dyn Store,
         stream: &StreamId,
@@ -390,149 +365,3 @@ impl Own {
         }
     }
 }
-
-// === the receiver ===
-
-/// A receiver inside a reconcile.
-#[derive(Debug)]
-pub(super) struct Staging {
-    /// The epoch it stays in until the end.
-    pub(super) old: Epoch,
-    new: Epoch,
-    upto: Offset,
-    /// The highest offset used in the old epoch.
-    head: Offset,
-    seq: u64,
-    /// Frames durable so far.
-    pub(super) durable_seq: u64,
-    has_listed: bool,
-}
-
-impl Staging {
-    pub(super) const fn new(old: Epoch, new: Epoch, upto: Offset, head: Offset) -> Self {
-        Self {
-            old,
-            new,
-            upto,
-            head,
-            seq: 0,
-            durable_seq: 0,
-            has_listed: false,
-        }
-    }
-
-    /// The next frame must be this one.
-    pub(super) const fn expect(&mut self, seq: u64) -> Result<(), Violation> {
-        let expected = self.seq + 1;
-        if seq != expected {
-            return Err(Violation::Sequence {
-                expected,
-                found: seq,
-            });
-        }
-        self.seq = seq;
-        Ok(())
-    }
-
-    /// Numbers records behind what is held.
-    pub(super) fn place(&mut self, drafts: Vec<Draft>) -> Vec<(Offset, Draft)> {
-        let head = &mut self.head;
-        let placed = drafts.into_iter().map(|draft| {
-            *head = head.next().expect("offsets last");
-            (*head, draft)
-        });
-        placed.collect()
-    }
-
-    /// The end mark: the new epoch.
-    pub(super) fn end(&self, upto: Offset) -> Result<Epoch, Violation> {
-        if upto != self.upto || self.durable_seq != self.seq {
-            return Err(Violation::Unexpected { frame: "End" });
-        }
-        Ok(self.new)
-    }
-
-    pub(super) fn send_entries(
-        &mut self,
-        buckets: BucketSet,
-        store: &dyn Store,
-        stream: &StreamId,
-        out: &mut Outbox,
-    ) -> Result<(), Fault> {
-        if std::mem::replace(&mut self.has_listed, true) || self.seq > 0 {
-            return Err(Violation::Unexpected {
-                frame: "DigestRequest",
-            }
-            .into());
-        }
-        let mut entries = Vec::new();
-        digest::scan(store, stream, Scope::All, |stored| {
-            let entry = DigestEntry::of(&stored.record);
-            entries.extend(entry.filter(|entry| buckets.contains(entry.key.bucket())));
-        })?;
-        entries.sort_unstable();
-        let mut pages = entries.chunks(DIGEST_ENTRIES_PER_FRAME_MAX).peekable();
-        if pages.peek().is_none() {
-            let none = Frame::DigestEntries {
-                last: true,
-                entries: Vec::new(),
-            };
-            out.bulk.push_back(none.encode());
-        }
-        while let Some(page) = pages.next() {
-            let last = pages.peek().is_none();
-            let frame = Frame::DigestEntries {
-                last,
-                entries: page.to_vec(),
-            };
-            out.bulk.push_back(frame.encode());
-        }
-        Ok(())
-    }
-
-    /// The records that say that keys which only the receiver has are gone.
-    pub(super) fn gone(
-        &self,
-        keys: &[KeyHash],
-        store: &dyn Store,
-        stream: &StreamId,
-    ) -> Result<Vec<Draft>, ReadError> {
-        let keys: BTreeSet<&KeyHash> = keys.iter().collect();
-        let mut drafts = Vec::with_capacity(keys.len());
-        digest::scan(store, stream, Scope::State, |stored| {
-            let record = stored.record;
-            let hash = KeyHash::of(&record);
-            if keys.contains(&hash) && !digest::is_gone(&record) {
-                drafts.push(self.gone_draft(&hash, record));
-            }
-        })?;
-        Ok(drafts)
-    }
-
-    fn gone_draft(&self, hash: &KeyHash, record: Record) -> Draft {
-        let header = record.header;
-        let op = match header.op.slot() {
-            Slot::Object | Slot::Fact => Op::Delete,
-            Slot::Status => Op::Status,
-            Slot::Twin => Op::Twin,
-            Slot::Request => Op::Apply,
-        };
-        // No writer named this event: both ends can derive its name.
-        let mut hasher = blake3::Hasher::new();
-        hasher.update(self.new.uuid().as_bytes());
-        hasher.update(hash.as_bytes());
-        let mut id = [0; 16];
-        hasher.finalize_xof().fill(&mut id);
-        Draft {
-            id: EventId::new(uuid::Builder::from_custom_bytes(id).into_uuid()),
-            cause: None,
-            time: header.time,
-            key: header.key,
-            version: Some(Version::ZERO),
-            op,
-            body: Body::EMPTY,
-        }
-    }
-}
-
-const _: () = assert!(DIGEST_BUCKETS == u8::MAX as usize + 1);
