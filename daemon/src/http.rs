@@ -63,14 +63,26 @@ pub fn bind_unix(path: &Path) -> io::Result<UnixListener> {
             "another process listens there",
         ));
     }
-    match std::fs::remove_file(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-        Ok(()) | Err(_) => {}
-    }
-    // The directory of the daemon is private, so nobody can connect before the mode is set.
+    remove_stale_socket(path)?;
+    // Until the mode is set only this user may connect, as the usual umask takes write permission
+    // from everybody else.
     let listener = UnixListener::bind(path)?;
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600))?;
     Ok(listener)
+}
+
+/// Removes what a dead process left, and nothing that is no socket.
+fn remove_stale_socket(path: &Path) -> io::Result<()> {
+    use std::os::unix::fs::FileTypeExt as _;
+    match std::fs::symlink_metadata(path) {
+        Ok(found) if found.file_type().is_socket() => std::fs::remove_file(path),
+        Ok(_) => Err(io::Error::new(
+            io::ErrorKind::AlreadyExists,
+            "something else is there",
+        )),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(error),
+    }
 }
 
 trait Listener: Send + 'static {
@@ -108,7 +120,11 @@ async fn serve<L: Listener>(listener: L, router: Router, limits: HttpLimits, mut
         tokio::select! {
             biased;
             () = stop.wait() => break,
-            Some(_) = connections.join_next(), if !connections.is_empty() => {}
+            Some(ended) = connections.join_next(), if !connections.is_empty() => {
+                if let Err(error) = ended {
+                    tracing::error!(%error, "a request panicked");
+                }
+            }
             accepted = poll_fn(|cx| listener.poll_accept(cx)) => match accepted {
                 Ok(stream) => {
                     connections.spawn(connection(stream, router.clone(), slot, stop.clone()));

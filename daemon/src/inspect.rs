@@ -190,6 +190,3 @@ async fn reading<T: Send + 'static>(
     let lost = |_| Err(Refusal::Internal("reading the store panicked".to_owned()));
     tokio::task::spawn_blocking(read).await.unwrap_or_else(lost)
 }
-
-#[cfg(test)]
-mod tests;

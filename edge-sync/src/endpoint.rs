@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
+use causeway_daemon::metrics::TrafficTotals;
 use causeway_daemon::session_driver::{Endpoint, SessionEvent, WriteRefused};
-use causeway_log::replication::SessionWrite;
+use causeway_log::replication::{SessionStats, SessionWrite};
 use causeway_log::writer::WriterHandle;
 use causeway_log::{NodeName, Offset, Store};
 use futures_util::future::BoxFuture;
@@ -19,6 +20,7 @@ pub(crate) struct EdgeEndpoint {
     pub(crate) writer: WriterHandle<Request>,
     pub(crate) up_head: watch::Receiver<Offset>,
     pub(crate) board: Arc<LinkBoard>,
+    pub(crate) traffic: Arc<TrafficTotals>,
 }
 
 impl Endpoint for EdgeEndpoint {
@@ -45,7 +47,14 @@ impl Endpoint for EdgeEndpoint {
         self.up_head.clone()
     }
 
-    fn observe(&self, _: &NodeName, event: SessionEvent) {
+    fn observe(&self, node: &NodeName, event: SessionEvent) {
         self.board.observe(&event);
+        if matches!(event, SessionEvent::Ended { .. }) {
+            self.traffic.ended(node);
+        }
+    }
+
+    fn observe_stats(&self, node: &NodeName, stats: &SessionStats) {
+        self.traffic.record(node, stats);
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use causeway_daemon::http::{HttpLimits, bind_unix, serve_tcp, serve_unix};
 use causeway_daemon::inspect::Inspected;
-use causeway_daemon::metrics::{Metrics, StoreCollector};
+use causeway_daemon::metrics::{Metrics, StoreCollector, TrafficTotals};
 use causeway_daemon::store_dir::{self, StoreDirError};
 use causeway_daemon::tasks::{self, Shutdown, Task};
 use causeway_kube_api::source::system_clock;
@@ -79,6 +79,13 @@ pub async fn run_on(
     shutdown: Shutdown,
 ) -> Result<(), RunError> {
     let listeners = Listeners::bind(&config.api).await?;
+    if let Some(address) = config
+        .api
+        .listen
+        .filter(|address| !address.ip().is_loopback())
+    {
+        tracing::warn!(%address, "the local API is open to others: whoever reaches it may write");
+    }
     let (edge, writer) = Edge::start(store, &config)?;
     let tasks = edge.serve(listeners, &config, &shutdown);
     tracing::info!(
@@ -186,8 +193,9 @@ impl Edge {
             store: Arc::clone(&self.store),
             board: Arc::clone(&self.board),
         };
-        let metrics = Metrics::new();
+        let (metrics, traffic) = (Metrics::new(), Arc::new(TrafficTotals::new()));
         metrics.register(|registry| {
+            registry.register_collector(Box::new(Arc::clone(&traffic)));
             registry.register_collector(StoreCollector::new(Arc::clone(&self.store)));
             registry.register_collector(Box::new(status.clone()));
         });
@@ -222,6 +230,7 @@ impl Edge {
                 writer: self.writer.clone(),
                 up_head: self.up_head.clone(),
                 board: Arc::clone(&self.board),
+                traffic,
             };
             let link = Link {
                 node: self.node.clone(),

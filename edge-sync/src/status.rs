@@ -10,7 +10,7 @@ use causeway_daemon::inspect::{store_status, stream_status};
 use causeway_daemon::session_driver::SessionEvent;
 use causeway_daemon::store_dir::{disk_space, wall_time};
 use causeway_kube_api::source::format_time;
-use causeway_log::{NodeName, Store, StreamId, WallTime};
+use causeway_log::{NodeName, Offset, Store, StreamId, WallTime};
 use parking_lot::Mutex;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric as _};
@@ -57,8 +57,8 @@ pub(crate) struct LinkBoard {
     failing: AtomicU64,
     bytes_in: AtomicU64,
     bytes_out: AtomicU64,
-    frames_in: AtomicU64,
-    frames_out: AtomicU64,
+    /// What the cloud acknowledged in the session that runs; reaches the store with the next batch.
+    acked: AtomicU64,
 }
 
 #[derive(Debug)]
@@ -86,8 +86,7 @@ impl LinkBoard {
             failing: AtomicU64::new(0),
             bytes_in: AtomicU64::new(0),
             bytes_out: AtomicU64::new(0),
-            frames_in: AtomicU64::new(0),
-            frames_out: AtomicU64::new(0),
+            acked: AtomicU64::new(0),
         }
     }
 
@@ -115,18 +114,20 @@ impl LinkBoard {
             SessionEvent::Established(_) => {
                 self.sessions.fetch_add(1, Ordering::Relaxed);
                 self.failing.store(0, Ordering::Relaxed);
+                self.acked.store(0, Ordering::Relaxed);
                 self.enter(LinkState::Connected, None, None);
             }
             SessionEvent::Received { bytes } => {
-                self.frames_in.fetch_add(1, Ordering::Relaxed);
                 self.bytes_in.fetch_add(*bytes as u64, Ordering::Relaxed);
             }
             SessionEvent::Sent { bytes } => {
-                self.frames_out.fetch_add(1, Ordering::Relaxed);
                 self.bytes_out.fetch_add(*bytes as u64, Ordering::Relaxed);
             }
-            // The store knows the place; the link tells of the end itself.
-            SessionEvent::Acked { .. } | SessionEvent::Ended { .. } => {}
+            SessionEvent::Acked { upto } => {
+                self.acked.fetch_max(upto.get(), Ordering::Relaxed);
+            }
+            // The link tells of the end itself.
+            SessionEvent::Ended { .. } => {}
         }
     }
 
@@ -182,15 +183,25 @@ impl EdgeStatus {
             "disk": disk.map(|disk| json!({ "free": disk.free_bytes, "total": disk.total_bytes })),
             "link": self.board.show(),
             "down": stream_status(&*self.store, &StreamId::down(self.node.clone())),
-            "up": stream_status(&*self.store, &StreamId::up(self.node.clone())),
+            "up": self.show_up(),
         })
     }
 
-    fn up_lag(&self) -> u64 {
-        let up = self.store.stream(&StreamId::up(self.node.clone()));
-        up.ok()
-            .flatten()
-            .map_or(0, |info| info.durable.ahead_of(info.acked))
+    fn show_up(&self) -> Value {
+        let mut up = stream_status(&*self.store, &StreamId::up(self.node.clone()));
+        if let Some((acked, lag)) = self.up_progress() {
+            up["acked"] = acked.get().into();
+            up["lag"] = lag.into();
+        }
+        up
+    }
+
+    /// What the cloud has of the own stream, and how far that is behind.
+    fn up_progress(&self) -> Option<(Offset, u64)> {
+        let info = self.store.stream(&StreamId::up(self.node.clone())).ok()??;
+        let told = Offset::new(self.board.acked.load(Ordering::Relaxed));
+        let acked = info.acked.max(told).min(info.durable);
+        Some((acked, info.durable.ahead_of(acked)))
     }
 }
 
@@ -208,22 +219,6 @@ impl Collector for EdgeStatus {
                 "Attempts to reach the cloud that failed",
                 &board.failures,
             ),
-            (
-                "link_received_bytes",
-                "Bytes of frames from the cloud",
-                &board.bytes_in,
-            ),
-            (
-                "link_sent_bytes",
-                "Bytes of frames to the cloud",
-                &board.bytes_out,
-            ),
-            (
-                "link_received_frames",
-                "Frames from the cloud",
-                &board.frames_in,
-            ),
-            ("link_sent_frames", "Frames to the cloud", &board.frames_out),
         ];
         for (name, help, value) in counters {
             let counter = ConstCounter::new(value.load(Ordering::Relaxed));
@@ -244,7 +239,7 @@ impl Collector for EdgeStatus {
             (
                 "up_lag_offsets",
                 "How far the cloud's acknowledgement is behind",
-                self.up_lag(),
+                self.up_progress().map_or(0, |(_, lag)| lag),
             ),
             ("disk_free_bytes", "What is left where the store is", free),
         ];

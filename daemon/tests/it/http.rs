@@ -59,8 +59,12 @@ async fn a_socket_in_use_is_not_taken() {
     let first = bind_unix(&path).unwrap();
     assert!(bind_unix(&path).is_err());
     drop(first);
-    // What a dead process left is replaced.
+    // What a dead process left is replaced, what is no socket is not.
     bind_unix(&path).unwrap();
+    let file = dir.path().join("file");
+    std::fs::write(&file, "precious").unwrap();
+    bind_unix(&file).unwrap_err();
+    assert_eq!(std::fs::read_to_string(&file).unwrap(), "precious");
 }
 
 #[tokio::test]

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test may fail where it stands")]
 
 mod alone;
+mod killed;
 mod linked;
 
 use std::future::Future;

@@ -1,0 +1,212 @@
+//! What a local write comes to.
+
+use super::*;
+
+#[test]
+fn a_write_to_what_the_cloud_owns_is_served_as_pending() {
+    let mut bench = Bench::new();
+    let key = key("configmaps", "c");
+    let written = bench.write(create(&key, config_map("1"))).unwrap();
+    assert!(written.pending);
+    assert_eq!(written.warnings.len(), 1);
+    let object = written.object.unwrap();
+    assert_eq!(
+        object["metadata"]["annotations"]["causeway.dev/pending"],
+        "true"
+    );
+    assert_eq!(
+        object["metadata"]["resourceVersion"],
+        written.revision.to_string()
+    );
+    let asked = bench.last_request();
+    assert_eq!(
+        (asked.verb, asked.base, asked.follows),
+        (Verb::Create, None, None)
+    );
+    assert_eq!(asked.uid, key.uid);
+    assert_eq!(*bench.up_head.borrow(), written.revision.as_own_offset());
+}
+
+#[test]
+fn a_request_builds_on_the_one_before_until_the_cloud_answers() {
+    let mut bench = Bench::new();
+    let key = key("configmaps", "c");
+    bench.write(create(&key, config_map("1"))).unwrap();
+    let first = bench.up_records()[0].record.header.id;
+    let update = bench.now(&key, Change::Put(config_map("2")));
+    bench.write(update).unwrap();
+    let asked = bench.last_request();
+    assert_eq!((asked.verb, asked.follows), (Verb::Update, Some(first)));
+    let second = bench.up_records()[1].record.header.id;
+    bench.desire(&key, Op::Put, &config_map("2"), Some(second));
+    bench.desire(&key, Op::Apply, &Value::Null, Some(second));
+    let served = bench.served(&key).unwrap();
+    assert!(served["metadata"].get("annotations").is_none(), "{served}");
+    // An update of what the cloud has answered stands on the cloud's version.
+    let update = bench.now(&key, Change::Put(config_map("3")));
+    bench.write(update).unwrap();
+    let asked = bench.last_request();
+    assert_eq!(asked.base, Some(causeway_log::Version::new(77)));
+    assert_eq!(asked.follows, None);
+}
+
+#[test]
+fn an_object_that_would_not_change_makes_no_record() {
+    let mut bench = Bench::new();
+    let key = key("configmaps", "c");
+    bench.desire(&key, Op::Put, &config_map("1"), None);
+    let served = bench.served(&key).unwrap();
+    let same = bench.now(&key, Change::Put(served));
+    let written = bench.write(same).unwrap();
+    assert_eq!(written.revision, bench.modified(&key));
+    assert!(!written.pending && written.warnings.is_empty());
+    assert!(bench.up_records().is_empty());
+}
+
+#[test]
+fn the_status_of_an_own_pod_is_the_edges_word() {
+    let mut bench = Bench::new();
+    let key = key("pods", "p");
+    bench.desire(&key, Op::Put, &pod("edge-1"), None);
+    let report = bench.now(&key, Change::Status(with_status(pod("edge-1"), "Running")));
+    let written = bench.write(report).unwrap();
+    assert!(!written.pending);
+    assert_eq!(written.object.unwrap()["status"]["phase"], "Running");
+    let record = &bench.up_records()[0].record;
+    assert_eq!(record.header.op, Op::Status);
+    assert_eq!(record.body.bytes(), "{\"phase\":\"Running\"}");
+    // Saying it again says nothing.
+    let again = bench.now(&key, Change::Status(with_status(pod("edge-1"), "Running")));
+    assert_eq!(bench.write(again).unwrap().revision, written.revision);
+    assert_eq!(bench.up_records().len(), 1);
+}
+
+#[test]
+fn the_status_of_anything_else_is_a_request() {
+    let mut bench = Bench::new();
+    let key = key("pods", "p");
+    bench.desire(&key, Op::Put, &pod("edge-2"), None);
+    let report = bench.now(&key, Change::Status(with_status(pod("edge-2"), "Running")));
+    assert!(bench.write(report).unwrap().pending);
+    assert_eq!(bench.last_request().verb, Verb::Status);
+}
+
+#[test]
+fn a_node_is_created_with_its_status_beside_it() {
+    let mut bench = Bench::new();
+    let key = key("nodes", "edge-1");
+    let object = with_status(json!({ "kind": "Node", "spec": {} }), "Ready");
+    let written = bench.write(create(&key, object)).unwrap();
+    let ops: Vec<Op> = bench
+        .up_records()
+        .iter()
+        .map(|it| it.record.header.op)
+        .collect();
+    assert_eq!(ops, [Op::Apply, Op::Status]);
+    assert_eq!(written.object.unwrap()["status"]["phase"], "Ready");
+}
+
+#[test]
+fn a_finished_pod_goes_at_once() {
+    let mut bench = Bench::new();
+    let key = key("pods", "p");
+    bench.desire(&key, Op::Put, &pod("edge-1"), None);
+    let finish = Change::Delete {
+        grace_period_seconds: Some(0),
+        confirm: true,
+    };
+    let written = bench.write(bench.now(&key, finish)).unwrap();
+    assert_eq!((written.pending, &written.object), (false, &None));
+    assert_eq!(bench.served(&key), None);
+    let record = &bench.up_records()[0].record;
+    assert_eq!((record.header.op, record.body.len()), (Op::Delete, 0));
+}
+
+#[test]
+fn deleting_what_the_cloud_owns_is_asked_once() {
+    let mut bench = Bench::new();
+    let key = key("configmaps", "c");
+    bench.desire(&key, Op::Put, &config_map("1"), None);
+    let change = || Change::Delete {
+        grace_period_seconds: None,
+        confirm: true,
+    };
+    let written = bench.write(bench.now(&key, change())).unwrap();
+    assert!(written.pending);
+    assert_eq!(bench.last_request().verb, Verb::Delete);
+    bench.write(bench.now(&key, change())).unwrap();
+    assert_eq!(bench.up_records().len(), 1);
+}
+
+#[test]
+fn an_event_is_a_fact() {
+    let mut bench = Bench::new();
+    let key = key("events", "e");
+    let change = Change::Fact(json!({ "kind": "Event", "reason": "Started" }));
+    let write = Write {
+        key: key.clone(),
+        expected: Expected::Absent,
+        change,
+    };
+    let written = bench.write(write).unwrap();
+    assert!(!written.pending);
+    assert_eq!(bench.up_records()[0].record.header.op, Op::Fact);
+    assert_eq!(bench.served(&key).unwrap()["reason"], "Started");
+}
+
+#[test]
+fn an_own_lease_is_never_renewed_in_the_log() {
+    let mut bench = Bench::new();
+    let lease = Resource::new("coordination.k8s.io", "leases");
+    let key = Key::new(lease, "kube-node-lease", "edge-1", Uid::None).unwrap();
+    bench
+        .write(create(
+            &key,
+            json!({ "kind": "Lease", "spec": { "renewTime": 1 } }),
+        ))
+        .unwrap();
+    let renew = Change::Put(json!({ "kind": "Lease", "spec": { "renewTime": 2 } }));
+    bench.write(bench.now(&key, renew)).unwrap();
+    assert_eq!(bench.up_records().len(), 1);
+}
+
+#[test]
+fn stale_ground_is_a_conflict() {
+    let mut bench = Bench::new();
+    let key = key("configmaps", "c");
+    bench.desire(&key, Op::Put, &config_map("1"), None);
+    let modified = bench.modified(&key);
+    let found = Some(modified);
+    let exists = create(&key, config_map("2"));
+    assert_eq!(bench.write(exists), Err(WriteError::Conflict { found }));
+    let stale = Expected::At(Revision::new(99));
+    let write = Write {
+        key: key.clone(),
+        expected: stale,
+        change: Change::Put(config_map("2")),
+    };
+    assert_eq!(bench.write(write), Err(WriteError::Conflict { found }));
+    let other_life = Key {
+        uid: Uid::parse("other"),
+        ..key
+    };
+    let write = Write {
+        key: other_life,
+        expected: Expected::At(modified),
+        change: Change::Put(config_map("2")),
+    };
+    assert_eq!(bench.write(write), Err(WriteError::Conflict { found }));
+}
+
+#[test]
+fn an_object_over_the_limit_is_refused() {
+    let mut bench = Bench::new();
+    let key = key("configmaps", "c");
+    let large = create(&key, config_map(&"x".repeat(BODY_BYTES_MAX)));
+    let refused = bench.write(large);
+    assert!(
+        matches!(refused, Err(WriteError::TooLarge { .. })),
+        "{refused:?}"
+    );
+    assert!(bench.up_records().is_empty());
+}
