@@ -39,7 +39,9 @@ impl fmt::Debug for BodyHash {
 impl fmt::Display for BodyHash {
     /// The first eight bytes in hex, as tools print them.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.short().iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+        self.short()
+            .iter()
+            .try_for_each(|byte| write!(f, "{byte:02x}"))
     }
 }
 

@@ -25,12 +25,15 @@ impl NodeName {
             };
             edge_ok(bytes.first())
                 && edge_ok(bytes.last())
-                && bytes.iter().all(|byte| {
-                    byte.is_ascii_lowercase() || byte.is_ascii_digit() || *byte == b'-'
-                })
+                && bytes
+                    .iter()
+                    .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || *byte == b'-')
         };
         if name.len() > NODE_NAME_BYTES_MAX || !name.split('.').all(label_ok) {
-            return Err(InvalidName { what: "node name", bytes: name.len() });
+            return Err(InvalidName {
+                what: "node name",
+                bytes: name.len(),
+            });
         }
         Ok(Self(name.into()))
     }
@@ -72,7 +75,10 @@ impl Resource {
     /// A resource of an API group.
     #[must_use]
     pub fn new(group: &str, plural: &str) -> Self {
-        Self { group: group.into(), plural: plural.into() }
+        Self {
+            group: group.into(),
+            plural: plural.into(),
+        }
     }
 
     /// A resource of the core group.
@@ -168,7 +174,10 @@ impl Key {
     ) -> Result<Self, InvalidName> {
         let check = |what, text: &str, may_be_empty: bool| {
             if text.len() > KEY_PART_BYTES_MAX || (text.is_empty() && !may_be_empty) {
-                return Err(InvalidName { what, bytes: text.len() });
+                return Err(InvalidName {
+                    what,
+                    bytes: text.len(),
+                });
             }
             Ok(())
         };
@@ -179,7 +188,12 @@ impl Key {
         if let Uid::Text(text) = &uid {
             check("uid", text, false)?;
         }
-        Ok(Self { resource, namespace: namespace.into(), name: name.into(), uid })
+        Ok(Self {
+            resource,
+            namespace: namespace.into(),
+            name: name.into(),
+            uid,
+        })
     }
 
     /// Whether two keys have the same name, in whatever life.

@@ -18,6 +18,9 @@ use crate::key::{Key, Resource, Uid};
 use crate::record::{Header, Op, Slot};
 use crate::store::keys::StreamNo;
 
+#[cfg(test)]
+mod tests;
+
 /// What the head of a record takes beside its key's text and body, at most about.
 pub(crate) const HEAD_BYTES: usize = 144;
 

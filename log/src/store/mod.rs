@@ -31,8 +31,9 @@ pub use engine::VerifyReport;
 
 /// An append-only, many-stream, newest-per-key-compacted record store.
 ///
-/// All methods block; a [`crate::writer::Writer`] thread is the only caller of `append`, `sync` and
-/// `trim`, anybody may read.
+/// All methods block. A [`crate::writer::Writer`] thread is the only caller of `append`; anybody may
+/// read, `trim` and `try_recover`. Reads for others (`read`, `read_coalesced`, `held_at`,
+/// `scan_newest`) see the durable state only; the rest see what is written, for the writer.
 ///
 /// # Guarantees
 /// - **Atomic**: a batch is applied whole or not at all, also across a crash.
@@ -46,7 +47,8 @@ pub use engine::VerifyReport;
 ///   error, never a different record.
 /// - **Newest survives**: `trim` never removes the newest record of a key and slot, except a
 ///   `Delete` that the peer has acked (or, in a stream that is replicated nowhere, one older than
-///   the history window) and a fact that the peer has acked.
+///   the history window) and a fact that the peer has acked. The last record of a copy stays in any
+///   case: it tells the sender, at the next handshake, whose past this is.
 /// - **After a failed write** the store is read-only: reads go on, `append` and `sync` answer
 ///   [`AppendError::ReadOnly`] with the reason until [`Store::try_recover`] succeeds.
 ///
@@ -95,9 +97,13 @@ pub trait Store: Send + Sync + std::fmt::Debug + 'static {
     ) -> Result<Vec<Stored>, ReadError>;
 
     /// What a peer at `after` still needs of a stream that *this store writes* (so offsets are
-    /// revisions): the records in `(after, upto]` that are the newest of their key and slot at
-    /// `upto` (or facts), oldest first. `upto` of the result is the offset up to which it is
-    /// complete: the durable head, or less when the limit was reached.
+    /// revisions), up to the durable head: the records after `after` that are the newest of their
+    /// key and slot at that head, and all facts, oldest first. `upto` of the result is the offset
+    /// up to which it is complete: the durable head, or less when the limit was reached.
+    ///
+    /// # Caveats
+    /// A version that a later one supersedes is left out even when the page ends before the later
+    /// one; see [`Coalesced::is_complete`] for what that means to a peer in between.
     ///
     /// # Errors
     /// [`ReadError`]
@@ -115,8 +121,12 @@ pub trait Store: Send + Sync + std::fmt::Debug + 'static {
     fn newest(&self, stream: &StreamId, key: &Key, slot: Slot)
     -> Result<Option<Stored>, ReadError>;
 
-    /// The newest record of a key and slot with `offset <= upto`, if the history window still has
-    /// it: what a peer that has acked (or been sent) `upto` holds. For streams this store writes.
+    /// The newest durable record of a key and slot with `offset <= upto`, a `Delete` included: what
+    /// a peer that is exactly at `upto` holds. For streams this store writes.
+    ///
+    /// `None` when there was none, when the history window has let it go, or when it lies more
+    /// than [`crate::limits::HISTORY_STEPS_MAX`] versions back. History goes oldest first, so what
+    /// is given is never an older version than the true one.
     ///
     /// # Errors
     /// [`ReadError`]
@@ -128,8 +138,8 @@ pub trait Store: Send + Sync + std::fmt::Debug + 'static {
         upto: Offset,
     ) -> Result<Option<Stored>, ReadError>;
 
-    /// The newest record of every key and slot of a stream (tombstones included, facts included),
-    /// in key order, page by page: `after` is the last key and slot of the page before.
+    /// The newest durable record of every key and slot of a stream (tombstones included, of facts
+    /// the last of each key), in key order, page by page: `after` is the last key and slot of the page before.
     ///
     /// # Errors
     /// [`ReadError`]
@@ -146,13 +156,13 @@ pub trait Store: Send + Sync + std::fmt::Debug + 'static {
     /// [`ReadError`]
     fn body(&self, hash: &BodyHash) -> Result<Option<Body>, ReadError>;
 
-    /// A consumer's place; `None` when never set.
+    /// A consumer's place; `None` when never set. Includes written changes.
     ///
     /// # Errors
     /// [`ReadError`]
     fn cursor(&self, name: &CursorName) -> Result<Option<Offset>, ReadError>;
 
-    /// Rows of a table with `from <= key`, in key order, at most `limit`.
+    /// Rows of a table with `from <= key`, in key order, at most `limit`. Includes written changes.
     ///
     /// # Errors
     /// [`ReadError`]
@@ -163,8 +173,10 @@ pub trait Store: Send + Sync + std::fmt::Debug + 'static {
         limit: usize,
     ) -> Result<Vec<(Bytes, Bytes)>, ReadError>;
 
-    /// Applies the history window: removes superseded records, acked tombstones and facts, and
-    /// bodies nobody refers to. Bounded work per call; `more` says whether to call again.
+    /// Applies the history window: removes superseded records, acked tombstones and facts, what
+    /// dropped streams left, and bodies nobody refers to. Bounded work per call; `more` says
+    /// whether to call again. What it removed is gone durably when it returns; when there was
+    /// nothing to remove, nothing is written.
     ///
     /// # Errors
     /// [`TrimError`]
@@ -226,10 +238,12 @@ pub struct StreamInfo {
     pub received: Offset,
     /// As writer: everything up to here is durable at the peer.
     pub acked: Offset,
-    /// As writer: the highest offset of a tombstone or fact that was trimmed. A peer below it
-    /// cannot be resumed, only reconciled.
+    /// As writer: the highest offset of an acked tombstone or fact that was trimmed. A peer below
+    /// it cannot be resumed, only reconciled. Facts dropped over the quota do not count: a peer
+    /// that misses them misses nothing else.
     pub floor: Offset,
-    /// The lowest revision at which the past state of the stream can be shown exactly.
+    /// The lowest revision at which the past state of the stream can be shown exactly, facts
+    /// apart.
     pub history: Revision,
 }
 
@@ -268,12 +282,15 @@ pub struct Coalesced {
     pub is_complete: bool,
 }
 
-/// The history window: superseded records older than *all* given bounds may go.
+/// The history window: a superseded record may go when the record that superseded it is older than
+/// *all* given bounds, an acked tombstone or fact when it is itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TrimPolicy {
     /// Keep at least so many of the newest revisions of the store.
     pub keep_revisions: u64,
-    /// Keep whatever the writer's clock said is at least as new as this.
+    /// Keep whatever the writer's clock said is at least as new as this. Records go in the order
+    /// of revisions, so one with a clock from the future holds back those after it; only
+    /// `bytes_max` overrides it.
     pub keep_since: crate::id::WallTime,
     /// When the store's superseded records hold more bytes than this, the oldest go even inside
     /// the window. Zero: no bound.

@@ -1,10 +1,28 @@
 //! The two stores under one harness.
 
 use causeway_log::Store;
+use causeway_log::store::VerifyReport;
 use causeway_log::store::conformance::Harness;
 use causeway_log::store::fjall::{FjallConfig, FjallStore};
 use causeway_log::store::memory::MemoryStore;
 use tempfile::TempDir;
+
+/// A store that can check all of itself.
+pub(crate) trait Verify {
+    fn verify(&self) -> VerifyReport;
+}
+
+impl Verify for Memory {
+    fn verify(&self) -> VerifyReport {
+        self.0.verify().expect("memory can be read")
+    }
+}
+
+impl Verify for Fjall {
+    fn verify(&self) -> VerifyReport {
+        self.store.verify().expect("the disk can be read")
+    }
+}
 
 /// The in-memory store.
 pub(crate) struct Memory(pub(crate) MemoryStore);
@@ -45,10 +63,6 @@ impl Fjall {
             .expect("it opens")
             .0;
         Self { store, _dir: dir }
-    }
-
-    pub(crate) fn store(&self) -> &FjallStore {
-        &self.store
     }
 }
 

@@ -41,7 +41,7 @@ pub(super) fn record_read_is_record_written(harness: &mut dyn Harness) {
     let mut drafts = Vec::new();
     for (number, op) in ops.into_iter().cycle().take(40).enumerate() {
         let body: Vec<u8> = (0..sizes[number % 5])
-            .map(|byte| (byte + number) as u8)
+            .map(|byte| u8::try_from((byte + number) % 251).expect("below 251"))
             .collect();
         let key = Key::new(
             Resource::new(["", "apps"][number % 2], "things"),

@@ -26,7 +26,7 @@ use crate::store::{Appended, StoreStats};
 /// What an entry of the newest index takes, about.
 const NEWEST_BYTES: usize = 96;
 /// What a superseded record costs on disk beside its body, about.
-const RECORD_OVERHEAD_BYTES: usize = 128;
+const RECORD_OVERHEAD_BYTES: u32 = 128;
 
 impl<K: Kv> Engine<K> {
     pub(super) fn append_locked(&self, batch: &Batch) -> Result<Appended, AppendError> {
@@ -454,7 +454,7 @@ impl<'a, V: View> Plan<'a, V> {
         let Some(before) = before.filter(|_| slot.is_state()) else {
             return;
         };
-        let bytes = before.len.saturating_add(RECORD_OVERHEAD_BYTES as u32);
+        let bytes = before.len.saturating_add(RECORD_OVERHEAD_BYTES);
         let key = keys::superseded(by);
         let superseded = Superseded {
             stream: no,

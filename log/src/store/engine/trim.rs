@@ -215,14 +215,20 @@ impl<'a, V: View> Sweep<'a, V> {
             self.superseded_bytes = self.superseded_bytes.saturating_sub(entry.bytes.into());
             self.trimmed_upto = by;
             self.writes.remove(Space::Meta, key);
-            // Nothing is found when the stream was dropped.
-            let Some(record) = get_record(view, entry.stream, entry.revision)? else {
+            // A dropped stream's records are removed with the stream.
+            let Some(name) = self.published.names.get(&entry.stream) else {
                 continue;
             };
+            let Some(record) = get_record(view, entry.stream, entry.revision)? else {
+                let key = keys::log(entry.stream, entry.revision);
+                return Err(damaged(
+                    Space::Log,
+                    &key,
+                    Corrupt("superseded record is missing"),
+                ));
+            };
             self.remove_record(record);
-            if let Some(name) = self.published.names.get(&entry.stream)
-                && let Some(state) = self.stream_mut(name)
-            {
+            if let Some(state) = self.stream_mut(name) {
                 state.value.history = state.value.history.max(by);
             }
         }

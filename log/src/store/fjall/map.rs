@@ -357,6 +357,7 @@ fn closed() -> EngineError {
     }
 }
 
+#[expect(clippy::wildcard_enum_match_arm, reason = "the enum is open")]
 fn write_failed(action: &'static str, error: fjall::Error) -> EngineError {
     let source: Box<dyn std::error::Error + Send + Sync> = match error {
         fjall::Error::Io(error) => Box::new(error),
@@ -446,6 +447,7 @@ impl fmt::Display for EngineFailure {
 }
 
 impl std::error::Error for EngineFailure {
+    #[expect(clippy::wildcard_enum_match_arm, reason = "the enum is open")]
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match &self.0 {
             // The tree's own text is its debug output; what the system said is what helps.
