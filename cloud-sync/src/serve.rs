@@ -49,7 +49,6 @@ pub(crate) fn sync_router(sync: Sync) -> Router {
         .with_state(sync)
 }
 
-#[expect(clippy::unused_async, reason = "a handler is async")]
 async fn accept(
     State(sync): State<Sync>,
     Path(node): Path<String>,

@@ -129,7 +129,7 @@ impl Hub {
     pub fn new(sessions_max: usize) -> Arc<Self> {
         Arc::new(Self {
             sessions_max,
-            started: Instant::now(),
+            started: monotonic(),
             state: Mutex::default(),
             received: Mutex::default(),
             receiving: Notify::new(),
@@ -306,6 +306,15 @@ impl Hub {
     }
 }
 
+/// How long nodes are here or away is measured; nothing that is stored depends on it.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the hub is a shell: it sees sessions come and go"
+)]
+fn monotonic() -> Instant {
+    Instant::now()
+}
+
 impl Node {
     fn new() -> Self {
         Self {
@@ -349,7 +358,7 @@ impl Seat {
             closer: self.closer.clone(),
             stats: Arc::clone(&self.stats),
             since: now,
-            since_instant: Instant::now(),
+            since_instant: monotonic(),
         };
         if let Some(older) = node.current.replace(current) {
             let reason = format!("session {} of this node took over", self.number);
@@ -378,7 +387,7 @@ impl Seat {
             node.current = None;
             node.last = Some(Last {
                 ended: now,
-                ended_instant: Instant::now(),
+                ended_instant: monotonic(),
                 reason: reason.to_owned(),
             });
             self.hub.presence.send_modify(|count| *count += 1);

@@ -35,8 +35,9 @@ const CORE_KINDS: [&str; 5] = [
     "persistentvolumeclaims",
     "pods",
 ];
-/// Labels that only the cloud may put on a Node: workloads are kept off nodes by them.
-const RESTRICTED_LABEL: &str = "node-restriction.kubernetes.io/";
+/// Labels with this prefix, or below it, are put on a Node by the cloud only: workloads are kept off
+/// nodes by them.
+const RESTRICTED_LABEL: &str = "node-restriction.kubernetes.io";
 
 /// Decides whether a node may ask for this. `holds` says whether it holds the object of a name.
 ///
@@ -117,6 +118,9 @@ fn check_claim(key: &Key, object: Option<&Value>, current: Option<&Value>) -> Re
     }
 }
 
+/// Says of a name in a map of a Node whether the cloud alone writes it.
+type Ours = fn(&str) -> bool;
+
 /// Gives the fields of a Node that are not its own the values that they have in the cluster.
 pub(super) fn keep_cloud_fields(object: &mut Value, current: Option<&Value>) {
     let at = |object: Option<&Value>, path: [&str; 2]| -> Option<Value> {
@@ -124,22 +128,16 @@ pub(super) fn keep_cloud_fields(object: &mut Value, current: Option<&Value>) {
             .and_then(|object| object.get(path[0])?.get(path[1]))
             .cloned()
     };
-    let entries = |field: &str, ours: &dyn Fn(&str) -> bool| -> Vec<(String, Value)> {
+    let entries = |field: &str, is_ours: Ours| -> Vec<(String, Value)> {
         let map = at(current, ["metadata", field]);
         let map = map.as_ref().and_then(Value::as_object);
-        let kept = map.into_iter().flatten().filter(|(name, _)| ours(name));
+        let kept = map.into_iter().flatten().filter(|(name, _)| is_ours(name));
         kept.map(|(name, value)| (name.clone(), value.clone()))
             .collect()
     };
-    let restricted_label = |name: &str| {
-        let prefix = name.split_once('/').map_or("", |(prefix, _)| prefix);
-        let restricted = RESTRICTED_LABEL.trim_end_matches('/');
-        prefix == restricted || prefix.ends_with(&format!(".{restricted}"))
-    };
-    let subscription = |name: &str| name == SUBSCRIBE_ANNOTATION;
-    let ours: [(&str, &dyn Fn(&str) -> bool); 2] = [
-        ("labels", &restricted_label),
-        ("annotations", &subscription),
+    let ours: [(&str, fn(&str) -> bool); 2] = [
+        ("labels", is_restricted_label),
+        ("annotations", is_subscription),
     ];
     for (field, is_ours) in ours {
         let kept = entries(field, is_ours);
@@ -172,4 +170,15 @@ pub(super) fn keep_cloud_fields(object: &mut Value, current: Option<&Value>) {
             None => spec.remove(field),
         };
     }
+}
+
+fn is_restricted_label(name: &str) -> bool {
+    let prefix = name.split_once('/').map_or("", |(prefix, _)| prefix);
+    prefix
+        .strip_suffix(RESTRICTED_LABEL)
+        .is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
+}
+
+fn is_subscription(name: &str) -> bool {
+    name == SUBSCRIBE_ANNOTATION
 }

@@ -302,6 +302,10 @@ fn check_identity(key: &Key, object: &Value) -> Result<(), Status> {
 fn into_status(error: WriteError) -> Status {
     match error {
         WriteError::Rejected(status) => *status,
-        other => Status::service_unavailable(other.to_string()),
+        WriteError::Conflict { .. }
+        | WriteError::Forbidden { .. }
+        | WriteError::ReadOnly { .. }
+        | WriteError::TooLarge { .. }
+        | WriteError::Unavailable { .. } => Status::service_unavailable(error.to_string()),
     }
 }
