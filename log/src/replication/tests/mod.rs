@@ -2,6 +2,7 @@
 
 mod backoff;
 mod bytes;
+mod documents;
 mod hostile;
 mod pair;
 mod property;

@@ -305,3 +305,68 @@ fn a_body_of_nothing_means_gone_only_where_it_answers_nothing() {
     assert_eq!(pair.cloud.sees_slot("pod", Slot::Status), None);
     pair.assert_equal();
 }
+
+#[test]
+fn history_trimmed_under_a_slow_resume_ends_it_and_the_next_one_reconciles() {
+    let mut pair = settled(20);
+    let image = pair.backup(Side::Edge);
+    let mut random = fastrand::Rng::with_seed(2);
+    for n in 0..40 {
+        let noise: String = std::iter::repeat_with(|| random.alphanumeric())
+            .take(20_000)
+            .collect();
+        pair.cloud.put(&format!("b{n}"), &noise);
+    }
+    pair.cloud.delete("a3");
+    pair.wake();
+    pair.run();
+    pair.pass(std::time::Duration::from_secs(2));
+    pair.restore(Side::Edge, &image);
+    pair.edge.holds_writes = true;
+    pair.connect();
+    pair.run();
+    assert!(matches!(
+        last_sending(&pair, Side::Cloud),
+        Start::Resume { .. }
+    ));
+    pair.cloud.trim();
+    pair.edge.holds_writes = false;
+    pair.run();
+    assert_eq!(pair.cloud.closes[0].code, super::pair::CloseCode::GoingAway);
+    pair.sync();
+    assert_eq!(last_sending(&pair, Side::Cloud), Start::Reconcile);
+    assert_eq!(pair.edge.sees("a3"), None);
+    pair.assert_equal();
+}
+
+#[test]
+fn another_past_is_noticed_when_the_last_record_was_a_deletion_and_is_trimmed() {
+    let mut pair = Pair::new();
+    pair.edge.put("a", "1");
+    let image = pair.backup(Side::Edge);
+    pair.edge.delete("a");
+    pair.sync();
+    pair.restore(Side::Edge, &image);
+    pair.cloud.trim();
+    pair.edge.put("a", "2");
+    pair.sync();
+    assert_eq!(last_sending(&pair, Side::Edge), Start::Reconcile);
+    pair.assert_equal();
+}
+
+#[test]
+fn another_past_is_noticed_when_the_history_that_would_show_it_is_trimmed() {
+    let mut pair = settled(3);
+    let image = pair.backup(Side::Cloud);
+    pair.cloud.put("a0", "lost");
+    pair.wake();
+    pair.run();
+    pair.restore(Side::Cloud, &image);
+    for n in 0..5 {
+        pair.cloud.put("a1", &format!("other {n}"));
+    }
+    pair.cloud.trim();
+    pair.sync();
+    assert_eq!(last_sending(&pair, Side::Cloud), Start::Reconcile);
+    pair.assert_equal();
+}
