@@ -125,7 +125,10 @@ impl ClusterMachine {
             .map_err(|why| Status::forbidden(&key.resource, &key.name, &why))?;
         let kind = self.kind_of(key, object.as_ref().or(shown.as_ref()))?;
         let context = self.context(key)?;
-        if verb == Verb::Create {
+        // An edge that changes an object before its creation was answered asks to create it again,
+        // as only its newest request travels. If the first one came through, that is an update.
+        let created = follows.is_some() && current.as_ref().is_some_and(|now| now.key == *key);
+        if verb == Verb::Create && !created {
             if current.is_some() {
                 return Err(Status::already_exists(&key.resource, &key.name));
             }

@@ -47,7 +47,7 @@ pub(super) fn decide(
         Wanted::Put(object) => put(node, key, object, live),
         Wanted::Status(object) if is_ours(node, key, &served(live)) => status(object, live),
         Wanted::Status(object) => request(
-            Verb::Status,
+            unless_created(Verb::Status, live),
             key,
             Some(stripped(object.clone())),
             live,
@@ -142,7 +142,23 @@ fn put(node: &NodeName, key: &Key, object: &Value, live: Option<&Entry>) -> Deci
     if before == wanted {
         return Decision::nothing();
     }
-    request(Verb::Update, key, Some(wanted), live, None)
+    request(
+        unless_created(Verb::Update, live),
+        key,
+        Some(wanted),
+        live,
+        None,
+    )
+}
+
+/// Only the newest request for an object travels. While the cloud has not answered the one that
+/// creates it, a change of it must still create it.
+fn unless_created(verb: Verb, live: Option<&Entry>) -> Verb {
+    if live.is_some_and(|entry| entry.desired().is_some()) {
+        verb
+    } else {
+        Verb::Create
+    }
 }
 
 fn status(object: &Value, live: Option<&Entry>) -> Decision {
