@@ -7,9 +7,10 @@ use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use http::request::Parts;
 use serde_json::Value;
 
+use super::protobuf;
 use crate::status::Status;
 
-const READABLE: &str = "application/json, application/yaml";
+const READABLE: &str = "application/json, application/yaml, application/vnd.kubernetes.protobuf";
 
 /// The media type of a body, without parameters, in lower case; JSON when none is given.
 pub(super) fn media_type(parts: &Parts) -> String {
@@ -73,6 +74,11 @@ pub(super) fn object(media: &str, bytes: &[u8]) -> Result<Value, Status> {
         "application/x-www-form-urlencoded" => {
             serde_json::from_slice(bytes).map_err(|error| error.to_string())
         }
+        protobuf::MEDIA_TYPE => match protobuf::decode(bytes) {
+            Ok(object) => Ok(object),
+            Err(protobuf::Unread::Malformed) => Err("malformed protobuf".to_owned()),
+            Err(protobuf::Unread::UnknownKind) => return Err(unread_kind()),
+        },
         _ => return Err(Status::unsupported_media_type(READABLE)),
     };
     let object: Value = parsed.map_err(|error| {
@@ -84,4 +90,13 @@ pub(super) fn object(media: &str, bytes: &[u8]) -> Result<Value, Status> {
         ));
     }
     Ok(object)
+}
+
+fn unread_kind() -> Status {
+    Status::failure(
+        415,
+        "UnsupportedMediaType",
+        "this kind is not read as protobuf here; send JSON or YAML, for instance with kubectl \
+         create -f or apply -f",
+    )
 }

@@ -11,6 +11,7 @@ mod discovery;
 mod documents;
 mod namespace;
 mod output;
+mod protobuf;
 mod query;
 mod read;
 mod route;

@@ -108,23 +108,32 @@ impl Cursor {
         }
     }
 
-    /// Learns what a client that resumes here has: of objects unchanged since, what they are now.
-    pub(super) fn learn(&mut self, objects: &Objects) {
-        if !self.filter.can_change() {
-            return;
-        }
+    /// Whether [`Cursor::learn`] is needed.
+    pub(super) fn must_learn(&self) -> bool {
+        self.filter.can_change()
+    }
+
+    /// The objects that a client which resumes here may know as they are now, and the revision at
+    /// which they were taken; for [`Cursor::learn`], outside of the lock.
+    pub(super) fn unchanged(&self, objects: &Objects) -> (Vec<Entry>, Revision) {
         let namespace = self.filter.namespace.as_deref();
-        for entry in objects.list(&self.filter.resource, namespace, None) {
+        let entries = objects.list(&self.filter.resource, namespace, None);
+        let unchanged = entries.filter(|entry| {
             let key = entry.key();
-            if entry.modified() <= self.at
-                && self.filter.has_place(&key.namespace, &key.name)
-                && self.filter.matches(&entry.object())
-            {
-                self.matching.insert(key.uid.clone());
-            }
-        }
+            entry.modified() <= self.at && self.filter.has_place(&key.namespace, &key.name)
+        });
+        (unchanged.cloned().collect(), objects.revision())
+    }
+
+    /// Learns what a client that resumes here has: of objects unchanged since, what they are now.
+    pub(super) fn learn(&mut self, unchanged: &[Entry], taken_at: Revision) {
+        let matching = unchanged
+            .iter()
+            .filter(|entry| self.filter.matches(&entry.object()));
+        self.matching
+            .extend(matching.map(|entry| entry.key().uid.clone()));
         self.unknown_from = self.at;
-        self.unknown_upto = objects.revision();
+        self.unknown_upto = taken_at;
     }
 
     /// Takes the next page of changes.

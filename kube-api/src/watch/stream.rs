@@ -83,8 +83,9 @@ impl Watcher {
                 (None, Some(false)) => (objects.revision(), Phase::Following),
             });
         let mut cursor = Cursor::new(filter, at);
-        if matches!(phase, Phase::Following) {
-            request.view.read(|objects| cursor.learn(objects));
+        if matches!(phase, Phase::Following) && cursor.must_learn() {
+            let (unchanged, taken_at) = request.view.read(|objects| cursor.unchanged(objects));
+            cursor.learn(&unchanged, taken_at);
         }
         let (end, bookmark) = (now + length, now + BOOKMARK_INTERVAL);
         Self {

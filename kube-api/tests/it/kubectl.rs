@@ -298,6 +298,34 @@ spec: {size: 7}
         kubectl.run(&["api-resources"]).await;
         kubectl.run(&["version"]).await;
         kubectl.run(&["create", "namespace", "n"]).await;
+        kubectl
+            .run(&["create", "configmap", "c", "-n", "n", "--from-literal=k=v"])
+            .await;
+        let secret = [
+            "create",
+            "secret",
+            "generic",
+            "s",
+            "-n",
+            "n",
+            "--from-literal=k=v",
+        ];
+        kubectl.run(&secret).await;
+        let data = [
+            "get",
+            "secret,cm",
+            "-n",
+            "n",
+            "-o",
+            "jsonpath={.items[*].data.k}",
+        ];
+        assert_eq!(kubectl.run(&data).await, "dg== v");
+        kubectl
+            .run(&["run", "p", "--image=example/web:1", "-n", "n"])
+            .await;
+        kubectl
+            .run(&["delete", "pod,cm", "--all", "-n", "n", "--wait=false"])
+            .await;
     })
     .await;
 }

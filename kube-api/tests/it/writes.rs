@@ -75,11 +75,15 @@ async fn bodies_come_as_json_or_yaml_and_are_bounded() {
     assert_eq!(created.body["data"]["port"], "80");
 
     let protobuf = "application/vnd.kubernetes.protobuf";
-    let refused = api.call("POST", CONFIG_MAPS, protobuf, "k8s\0").await;
-    assert_eq!(
-        (refused.code.as_u16(), &refused.body["reason"]),
-        (415, &"UnsupportedMediaType".into())
-    );
+    let envelope = &b"k8s\0\n\x0f\n\x02v1\x12\tConfigMap\x12\x05\n\x03\n\x01p"[..];
+    let created = api.call("POST", CONFIG_MAPS, protobuf, envelope).await;
+    assert_eq!(created.code, 201, "{:?}", created.body);
+    let other = &b"k8s\0\n\x0b\n\x02v1\x12\x05Other\x12\x00"[..];
+    for (media, body) in [(protobuf, other), ("text/html", envelope)] {
+        let refused = api.call("POST", CONFIG_MAPS, media, body).await;
+        assert_eq!(refused.code, 415);
+        assert_eq!(refused.body["reason"], "UnsupportedMediaType");
+    }
     for nonsense in ["{", "[]", "\"a\"", ""] {
         let refused = api
             .call("POST", CONFIG_MAPS, "application/json", nonsense)
