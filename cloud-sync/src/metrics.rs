@@ -8,12 +8,16 @@ use std::sync::atomic::Ordering;
 
 use causeway_daemon::metrics::{Metrics, StoreCollector};
 use causeway_kube_api::Clock;
+use causeway_log::replication::SessionStats;
+use causeway_log::wire::Encoding;
 use causeway_log::{Direction, NodeName, Store, StreamId};
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric as _};
 use prometheus_client::metrics::counter::{ConstCounter, Counter};
+use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::ConstGauge;
 
+use crate::cluster::{Class, Depths};
 use crate::hub::Hub;
 use crate::writeback::{Outcome, Outcomes};
 
@@ -26,6 +30,12 @@ pub struct Totals {
     pub bytes_out: Counter,
     /// Acknowledgements received.
     pub acks: Counter,
+    /// Records by direction and encoding.
+    pub records: Family<Labels, Counter>,
+    /// Bytes of their bodies.
+    pub body_bytes: Family<Labels, Counter>,
+    /// Bytes that these took on the wire.
+    pub wire_bytes: Family<Labels, Counter>,
     /// Sessions that completed their handshake.
     pub established: Counter,
     /// Sessions ended because the peer broke the protocol.
@@ -34,6 +44,38 @@ pub struct Totals {
     pub fenced: Counter,
     /// Connections refused because there was no room.
     pub overloaded: Counter,
+}
+
+/// Direction and body encoding.
+pub type Labels = [(&'static str, &'static str); 2];
+
+impl Totals {
+    /// Counts what a session did since it was looked at last.
+    pub fn count_traffic(&self, before: &SessionStats, now: &SessionStats) {
+        let ways = [
+            ("sent", before.sent, now.sent),
+            ("received", before.received, now.received),
+        ];
+        for (direction, before, now) in ways {
+            for encoding in Encoding::ALL {
+                let at = encoding as usize;
+                let (Some(before), Some(now)) = (before.encodings.get(at), now.encodings.get(at))
+                else {
+                    continue;
+                };
+                let records = now.records.saturating_sub(before.records);
+                if records == 0 {
+                    continue;
+                }
+                let labels = [("direction", direction), ("encoding", encoding.name())];
+                let body = now.body_bytes.saturating_sub(before.body_bytes);
+                let wire = now.wire_bytes.saturating_sub(before.wire_bytes);
+                self.records.get_or_create(&labels).inc_by(records);
+                self.body_bytes.get_or_create(&labels).inc_by(body);
+                self.wire_bytes.get_or_create(&labels).inc_by(wire);
+            }
+        }
+    }
 }
 
 /// What is read at each scrape.
@@ -45,6 +87,8 @@ pub struct CloudCollector {
     pub hub: Arc<Hub>,
     /// What became of records of nodes.
     pub outcomes: Arc<Outcomes>,
+    /// Requests that wait.
+    pub depths: Arc<Depths>,
     /// For lag in seconds.
     pub clock: Arc<dyn Clock>,
     /// Nodes named one by one.
@@ -93,6 +137,26 @@ pub fn register(metrics: &Metrics, totals: &Totals, collector: CloudCollector) {
         ];
         for (name, help, counter) in counters {
             registry.register(name, help, counter.clone());
+        }
+        let families = [
+            (
+                "sync_records",
+                "Records by direction and encoding",
+                &totals.records,
+            ),
+            (
+                "sync_body_bytes",
+                "Bytes of bodies before encoding",
+                &totals.body_bytes,
+            ),
+            (
+                "sync_wire_bytes",
+                "Bytes of bodies as encoded",
+                &totals.wire_bytes,
+            ),
+        ];
+        for (name, help, family) in families {
+            registry.register(name, help, family.clone());
         }
         registry.register_collector(StoreCollector::new(Arc::clone(&collector.store)));
         registry.register_collector(Box::new(collector));
@@ -158,6 +222,13 @@ impl Collector for CloudCollector {
         for (name, help, value) in gauges {
             let gauge = count(value);
             gauge.encode(encoder.encode_descriptor(name, help, None, gauge.metric_type())?)?;
+        }
+        let help = "Requests that wait for the writer, by class";
+        let kind = ConstGauge::new(0_i64).metric_type();
+        let mut family = encoder.encode_descriptor("writer_queue", help, None, kind)?;
+        for class in Class::ALL {
+            let labels = [("class", class.as_str())];
+            ConstGauge::new(self.depths.get(class)).encode(family.encode_family(&labels)?)?;
         }
         let help = "Records of nodes by what became of them in the cluster";
         let kind = ConstCounter::new(0_u64).metric_type();

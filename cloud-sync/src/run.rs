@@ -14,12 +14,12 @@ use causeway_daemon::tasks::{self, Shutdown, Task};
 use causeway_kube_api::source::system_clock;
 use causeway_kube_api::{Clock, ServerConfig, View, router};
 use causeway_log::store::fjall::FjallConfig;
-use causeway_log::writer::{Writer, WriterHandle, WriterPanicked};
+use causeway_log::writer::{Writer, WriterPanicked};
 use causeway_log::{Revision, Store};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
-use crate::cluster::{Cluster, ClusterMachine, Request, StartError};
+use crate::cluster::{Cluster, ClusterMachine, Request, Requests, StartError};
 use crate::config::{CloudConfig, History};
 use crate::controllers::{self, Controllers};
 use crate::hub::Hub;
@@ -66,7 +66,7 @@ pub struct Cloud {
     api_address: SocketAddr,
     sync_address: SocketAddr,
     shutdown: Shutdown,
-    writer: WriterHandle<Request>,
+    writer: Requests,
     thread: Writer,
     tasks: Vec<Task>,
 }
@@ -180,7 +180,7 @@ struct Parts {
     outcomes: Arc<Outcomes>,
     view: View,
     durable: watch::Receiver<Revision>,
-    writer: WriterHandle<Request>,
+    writer: Requests,
 }
 
 impl Parts {
@@ -194,8 +194,9 @@ impl Parts {
             Arc::clone(&hub),
             Arc::clone(&outcomes),
         )?;
-        let (view, durable) = (machine.view(), machine.durable());
+        let (view, durable, depths) = (machine.view(), machine.durable(), machine.depths());
         let (thread, writer) = Writer::spawn("cloud-writer", Arc::clone(&store), machine);
+        let writer = Requests::new(writer, depths);
         Ok((
             Self {
                 store,
@@ -294,6 +295,7 @@ impl Parts {
             store: Arc::clone(&self.store),
             hub: Arc::clone(&self.hub),
             outcomes: Arc::clone(&self.outcomes),
+            depths: Arc::clone(self.writer.depths()),
             clock: Arc::clone(&self.clock),
             nodes_max: config.bounds.metric_nodes_max,
         };
@@ -335,7 +337,7 @@ const fn window(history: &History) -> store_dir::History {
 }
 
 /// Acknowledgements that found no batch to travel with are written now and then.
-async fn flush_acks(writer: WriterHandle<Request>, mut stop: tasks::Stop) {
+async fn flush_acks(writer: Requests, mut stop: tasks::Stop) {
     loop {
         tokio::select! {
             biased;

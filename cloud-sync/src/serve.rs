@@ -13,7 +13,6 @@ use causeway_daemon::ws;
 use causeway_kube_api::Clock;
 use causeway_log::replication::{CloseCode, Role, SessionConfig};
 use causeway_log::wire::Encoder;
-use causeway_log::writer::WriterHandle;
 use causeway_log::{Epoch, NodeName, Store};
 use futures_util::future::BoxFuture;
 use http::{HeaderValue, Request as HttpRequest, StatusCode, header};
@@ -21,7 +20,7 @@ use tokio::sync::mpsc;
 use tokio::task::{JoinError, JoinSet};
 use uuid::Uuid;
 
-use crate::cluster::Request;
+use crate::cluster::Requests;
 use crate::hub::{Hub, Overloaded, SessionEndpoint};
 use crate::metrics::Totals;
 
@@ -30,7 +29,7 @@ use crate::metrics::Totals;
 pub(crate) struct Sync {
     pub(crate) hub: Arc<Hub>,
     pub(crate) store: Arc<dyn Store>,
-    pub(crate) writer: WriterHandle<Request>,
+    pub(crate) writer: Requests,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) totals: Arc<Totals>,
     /// Shared by all sessions: a change for many nodes is encoded once.

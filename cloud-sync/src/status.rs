@@ -59,16 +59,19 @@ impl Status {
             (None, None) => None,
         };
         let session = session.map(|(number, _, stats)| {
-            let read = |counter: &std::sync::atomic::AtomicU64| counter.load(Ordering::Relaxed);
+            let progress = *stats.progress.lock();
             json!({
                 "number": number,
                 "started": *stats.started.lock(),
-                "bytes_in": read(&stats.bytes_in),
-                "bytes_out": read(&stats.bytes_out),
-                "frames_in": read(&stats.frames_in),
-                "frames_out": read(&stats.frames_out),
-                "acks": read(&stats.acks),
-                "acked": read(&stats.acked),
+                "bytes_in": progress.received.bytes,
+                "bytes_out": progress.sent.bytes,
+                "frames_in": progress.received.frames,
+                "frames_out": progress.sent.frames,
+                "records_in": progress.received.records,
+                "records_out": progress.sent.records,
+                "under_way_bytes": progress.under_way_bytes,
+                "sent": progress.sent_upto.get(),
+                "acked": stats.acked.load(Ordering::Relaxed),
             })
         });
         json!({

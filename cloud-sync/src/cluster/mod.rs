@@ -31,6 +31,7 @@ use crate::writeback::{Outcomes, WroteBack};
 
 mod answer;
 mod objects;
+mod queue;
 mod session;
 mod source;
 mod start;
@@ -38,6 +39,7 @@ mod start;
 mod tests;
 mod write;
 
+pub use queue::{Class, Depths, Requests};
 pub use source::Cluster;
 pub use start::{BOOTSTRAP_NAMESPACES, StartError};
 
@@ -96,6 +98,8 @@ pub struct ClusterMachine {
     graph: Graph,
     /// The served kinds, as of a change of the definitions.
     catalog: (Revision, Catalog),
+    /// How many requests wait.
+    depths: Arc<Depths>,
     /// Wakes who follows the log.
     durable: watch::Sender<Revision>,
     /// `down` streams that are open.
@@ -134,6 +138,12 @@ impl ClusterMachine {
     #[must_use]
     pub fn view(&self) -> View {
         self.view.clone()
+    }
+
+    /// Where the requests that wait are counted.
+    #[must_use]
+    pub fn depths(&self) -> Arc<Depths> {
+        Arc::clone(&self.depths)
     }
 
     /// How far the store is durable; moves with each round that wrote.
@@ -236,10 +246,12 @@ impl Machine for ClusterMachine {
     type Request = Request;
 
     fn plan(&mut self, request: Request, batch: &mut Batch) -> Planned<Request> {
+        let class = request.class();
         let request = match self.refuse_unless_writable() {
             Ok(()) => request,
             Err(reason) => {
                 answer::refuse(request, &reason);
+                self.depths.planned(class);
                 return Planned::InBatch;
             }
         };
@@ -256,6 +268,9 @@ impl Machine for ClusterMachine {
             Request::Forget { node, answer } => self.plan_forget(node, answer, batch),
             Request::FlushAcks => Planned::InBatch,
         };
+        if matches!(planned, Planned::InBatch) {
+            self.depths.planned(class);
+        }
         if flush || !batch.is_empty() {
             self.flush_acks(batch);
         }

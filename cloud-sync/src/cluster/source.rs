@@ -1,24 +1,23 @@
 //! The cluster as the API sees it.
 
 use causeway_kube_api::{Authority, Source, View, Write, WriteError, Written};
-use causeway_log::writer::WriterHandle;
 use futures_util::future::BoxFuture;
 use tokio::sync::oneshot;
 
-use super::Request;
+use super::{Request, Requests};
 
 /// Reads the published view; writes through the machine. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Cluster {
     view: View,
-    writer: WriterHandle<Request>,
+    requests: Requests,
 }
 
 impl Cluster {
     /// The cluster behind a machine's view and its writer.
     #[must_use]
-    pub const fn new(view: View, writer: WriterHandle<Request>) -> Self {
-        Self { view, writer }
+    pub const fn new(view: View, requests: Requests) -> Self {
+        Self { view, requests }
     }
 }
 
@@ -41,7 +40,7 @@ impl Source for Cluster {
                 write: Box::new(write),
                 answer,
             };
-            self.writer.send(request).await.map_err(|_| stopping())?;
+            self.requests.send(request).await.map_err(|_| stopping())?;
             answered.await.unwrap_or_else(|_| Err(stopping()))
         })
     }

@@ -82,6 +82,7 @@ impl ClusterMachine {
             outcomes,
             graph: Graph::default(),
             catalog: (Revision::ZERO, Catalog::builtin()),
+            depths: Arc::default(),
             durable: tokio::sync::watch::Sender::new(durable),
             down: BTreeSet::new(),
             acks: BTreeMap::new(),

@@ -5,13 +5,12 @@ use std::time::Duration;
 
 use causeway_daemon::tasks::Stop;
 use causeway_kube_api::{Catalog, Clock, Source as _, Write, WriteError};
-use causeway_log::writer::WriterHandle;
 use causeway_log::{NodeName, Revision, Slot, Store, StreamId};
 use tokio::sync::oneshot;
 use tokio::time::{Instant, MissedTickBehavior};
 
 use super::{Index, events, garbage, lifecycle, namespaces, scheduler};
-use crate::cluster::{Cluster, Request};
+use crate::cluster::{Cluster, Request, Requests};
 use crate::config::Control;
 use crate::hub::{Hub, Presence};
 
@@ -30,7 +29,7 @@ pub struct Controllers {
     /// What nodes reported.
     pub store: Arc<dyn Store>,
     /// Requests that are no writes of objects.
-    pub writer: WriterHandle<Request>,
+    pub writer: Requests,
     /// Times in objects.
     pub clock: Arc<dyn Clock>,
     /// Settings.

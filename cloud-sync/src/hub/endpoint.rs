@@ -5,33 +5,24 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use causeway_daemon::session_driver::{Endpoint, SessionEvent, WriteRefused};
 use causeway_kube_api::Clock;
-use causeway_log::replication::SessionWrite;
-use causeway_log::writer::WriterHandle;
+use causeway_log::replication::{SessionStats as Progress, SessionWrite};
 use causeway_log::{NodeName, Offset, Store, StreamId};
 use futures_util::future::BoxFuture;
 use parking_lot::Mutex;
 use tokio::sync::{oneshot, watch};
 
 use super::Seat;
-use crate::cluster::Request;
+use crate::cluster::{Request, Requests};
 
-/// Counters of one session; written by its driver, read by status and metrics.
+/// What is known of one session; written by its driver, read by status and metrics.
 #[derive(Debug, Default)]
 pub struct SessionStats {
-    /// Bytes of messages received.
-    pub bytes_in: AtomicU64,
-    /// Bytes of messages sent.
-    pub bytes_out: AtomicU64,
-    /// Messages received.
-    pub frames_in: AtomicU64,
-    /// Messages sent.
-    pub frames_out: AtomicU64,
-    /// Acknowledgements received.
-    pub acks: AtomicU64,
     /// The peer has everything up to this offset.
     pub acked: AtomicU64,
     /// How the two directions started, in words; empty before the handshake is over.
     pub started: Mutex<String>,
+    /// Its counters, as they were told last.
+    pub progress: Mutex<Progress>,
 }
 
 /// Lives as long as its session.
@@ -39,7 +30,7 @@ pub struct SessionStats {
 pub struct SessionEndpoint {
     seat: Seat,
     store: Arc<dyn Store>,
-    writer: WriterHandle<Request>,
+    writer: Requests,
     clock: Arc<dyn Clock>,
     totals: Arc<crate::metrics::Totals>,
 }
@@ -50,7 +41,7 @@ impl SessionEndpoint {
     pub fn new(
         seat: Seat,
         store: Arc<dyn Store>,
-        writer: WriterHandle<Request>,
+        writer: Requests,
         clock: Arc<dyn Clock>,
         totals: Arc<crate::metrics::Totals>,
     ) -> Self {
@@ -109,40 +100,36 @@ impl Endpoint for SessionEndpoint {
     }
 
     fn observe(&self, _: &NodeName, event: SessionEvent) {
-        let add = |counter: &AtomicU64, amount: usize| {
-            counter.fetch_add(u64::try_from(amount).unwrap_or(u64::MAX), Ordering::Relaxed);
-        };
         let (stats, totals) = (&self.seat.stats, &self.totals);
         match event {
             SessionEvent::Established(established) => {
                 self.seat.take_over(self.clock.now());
-                let started = format!(
+                *stats.started.lock() = format!(
                     "down: {:?}, up: {:?}",
                     established.sending, established.receiving
                 );
-                *stats.started.lock() = started;
                 totals.established.inc();
             }
             SessionEvent::Received { bytes } => {
-                add(&stats.bytes_in, bytes);
-                add(&stats.frames_in, 1);
                 totals
                     .bytes_in
                     .inc_by(u64::try_from(bytes).unwrap_or(u64::MAX));
             }
             SessionEvent::Sent { bytes } => {
-                add(&stats.bytes_out, bytes);
-                add(&stats.frames_out, 1);
                 totals
                     .bytes_out
                     .inc_by(u64::try_from(bytes).unwrap_or(u64::MAX));
             }
             SessionEvent::Acked { upto } => {
-                add(&stats.acks, 1);
                 stats.acked.fetch_max(upto.get(), Ordering::Relaxed);
                 totals.acks.inc();
             }
             SessionEvent::Ended { .. } => {}
         }
+    }
+
+    fn observe_stats(&self, _: &NodeName, progress: &Progress) {
+        let before = std::mem::replace(&mut *self.seat.stats.progress.lock(), *progress);
+        self.totals.count_traffic(&before, progress);
     }
 }

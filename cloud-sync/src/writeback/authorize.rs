@@ -135,7 +135,7 @@ pub(super) fn keep_cloud_fields(object: &mut Value, current: Option<&Value>) {
         kept.map(|(name, value)| (name.clone(), value.clone()))
             .collect()
     };
-    let ours: [(&str, fn(&str) -> bool); 2] = [
+    let ours: [(&str, Ours); 2] = [
         ("labels", is_restricted_label),
         ("annotations", is_subscription),
     ];

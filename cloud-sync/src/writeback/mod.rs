@@ -15,11 +15,10 @@ use std::time::Duration;
 
 use causeway_daemon::tasks::Stop;
 use causeway_kube_api::WriteError;
-use causeway_log::writer::WriterHandle;
 use causeway_log::{CursorName, NodeName, Store, StreamId};
 use tokio::sync::oneshot;
 
-use crate::cluster::Request;
+use crate::cluster::{Request, Requests};
 use crate::hub::Hub;
 
 mod authorize;
@@ -125,12 +124,7 @@ pub fn cursor(node: &NodeName) -> CursorName {
 }
 
 /// Applies whatever nodes send until stopped. Nodes take turns page by page.
-pub async fn run(
-    hub: Arc<Hub>,
-    store: Arc<dyn Store>,
-    writer: WriterHandle<Request>,
-    mut stop: Stop,
-) {
+pub async fn run(hub: Arc<Hub>, store: Arc<dyn Store>, writer: Requests, mut stop: Stop) {
     // What was received before the last stop and not applied.
     for stream in store.streams().unwrap_or_default() {
         if let StreamId::Node(node, causeway_log::Direction::Up) = stream {
