@@ -35,9 +35,6 @@ pub trait Api: Send + Sync + 'static {
         object: &'a Value,
     ) -> Answer<'a, Value>;
 
-    /// Replaces an object.
-    fn update<'a>(&'a self, kind: &'a Gvr, object: &'a Value) -> Answer<'a, Value>;
-
     /// Merges a patch into an object.
     fn patch<'a>(
         &'a self,
@@ -104,10 +101,6 @@ impl Api for Client {
         object: &'a Value,
     ) -> Answer<'a, Value> {
         Self::create(self, kind, namespace, object).boxed()
-    }
-
-    fn update<'a>(&'a self, kind: &'a Gvr, object: &'a Value) -> Answer<'a, Value> {
-        Self::update(self, kind, object).boxed()
     }
 
     fn patch<'a>(

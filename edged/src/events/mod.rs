@@ -87,20 +87,10 @@ type Topic = (PodName, String, &'static str, String);
 
 #[derive(Debug)]
 struct Series {
-    object_name: String,
     first: Timestamp,
     count: u64,
     next: Moment,
     interval: Duration,
-}
-
-/// An event to write.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Event {
-    /// The object.
-    pub object: Value,
-    /// It stands for repetitions of one that was written before.
-    pub repeats: bool,
 }
 
 impl Recorder {
@@ -113,8 +103,8 @@ impl Recorder {
         }
     }
 
-    /// The event to write for a note, if any.
-    pub fn record(&mut self, note: &Note, now: Moment, wall: Timestamp) -> Option<Event> {
+    /// The event object to write for a note, if any.
+    pub fn record(&mut self, note: &Note, now: Moment, wall: Timestamp) -> Option<Value> {
         let message: String = note.message.chars().take(MESSAGE_CHARS_MAX).collect();
         let topic = (
             note.pod.clone(),
@@ -129,7 +119,6 @@ impl Recorder {
             }
         }
         let series = self.series.entry(topic).or_insert_with(|| Series {
-            object_name: object_name(note, &message, wall),
             first: wall,
             count: 0,
             next: now,
@@ -141,11 +130,7 @@ impl Recorder {
         }
         series.next = Moment(now.0.saturating_add(series.interval));
         series.interval = series.interval.saturating_mul(2).min(INTERVAL_MAX);
-        let object = object(note, &message, series, &self.node, wall);
-        Some(Event {
-            object,
-            repeats: series.count > 1,
-        })
+        Some(object(note, &message, series, &self.node, wall))
     }
 }
 
@@ -175,7 +160,7 @@ fn object(note: &Note, message: &str, series: &Series, node: &str, wall: Timesta
     json!({
         "apiVersion": "v1",
         "kind": "Event",
-        "metadata": {"namespace": note.pod.namespace, "name": series.object_name},
+        "metadata": {"namespace": note.pod.namespace, "name": object_name(note, message, wall)},
         "involvedObject": involved,
         "type": if note.warning { "Warning" } else { "Normal" },
         "reason": note.reason,
@@ -199,7 +184,7 @@ pub(crate) async fn write(api: Arc<dyn Api>, node: String, mut notes: mpsc::Rece
         let Some(event) = recorder.record(&note, now, Timestamp::now()) else {
             continue;
         };
-        if let Err(error) = put(&*api, &note.pod.namespace, event).await {
+        if let Err(error) = api.create(&EVENTS, &note.pod.namespace, &event).await {
             tracing::debug!(
                 error = %causeway_daemon::telemetry::error_chain(&error),
                 reason = note.reason,
@@ -207,20 +192,6 @@ pub(crate) async fn write(api: Arc<dyn Api>, node: String, mut notes: mpsc::Rece
             );
         }
     }
-}
-
-async fn put(
-    api: &dyn Api,
-    namespace: &str,
-    event: Event,
-) -> Result<(), causeway_kube_api::client::ApiError> {
-    if event.repeats && api.update(&EVENTS, &event.object).await.is_ok() {
-        return Ok(());
-    }
-    // The first of its series, or one whose object has expired.
-    api.create(&EVENTS, namespace, &event.object)
-        .await
-        .map(drop)
 }
 
 #[cfg(test)]

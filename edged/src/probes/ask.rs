@@ -67,7 +67,9 @@ async fn exec(
         Some(0) => Ok(()),
         Some(code) => {
             let said: String = outcome.output.trim().chars().take(OUTPUT_SHOWN).collect();
-            Err(format!("command exited with {code}: {said}"))
+            Err(format!("command exited with {code}: {said}")
+                .trim_end_matches([':', ' '])
+                .to_owned())
         }
         None => Err(format!("command timed out after {} s", limit.as_secs())),
     }

@@ -3,7 +3,9 @@
 
 mod desk;
 mod node;
+mod observe;
 mod round;
+mod tell;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -28,6 +30,9 @@ use crate::volumes::Volumes;
 const TAKEN_AT_ONCE_MAX: usize = 256;
 /// How long pods get in all when they end with edged.
 const STOP_ALL_MAX: Duration = Duration::from_secs(35);
+
+/// An API that is away is worth a warning this often.
+const WARN_INTERVAL: Duration = Duration::from_secs(60);
 
 /// edged cannot go on.
 #[derive(Debug, thiserror::Error)]
@@ -204,14 +209,28 @@ async fn stop_all(runtime: &dyn Runtime) {
     }
 }
 
-/// Says why the API cannot be followed, once each time.
-fn interrupted(what: &'static str, told: &Reflected) {
-    if let Reflected::Interrupted { error, retry_in } = told {
-        tracing::warn!(
-            error = %error_chain(error),
-            retry_in_ms = retry_in.as_millis(),
-            "cannot follow {what} at the local API"
-        );
+/// Says why the API cannot be followed: one warning in a while, however many lists there are.
+#[derive(Debug, Default)]
+struct Interruptions {
+    warned: Option<Instant>,
+}
+
+impl Interruptions {
+    fn note(&mut self, what: &'static str, told: &Reflected) {
+        let Reflected::Interrupted { error, retry_in } = told else {
+            return;
+        };
+        let (error, retry_in_ms) = (error_chain(error), retry_in.as_millis());
+        let now = Instant::now();
+        if self
+            .warned
+            .is_none_or(|warned| now >= warned + WARN_INTERVAL)
+        {
+            self.warned = Some(now);
+            tracing::warn!(%error, what, retry_in_ms, "the local API cannot be followed");
+        } else {
+            tracing::debug!(%error, what, retry_in_ms, "the local API cannot be followed");
+        }
     }
 }
 

@@ -11,7 +11,7 @@ use futures_util::StreamExt as _;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use super::interrupted;
+use super::Interruptions;
 use crate::api::Api;
 use crate::config::EdgedConfig;
 use crate::pod::NodeFacts;
@@ -49,12 +49,13 @@ pub(super) async fn maintain(
         host,
         pressure: Pressure::default(),
     };
+    let mut interruptions = Interruptions::default();
     let mut current: Option<Value> = None;
     let mut looks = tokio::time::interval(LOOK_INTERVAL);
     loop {
         tokio::select! {
             Some(told) = follow.next() => {
-                interrupted("the node", &told);
+                interruptions.note("the node", &told);
                 match told {
                     Reflected::Replace(objects) => {
                         current = objects.into_iter().next();

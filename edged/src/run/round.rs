@@ -5,29 +5,26 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use causeway_daemon::telemetry::error_chain;
-use causeway_kube_api::client::{ApiError, CONFIGMAPS, PODS, Reflected, SECRETS};
+use causeway_kube_api::client::{ApiError, CONFIGMAPS, Reflected, SECRETS};
 use causeway_log::replication::Moment;
 use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt as _, StreamExt as _};
-use jiff::Timestamp;
 use serde_json::Value;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
-use super::desk::{self, Desk};
-use super::{Clock, interrupted};
+use super::desk::Desk;
+use super::observe::observe;
+use super::tell::Told;
+use super::{Clock, Interruptions};
 use crate::api::Api;
 use crate::events::{Note, Notes, PodName};
 use crate::execute::{Executor, Job, Outcome};
-use crate::plan::{
-    Action, Observed, ObservedContainer, ObservedPod, Plan, PlanState, PodPlan, Timing, plan,
-};
+use crate::plan::{Action, Observed, PlanState, PodPlan, Timing, plan};
 use crate::pod::{ConfigKind, ConfigRef, DesiredPod, NodeFacts, Problem, resolve};
 use crate::probes::{ProbeKind, Probes, Question, ask};
 use crate::runtime::{ContainerId, ContainerState, Runtime, RuntimeError};
-use crate::status::pod::{PodView, back_off};
-use crate::status::{patch, pod as pod_status};
 use crate::volumes::Volumes;
 
 /// Pods whose steps are carried out at the same time.
@@ -37,31 +34,32 @@ const RETRY: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs
 
 /// Everything the loop remembers.
 pub(super) struct Agent {
-    node: NodeFacts,
-    timing: Timing,
-    clock: Clock,
-    api: Arc<dyn Api>,
-    runtime: Arc<dyn Runtime>,
-    executor: Arc<Executor>,
-    notes: Notes,
-    desk: Desk,
-    planner: PlanState,
-    probes: Probes,
+    pub(super) node: NodeFacts,
+    pub(super) timing: Timing,
+    pub(super) clock: Clock,
+    pub(super) api: Arc<dyn Api>,
+    pub(super) runtime: Arc<dyn Runtime>,
+    pub(super) executor: Arc<Executor>,
+    pub(super) notes: Notes,
+    pub(super) desk: Desk,
+    pub(super) planner: PlanState,
+    pub(super) probes: Probes,
     /// Work under way; everything that takes time.
-    work: FuturesUnordered<BoxFuture<'static, Done>>,
-    jobs: BTreeMap<String, Running>,
-    troubles: BTreeMap<String, Trouble>,
+    pub(super) work: FuturesUnordered<BoxFuture<'static, Done>>,
+    pub(super) jobs: BTreeMap<String, Running>,
+    pub(super) troubles: BTreeMap<String, Trouble>,
     /// Pods whose end the API was told of and has not shown yet.
-    confirmed: BTreeSet<String>,
-    told: BTreeMap<String, Told>,
-    asked: BTreeSet<ConfigRef>,
+    pub(super) confirmed: BTreeSet<String>,
+    pub(super) told: BTreeMap<String, Told>,
+    pub(super) asked: BTreeSet<ConfigRef>,
     /// What was noted last of containers that wait, so that it is noted once.
-    noted: BTreeMap<(String, String), String>,
-    wake: Option<Moment>,
+    pub(super) noted: BTreeMap<(String, String), String>,
+    pub(super) wake: Option<Moment>,
+    pub(super) interruptions: Interruptions,
 }
 
 /// A job under way.
-struct Running {
+pub(super) struct Running {
     deletion: Option<Duration>,
     only_stops: bool,
     /// Dropping it drops the job.
@@ -70,18 +68,9 @@ struct Running {
 
 /// What went wrong with a pod.
 #[derive(Default)]
-struct Trouble {
-    failures: BTreeMap<String, (String, String)>,
+pub(super) struct Trouble {
+    pub(super) failures: BTreeMap<String, (String, String)>,
     times: u32,
-    retry_at: Moment,
-}
-
-/// What the API was told of a pod.
-struct Told {
-    status: Value,
-    /// The version that shows it; `None` while it is being told.
-    version: Option<u64>,
-    failures: u32,
     retry_at: Moment,
 }
 
@@ -95,11 +84,11 @@ pub(super) enum Done {
 }
 
 /// What one round works with.
-struct Scene {
-    objects: Vec<(PodName, Value)>,
-    desired: Vec<DesiredPod>,
-    refused: BTreeMap<String, Problem>,
-    observed: Observed,
+pub(super) struct Scene {
+    pub(super) objects: Vec<(PodName, Value)>,
+    pub(super) desired: Vec<DesiredPod>,
+    pub(super) refused: BTreeMap<String, Problem>,
+    pub(super) observed: Observed,
 }
 
 impl Agent {
@@ -138,6 +127,7 @@ impl Agent {
             asked: BTreeSet::new(),
             noted: BTreeMap::new(),
             wake: None,
+            interruptions: Interruptions::default(),
         }
     }
 
@@ -159,7 +149,7 @@ impl Agent {
     }
 
     pub(super) fn handle_pods(&mut self, told: Reflected) {
-        interrupted("pods", &told);
+        self.interruptions.note("pods", &told);
         if matches!(told, Reflected::Replace(_)) {
             // What was confirmed and is still there was not heard.
             self.confirmed.clear();
@@ -182,7 +172,7 @@ impl Agent {
             ConfigKind::ConfigMap => "configmaps",
             ConfigKind::Secret => "secrets",
         };
-        interrupted(what, &told);
+        self.interruptions.note(what, &told);
         self.desk.handle_configs(kind, &told);
     }
 
@@ -227,41 +217,6 @@ impl Agent {
         trouble.times = trouble.times.saturating_add(1);
         trouble.failures = outcome.failures;
         trouble.retry_at = retry_at(now, trouble.times);
-    }
-
-    fn handle_told(&mut self, pod: &PodName, answer: Result<Value, ApiError>) {
-        let now = self.clock.now();
-        let shown = self.desk.pod(&pod.uid).map_or(0, |pod| pod.version);
-        let Some(told) = self.told.get_mut(&pod.uid) else {
-            return;
-        };
-        match answer {
-            Ok(object) => {
-                let version = desk::version(&object);
-                if version <= shown {
-                    self.told.remove(&pod.uid);
-                } else {
-                    (told.version, told.failures) = (Some(version), 0);
-                }
-            }
-            // The pod is gone, or its name has another life: the watch will say so.
-            Err(error) if error.is_not_found() || error.is_conflict() => {
-                told.failures = told.failures.saturating_add(1);
-                told.retry_at = retry_at(now, told.failures);
-                told.version = Some(0);
-            }
-            Err(error) => {
-                told.failures = told.failures.saturating_add(1);
-                told.retry_at = retry_at(now, told.failures);
-                told.version = Some(0);
-                tracing::warn!(
-                    error = %error_chain(&error),
-                    pod = %pod.name,
-                    namespace = %pod.namespace,
-                    "the status of a pod could not be written"
-                );
-            }
-        }
     }
 
     fn handle_probe(
@@ -485,7 +440,7 @@ impl Agent {
         );
     }
 
-    fn pod_name(&self, scene: &Scene, uid: &str) -> PodName {
+    pub(super) fn pod_name(&self, scene: &Scene, uid: &str) -> PodName {
         let known = scene.objects.iter().find(|(name, _)| name.uid == uid);
         if let Some((name, _)) = known {
             return name.clone();
@@ -502,120 +457,7 @@ impl Agent {
         })
     }
 
-    /// Events about containers that wait: once for each reason.
-    fn note_waiting(&mut self, scene: &Scene, plan: &Plan) {
-        let mut waiting: BTreeMap<(String, String), (&'static str, String)> = BTreeMap::new();
-        for pod in scene
-            .desired
-            .iter()
-            .filter(|pod| pod.deletion.is_none() && !pod.ended)
-        {
-            if let Err(problem) = &pod.volumes
-                && !problem.quiet
-            {
-                let key = (pod.uid.clone(), String::new());
-                waiting.insert(key, ("FailedMount", problem.message.clone()));
-            }
-            for container in pod.init.iter().chain(&pod.containers) {
-                let key = (pod.uid.clone(), container.name.clone());
-                if let Some(delay) = plan.backing_off.get(&key) {
-                    waiting.insert(key, ("BackOff", back_off(pod, &container.name, *delay)));
-                } else if let Err(problem) = &container.config
-                    && !problem.quiet
-                {
-                    waiting.insert(key, ("Failed", format!("Error: {}", problem.message)));
-                }
-            }
-        }
-        for (uid, problem) in &scene.refused {
-            let key = (uid.clone(), String::new());
-            waiting.insert(key, ("InvalidPod", problem.message.clone()));
-        }
-        for (key, (reason, message)) in &waiting {
-            if self.noted.get(key) != Some(message) {
-                let (pod, container) = (self.pod_name(scene, &key.0), key.1.clone());
-                let (reason, message) = (*reason, message.clone());
-                self.notes.tell(Note {
-                    pod,
-                    container,
-                    warning: true,
-                    reason,
-                    message,
-                });
-            }
-        }
-        self.noted = waiting
-            .into_iter()
-            .map(|(key, (_, message))| (key, message))
-            .collect();
-    }
-
-    /// Tells the API of every pod that is not as it last heard.
-    fn tell_statuses(&mut self, scene: &Scene, plan: &Plan, now: Moment) {
-        let (runtime, nothing) = (self.runtime.info(), ObservedPod::default());
-        let no_failures = BTreeMap::new();
-        for (name, object) in &scene.objects {
-            let told = self.told.get(&name.uid);
-            if self.confirmed.contains(&name.uid) || told.is_some_and(|told| told.version.is_none())
-            {
-                continue;
-            }
-            if let Some(retry_at) = told.map(|told| told.retry_at).filter(|at| now < *at) {
-                self.wake_at(retry_at);
-                continue;
-            }
-            let desired = scene.desired.iter().find(|pod| pod.uid == name.uid);
-            let desired = match (desired, scene.refused.get(&name.uid)) {
-                (Some(pod), _) => Ok(pod),
-                (None, Some(problem)) => Err(problem),
-                (None, None) => continue,
-            };
-            let said = told
-                .filter(|told| told.failures == 0)
-                .map(|told| &told.status);
-            let previous = said.unwrap_or_else(|| &object["status"]);
-            let wanted = pod_status::status(&PodView {
-                object,
-                desired,
-                observed: scene.observed.pods.get(&name.uid).unwrap_or(&nothing),
-                backing_off: &plan.backing_off,
-                failures: self
-                    .troubles
-                    .get(&name.uid)
-                    .map_or(&no_failures, |trouble| &trouble.failures),
-                previous,
-                node: &self.node,
-                runtime: &runtime,
-                now: Timestamp::now(),
-            });
-            if let Some(patch) = patch(previous, &wanted, &name.uid) {
-                self.tell(name.clone(), wanted, patch);
-            }
-        }
-    }
-
-    fn tell(&mut self, pod: PodName, status: Value, patch: Value) {
-        let failures = self.told.get(&pod.uid).map_or(0, |told| told.failures);
-        let told = Told {
-            status,
-            version: None,
-            failures,
-            retry_at: Moment::default(),
-        };
-        self.told.insert(pod.uid.clone(), told);
-        let api = Arc::clone(&self.api);
-        self.work.push(
-            async move {
-                let answer = api
-                    .patch_status(&PODS, &pod.namespace, &pod.name, &patch)
-                    .await;
-                Done::Status(pod, answer)
-            }
-            .boxed(),
-        );
-    }
-
-    fn wake_at(&mut self, moment: Moment) {
+    pub(super) fn wake_at(&mut self, moment: Moment) {
         self.wake = Some(self.wake.map_or(moment, |earlier| earlier.min(moment)));
     }
 
@@ -627,33 +469,6 @@ impl Agent {
         self.troubles
             .retain(|uid, _| known(uid) || scene.observed.pods.contains_key(uid));
     }
-}
-
-/// Everything found on this node.
-async fn observe(
-    runtime: &dyn Runtime,
-    volumes: &Volumes,
-    probes: &Probes,
-) -> Result<Observed, RuntimeError> {
-    let mut observed = Observed::default();
-    for sandbox in runtime.list_sandboxes().await? {
-        let uid = sandbox.config.uid.clone();
-        observed.pods.entry(uid).or_default().sandbox = Some(sandbox);
-    }
-    for container in runtime.list_containers().await? {
-        let health = probes.health(&container.id);
-        let pod = observed.pods.entry(container.pod.clone()).or_default();
-        pod.containers.push(ObservedContainer { container, health });
-    }
-    let hashes = volumes.list().map_err(|source| RuntimeError::Host {
-        doing: "list",
-        path: "volumes".into(),
-        source,
-    })?;
-    for (uid, hash) in hashes {
-        observed.pods.entry(uid).or_default().volumes = Some(hash);
-    }
-    Ok(observed)
 }
 
 impl Trouble {
@@ -673,7 +488,7 @@ impl Trouble {
     }
 }
 
-fn retry_at(now: Moment, times: u32) -> Moment {
+pub(super) fn retry_at(now: Moment, times: u32) -> Moment {
     let (first, longest) = RETRY;
     let factor = 2_u32.saturating_pow(times.saturating_sub(1).min(16));
     Moment(

@@ -271,19 +271,6 @@ impl Api for FakeApi {
         .boxed()
     }
 
-    fn update<'a>(&'a self, kind: &'a Gvr, object: &'a Value) -> Answer<'a, Value> {
-        async move {
-            self.answer(|state| {
-                let key = key(&plural(kind), object);
-                let known = state.objects.get(&key).ok_or_else(|| refuse(404))?;
-                let mut object = object.clone();
-                object["metadata"]["uid"] = known["metadata"]["uid"].clone();
-                Ok(self.store(state, key, object))
-            })
-        }
-        .boxed()
-    }
-
     fn patch<'a>(
         &'a self,
         kind: &'a Gvr,

@@ -5,8 +5,9 @@ use std::io;
 use std::os::unix::fs::symlink;
 use std::path::{Component, Path, PathBuf};
 
+use super::NAME;
+use super::files::host_error;
 use super::record::{Launch, MARK};
-use super::{NAME, host_error};
 use crate::config::ProcessConfig;
 use crate::runtime::{ContainerConfig, Mount, RuntimeError, SandboxConfig};
 

@@ -15,6 +15,7 @@
 //! - All containers share the host's network: podIP is the node's address, ports are the host's.
 //! - `readOnly` mounts and `subPath` are links like others; a mount below a mount is refused.
 
+mod files;
 pub(crate) mod host;
 mod launch;
 mod layout;
@@ -32,6 +33,7 @@ use parking_lot::Mutex;
 use rustix::process::Signal;
 use tokio::time::Instant;
 
+use self::files::{gone, host_error, names, private};
 use self::layout::{Layout, component};
 use self::record::{CONFIG, LOCK, Launch, SANDBOX, STATE, SandboxRecord, State};
 use self::watcher::Watcher;
@@ -491,43 +493,5 @@ fn abandoned(id: &ContainerId, dir: &Path, started: Option<Timestamp>) -> Exit {
         started,
         finished: Timestamp::now(),
         ran: None,
-    }
-}
-
-/// The names in a directory of ours; none when it is not there.
-fn names(dir: &Path) -> Result<Vec<String>, RuntimeError> {
-    let entries = match fs::read_dir(dir) {
-        Ok(entries) => entries,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-        Err(error) => return Err(host_error("list", dir)(error)),
-    };
-    let mut names: Vec<String> = entries
-        .flatten()
-        .filter_map(|entry| entry.file_name().into_string().ok())
-        .filter(|name| component("entry", name).is_ok())
-        .collect();
-    names.sort();
-    Ok(names)
-}
-
-fn gone(result: io::Result<()>) -> io::Result<()> {
-    match result {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        other => other,
-    }
-}
-
-fn private(dir: &Path) -> io::Result<()> {
-    use std::os::unix::fs::PermissionsExt as _;
-    // Other users may pass through (a container can run as one of them) but not look around.
-    fs::set_permissions(dir, fs::Permissions::from_mode(0o711))
-}
-
-fn host_error(doing: &'static str, path: &Path) -> impl FnOnce(io::Error) -> RuntimeError {
-    let path = path.to_owned();
-    move |source| RuntimeError::Host {
-        doing,
-        path,
-        source,
     }
 }
