@@ -19,7 +19,6 @@ use uuid::Uuid;
 use crate::catalog::ServedKind;
 use crate::patch::Patch;
 use crate::schema::{self, FieldValidation, cause};
-use crate::source::Authority;
 use crate::status::{Cause, Status};
 
 /// What a decision depends on besides the objects.
@@ -36,8 +35,6 @@ pub struct Context {
     pub name: String,
     /// What to do with fields that the schema does not have.
     pub field_validation: FieldValidation,
-    /// Whose word counts.
-    pub authority: Authority,
 }
 
 /// Which part of an object a write is about.
@@ -104,7 +101,8 @@ pub fn prepare_create(
             "resourceVersion should not be set on objects to be created",
         ));
     }
-    let warnings = decode(kind, &mut object, context)?;
+    let mut warnings = decode(kind, &mut object, context)?;
+    warnings.extend(schema::unevaluated(kind, &object));
     meta::strip(&mut object);
     meta::begin(kind, &mut object, context);
     default::apply(kind, &mut object);
@@ -131,7 +129,8 @@ pub fn prepare_update(
 ) -> Result<Prepared, Status> {
     meta::check_type(kind, &mut object)?;
     meta::check_place(kind, &mut object, context)?;
-    let warnings = decode(kind, &mut object, context)?;
+    let mut warnings = decode(kind, &mut object, context)?;
+    warnings.extend(schema::unevaluated(kind, &object));
     meta::check_version(kind, current, &object)?;
     let mut old = current.clone();
     meta::strip(&mut old);
@@ -141,7 +140,7 @@ pub fn prepare_update(
         Subresource::Main => replace_main(kind, &old, &mut object, context, &mut causes),
         Subresource::Status => object = with_status(&old, object),
     }
-    causes.extend(schema::validate(kind, &object));
+    causes.extend(new_causes(kind, &old, &object));
     refuse(kind, &object, causes)?;
     let unchanged = object == old;
     let remove = !unchanged && is_finished(&object);
@@ -220,6 +219,17 @@ fn decode(kind: &ServedKind, object: &mut Value, context: &Context) -> Result<Ve
         FieldValidation::Strict if unknown.is_empty() => Ok(Vec::new()),
         FieldValidation::Strict => Err(refused(&strict_error(&unknown))),
     }
+}
+
+/// What is wrong with `object` and was not wrong before: an object from elsewhere that breaks a rule
+/// of ours can still get labels, finalizers and a status.
+fn new_causes(kind: &ServedKind, old: &Value, object: &Value) -> Vec<Cause> {
+    let mut causes = schema::validate(kind, object);
+    if !causes.is_empty() {
+        let before = schema::validate(kind, old);
+        causes.retain(|cause| !before.contains(cause));
+    }
+    causes
 }
 
 fn strict_error(unknown: &[String]) -> String {

@@ -122,6 +122,30 @@ pub(crate) fn default(schema: &Value, value: &mut Value) {
     }
 }
 
+/// Tells of the rules in a schema that [`check`] passes over.
+pub(crate) fn unevaluated(schema: &Value, tell: &mut impl FnMut(String)) {
+    match schema {
+        Value::Object(fields) => {
+            if fields
+                .get("x-kubernetes-validations")
+                .is_some_and(Value::is_array)
+            {
+                tell("x-kubernetes-validations are stored but not evaluated".to_owned());
+            }
+            if let Some(pattern) = fields.get("pattern").and_then(Value::as_str)
+                && regex_lite::Regex::new(pattern).is_err()
+            {
+                tell(format!(
+                    "pattern {pattern:?} cannot be read and is not checked"
+                ));
+            }
+            fields.values().for_each(|value| unevaluated(value, tell));
+        }
+        Value::Array(list) => list.iter().for_each(|value| unevaluated(value, tell)),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+    }
+}
+
 /// Adds what the schema finds wrong.
 pub(crate) fn check(schema: &Value, object: &Value, causes: &mut Vec<Cause>) {
     value(schema, object, &mut Path::default(), causes);

@@ -99,6 +99,25 @@ pub(crate) fn validate(kind: &ServedKind, object: &Value) -> Vec<Cause> {
     causes
 }
 
+/// What a CustomResourceDefinition asks for that is not done here, as warnings.
+pub(crate) fn unevaluated(kind: &ServedKind, object: &Value) -> Vec<String> {
+    let mut found = std::collections::BTreeSet::new();
+    if kind
+        .resource
+        .is("apiextensions.k8s.io", "customresourcedefinitions")
+    {
+        let versions = object["spec"]["versions"].as_array().into_iter().flatten();
+        for (index, version) in versions.enumerate() {
+            let field = format!("spec.versions[{index}].schema.openAPIV3Schema");
+            let schema = &version["schema"]["openAPIV3Schema"];
+            custom::unevaluated(schema, &mut |what| {
+                found.insert(format!("{field}: {what}"));
+            });
+        }
+    }
+    found.into_iter().take(CAUSES_MAX).collect()
+}
+
 fn check_name(kind: &ServedKind, object: &Value, causes: &mut Vec<Cause>) {
     let name = object["metadata"]["name"].as_str().unwrap_or("");
     if name.is_empty() {

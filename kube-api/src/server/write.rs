@@ -34,7 +34,6 @@ impl<S: Source> Call<'_, S> {
             namespace: self.namespace().to_owned(),
             name: self.name().to_owned(),
             field_validation: self.query.field_validation,
-            authority: self.server.source.authority(),
         }
     }
 
