@@ -77,25 +77,6 @@ pub fn store_status(store: &dyn Store) -> Value {
     })
 }
 
-/// What a daemon's status says of one of its streams; `null` when it is not open.
-#[must_use]
-pub fn stream_status(store: &dyn Store, stream: &StreamId) -> Value {
-    let info = match store.stream(stream) {
-        Ok(Some(info)) => info,
-        Ok(None) => return Value::Null,
-        Err(error) => return json!({ "error": error_chain(&error).to_string() }),
-    };
-    json!({
-        "epoch": info.epoch.to_string(),
-        "head": info.head.get(),
-        "durable": info.durable.get(),
-        "received": info.received.get(),
-        "acked": info.acked.get(),
-        "lag": info.durable.ahead_of(info.acked),
-        "history": info.history.get(),
-    })
-}
-
 /// Why a question has no answer.
 #[derive(Debug)]
 enum Refusal {

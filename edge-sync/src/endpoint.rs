@@ -55,6 +55,7 @@ impl Endpoint for EdgeEndpoint {
     }
 
     fn observe_stats(&self, node: &NodeName, stats: &SessionStats) {
+        self.board.record(stats);
         self.traffic.record(node, stats);
     }
 }

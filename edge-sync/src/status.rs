@@ -6,10 +6,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use causeway_daemon::inspect::{store_status, stream_status};
+use causeway_daemon::inspect::store_status;
 use causeway_daemon::session_driver::SessionEvent;
 use causeway_daemon::store_dir::{disk_space, wall_time};
 use causeway_kube_api::source::format_time;
+use causeway_log::replication::SessionStats;
+use causeway_log::store::StreamInfo;
 use causeway_log::{NodeName, Offset, Store, StreamId, WallTime};
 use parking_lot::Mutex;
 use prometheus_client::collector::Collector;
@@ -57,7 +59,7 @@ pub(crate) struct LinkBoard {
     failing: AtomicU64,
     bytes_in: AtomicU64,
     bytes_out: AtomicU64,
-    /// What the cloud acknowledged in the session that runs; reaches the store with the next batch.
+    /// What the cloud acknowledged in the newest session; reaches the store later, with a batch.
     acked: AtomicU64,
 }
 
@@ -114,7 +116,6 @@ impl LinkBoard {
             SessionEvent::Established(_) => {
                 self.sessions.fetch_add(1, Ordering::Relaxed);
                 self.failing.store(0, Ordering::Relaxed);
-                self.acked.store(0, Ordering::Relaxed);
                 self.enter(LinkState::Connected, None, None);
             }
             SessionEvent::Received { bytes } => {
@@ -123,12 +124,13 @@ impl LinkBoard {
             SessionEvent::Sent { bytes } => {
                 self.bytes_out.fetch_add(*bytes as u64, Ordering::Relaxed);
             }
-            SessionEvent::Acked { upto } => {
-                self.acked.fetch_max(upto.get(), Ordering::Relaxed);
-            }
-            // The link tells of the end itself.
-            SessionEvent::Ended { .. } => {}
+            // The session's counters are quicker; the link tells of the end itself.
+            SessionEvent::Acked { .. } | SessionEvent::Ended { .. } => {}
         }
+    }
+
+    pub(crate) fn record(&self, stats: &SessionStats) {
+        self.acked.store(stats.acked_upto.get(), Ordering::Relaxed);
     }
 
     fn is_connected(&self) -> bool {
@@ -182,26 +184,45 @@ impl EdgeStatus {
             "store": store_status(&*self.store),
             "disk": disk.map(|disk| json!({ "free": disk.free_bytes, "total": disk.total_bytes })),
             "link": self.board.show(),
-            "down": stream_status(&*self.store, &StreamId::down(self.node.clone())),
+            "down": self.show_down(),
             "up": self.show_up(),
         })
     }
 
-    fn show_up(&self) -> Value {
-        let mut up = stream_status(&*self.store, &StreamId::up(self.node.clone()));
-        if let Some((acked, lag)) = self.up_progress() {
-            up["acked"] = acked.get().into();
-            up["lag"] = lag.into();
-        }
-        up
+    /// The copy of what the cloud sends; `null` before the first session.
+    fn show_down(&self) -> Value {
+        let Ok(info) = self.store.stream(&StreamId::down(self.node.clone())) else {
+            return json!({ "error": "cannot be read" });
+        };
+        info.map_or(Value::Null, |info| {
+            json!({
+                "epoch": info.epoch.to_string(),
+                "head": info.head.get(),
+                "received": info.received.get(),
+                "history": info.history.get(),
+            })
+        })
     }
 
-    /// What the cloud has of the own stream, and how far that is behind.
-    fn up_progress(&self) -> Option<(Offset, u64)> {
+    fn show_up(&self) -> Value {
+        let Some((info, acked)) = self.up() else {
+            return json!({ "error": "cannot be read" });
+        };
+        json!({
+            "epoch": info.epoch.to_string(),
+            "head": info.durable.get(),
+            "acked": acked.get(),
+            "lag": info.durable.ahead_of(acked),
+            "history": info.history.get(),
+        })
+    }
+
+    /// The own stream, and what the cloud has of it.
+    fn up(&self) -> Option<(StreamInfo, Offset)> {
         let info = self.store.stream(&StreamId::up(self.node.clone())).ok()??;
         let told = Offset::new(self.board.acked.load(Ordering::Relaxed));
         let acked = info.acked.max(told).min(info.durable);
-        Some((acked, info.durable.ahead_of(acked)))
+        Some((info, acked))
     }
 }
 
@@ -239,7 +260,8 @@ impl Collector for EdgeStatus {
             (
                 "up_lag_offsets",
                 "How far the cloud's acknowledgement is behind",
-                self.up_progress().map_or(0, |(_, lag)| lag),
+                self.up()
+                    .map_or(0, |(info, acked)| info.durable.ahead_of(acked)),
             ),
             ("disk_free_bytes", "What is left where the store is", free),
         ];

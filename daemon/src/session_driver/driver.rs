@@ -135,7 +135,16 @@ impl<T: Transport, E: Endpoint> Driver<T, E> {
                     self.session
                         .close(close.code, &close.reason, close.retry_after);
                 }
-                Wake::Lost(error) => break lost(error),
+                Wake::Lost(error) => {
+                    let reason = lost(error);
+                    // The peer may still listen: it is told what it did wrong.
+                    if let EndReason::Closed(close) = &reason
+                        && !close.by_peer
+                    {
+                        let _ = tokio::time::timeout(CLOSE_TIMEOUT, self.say_goodbye(close)).await;
+                    }
+                    break reason;
+                }
                 Wake::Stalled => {
                     break EndReason::Lost(format!(
                         "the peer took no data for {} s",

@@ -196,8 +196,11 @@ async fn what_the_cloud_wants_arrives_and_what_the_edge_reports_goes_back() {
             })
         })
         .await;
-    let status = edge.client.get_path("/causeway/v1/status").await.unwrap();
+    let path = "/causeway/v1/status";
+    let acked = |it: &Value| it["up"]["head"].as_u64() > Some(0) && it["up"]["lag"] == 0;
+    let status = served(&edge, "the acknowledgement", path, acked).await;
     assert_eq!(status["link"]["state"], "connected");
+    assert_eq!(status["down"]["received"], status["down"]["head"]);
     edge.stop().await;
 }
 
