@@ -368,14 +368,15 @@ pub(crate) struct Superseded {
     pub(crate) bytes: u32,
 }
 
-pub(crate) fn seal_superseded(key: &[u8], superseded: &Superseded) -> Bytes {
+pub(crate) fn seal_superseded(arena: &mut Arena, key: &[u8], superseded: &Superseded) -> Bytes {
     let Superseded {
         stream,
         revision,
         time,
         bytes,
     } = superseded;
-    seal_twin(key, &(stream.0, revision.get(), time.unix_millis(), *bytes))
+    let twin = (stream.0, revision.get(), time.unix_millis(), *bytes);
+    arena.seal(key, |value| put(value, &twin))
 }
 
 pub(crate) fn open_superseded(key: &[u8], value: &Bytes) -> Result<Superseded, Corrupt> {

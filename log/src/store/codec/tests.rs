@@ -107,7 +107,7 @@ fn indexes() {
         time: WallTime::from_unix_millis(1_700_000_000_000),
         bytes: 1152,
     };
-    let value = seal_superseded(&key, &superseded);
+    let value = seal_superseded(&mut Arena::default(), &key, &superseded);
     check("superseded", &key, &value);
     assert_eq!(open_superseded(&key, &value), Ok(superseded));
 

@@ -1,7 +1,8 @@
 //! The log over an ordered map: every rule of the [`Store`] contract, once, for every [`Kv`].
 //!
-//! Split by concern: [`append`] plans a batch, [`read`] reads, [`trim`] applies the history window,
-//! [`open`] loads and checks, [`verify`] checks everything, [`state`] is what is kept in memory.
+//! Split by concern: `admit` checks a batch, `plan` turns it into writes, `append` applies it;
+//! `read` reads; `trim` applies the history window; `open` loads and checks, `verify` checks
+//! everything; `state` is what is kept in memory.
 //!
 //! # Which numbers may be used again
 //! Revisions continue after the highest one that survived (or that `trim` noted). A crash, or a
@@ -25,9 +26,11 @@ use crate::store::{
     keys,
 };
 
+mod admit;
 mod append;
 mod bodies;
 mod open;
+mod plan;
 mod read;
 mod state;
 mod trim;

@@ -44,22 +44,30 @@ impl<K: Kv> Engine<K> {
             .commit(outcome.writes)
             .inspect_err(|error| self.fail(error))
             .map_err(TrimError::Engine)?;
+        let trimmed = outcome.trimmed;
         let mut bodies = self.bodies.lock();
         outcome.freed.iter().for_each(|hash| bodies.remove(hash));
         drop(bodies);
-        let mut published = self.published.write();
-        published.unsynced = true;
-        published.superseded_bytes = outcome.superseded_bytes;
-        for (name, state) in outcome.streams {
-            published.streams.insert(name, state);
-        }
-        for no in outcome.finished {
-            published.dropped.remove(&no);
-        }
-        drop(published);
+        self.published.write().trimmed(outcome.changes);
         // Readers see the room only after a sync, and the disk gets it only then.
         self.sync_locked().map_err(TrimError::Engine)?;
-        Ok(outcome.trimmed)
+        Ok(trimmed)
+    }
+}
+
+impl Published {
+    fn trimmed(&mut self, changes: Changes) {
+        let Changes {
+            superseded_bytes,
+            streams,
+            finished,
+        } = changes;
+        self.unsynced = true;
+        self.superseded_bytes = superseded_bytes;
+        self.streams.extend(streams);
+        for no in finished {
+            self.dropped.remove(&no);
+        }
     }
 }
 
@@ -67,10 +75,15 @@ struct Outcome {
     writes: Writes,
     trimmed: Trimmed,
     trimmed_upto: Revision,
+    freed: Vec<BodyHash>,
+    changes: Changes,
+}
+
+/// What a trim changes of the published state.
+struct Changes {
     superseded_bytes: u64,
     streams: BTreeMap<StreamId, StreamState>,
     finished: Vec<StreamNo>,
-    freed: Vec<BodyHash>,
 }
 
 struct Sweep<'a, V> {
@@ -385,12 +398,20 @@ impl<'a, V: View> Sweep<'a, V> {
             self.put_number(meta::GARBAGE_BYTES, self.superseded_bytes);
         }
         let Self {
-            writes,
-            trimmed,
-            trimmed_upto,
             superseded_bytes,
             streams,
             finished,
+            ..
+        } = self;
+        let changes = Changes {
+            superseded_bytes,
+            streams,
+            finished,
+        };
+        let Self {
+            writes,
+            trimmed,
+            trimmed_upto,
             freed,
             ..
         } = self;
@@ -398,10 +419,8 @@ impl<'a, V: View> Sweep<'a, V> {
             writes,
             trimmed,
             trimmed_upto,
-            superseded_bytes,
-            streams,
-            finished,
             freed,
+            changes,
         })
     }
 

@@ -42,8 +42,8 @@ impl FjallConfig {
     #[must_use]
     pub const fn edge() -> Self {
         Self {
-            cache_bytes: 512 * 1024,
-            memtable_bytes: 512 * 1024,
+            cache_bytes: 256 * 1024,
+            memtable_bytes: 128 * 1024,
             worker_threads: 1,
             journal_bytes_max: 64 * 1024 * 1024,
             open_files_max: 16,
