@@ -392,6 +392,8 @@ impl Client {
                 Some(link) => link,
                 None => Link::connect(&self.inner.address).await?,
             };
+            // A read may be sent twice: the server may have closed an idle connection meanwhile.
+            let again = (reused && request.method() == http::Method::GET).then(|| request.clone());
             match link.send(request).await {
                 Ok(response) => return Ok((link, response)),
                 Err(SendError::Unsent(unsent)) if reused => request = *unsent,
@@ -399,7 +401,10 @@ impl Client {
                     let source = std::io::ErrorKind::ConnectionReset.into();
                     return Err(ApiError::Connect { source });
                 }
-                Err(SendError::Failed(source)) => return Err(ApiError::Transport { source }),
+                Err(SendError::Failed(source)) => match again {
+                    Some(again) => request = again,
+                    None => return Err(ApiError::Transport { source }),
+                },
             }
         }
     }

@@ -205,13 +205,32 @@ async fn a_dead_idle_connection_is_replaced() {
 }
 
 #[tokio::test]
+async fn a_read_that_breaks_on_an_idle_connection_is_sent_again() {
+    // The second request is read and then dropped with its connection.
+    let cut = || Answer {
+        text: String::new(),
+        close: true,
+    };
+    let found = || answer(200, &object("a", "1"));
+    let script = Script::play(vec![found(), cut(), found(), cut()]);
+    let client = &script.client;
+    client.get(&PODS, "default", "a").await.unwrap();
+    client.get(&PODS, "default", "a").await.unwrap();
+    assert_eq!(script.connections(), 2);
+    let broken = client
+        .create(&PODS, "default", &object("b", ""))
+        .await
+        .unwrap_err();
+    assert!(matches!(broken, ApiError::Transport { .. }), "{broken:?}");
+}
+
+#[tokio::test]
 async fn refusals_are_typed() {
     let script = Script::play(vec![
         answer(404, &status(404, "NotFound")),
         answer(404, &status(404, "NotFound")),
         answer(409, &status(409, "Conflict")),
         answer(502, &json!("not a status")),
-        answer(200, &object("a", "1")),
     ]);
     let client = &script.client;
     assert!(
@@ -227,9 +246,6 @@ async fn refusals_are_typed() {
     assert_eq!(conflict.to_string(), "the API refused the request: no");
     let strange = client.get(&PODS, "default", "a").await.unwrap_err();
     assert_eq!((strange.code(), strange.retry()), (Some(502), true));
-    let small = client.with_response_bytes_max(8);
-    drop(script.client.get(&PODS, "default", "a").await.unwrap());
-    drop(small);
     let nowhere = Client::unix("/nonexistent/api.sock");
     let unreachable = nowhere.get(&PODS, "", "a").await.unwrap_err();
     assert!(matches!(unreachable, ApiError::Connect { .. }) && unreachable.retry());

@@ -1,3 +1,4 @@
+use proptest::prelude::*;
 use serde_json::json;
 
 use super::*;
@@ -207,4 +208,66 @@ fn what_was_wrong_before_does_not_stop_an_update() {
     let told = causes(update(&pods, &current, worse).unwrap_err());
     assert_eq!(told.len(), 1);
     assert!(told[0].starts_with("metadata.labels: Invalid value: \"a b\""));
+}
+
+/// Fragments that may stand anywhere in a manifest, well formed or not.
+fn fragment() -> impl Strategy<Value = Value> {
+    let leaf = prop_oneof![
+        Just(Value::Null),
+        any::<bool>().prop_map(Value::from),
+        (-1..70_000_i64).prop_map(Value::from),
+        proptest::sample::select(vec!["", "a", "100m", "Always", "x/y", "Ünïcode"])
+            .prop_map(Value::from),
+    ];
+    let names = vec![
+        "metadata",
+        "labels",
+        "annotations",
+        "finalizers",
+        "generateName",
+        "spec",
+        "containers",
+        "name",
+        "image",
+        "env",
+        "value",
+        "ports",
+        "containerPort",
+        "resources",
+        "limits",
+        "cpu",
+        "volumes",
+        "emptyDir",
+        "restartPolicy",
+        "hostNetwork",
+        "status",
+        "data",
+        "immutable",
+    ];
+    leaf.prop_recursive(5, 40, 4, move |inner| {
+        prop_oneof![
+            1 => proptest::collection::vec(inner.clone(), 0..3).prop_map(Value::from),
+            3 => proptest::collection::btree_map(proptest::sample::select(names.clone()), inner, 0..5)
+                .prop_map(|map| map.into_iter().map(|(key, value)| (key.to_owned(), value)).collect()),
+        ]
+    })
+}
+
+proptest! {
+    /// Every request is answered; and what was created, put back as it is served, changes nothing.
+    #[test]
+    fn what_is_served_can_be_put_back(extra in fragment()) {
+        for (group, plural) in [("", "pods"), ("", "configmaps"), ("", "secrets"), ("", "services")] {
+            let kind = kind(group, plural);
+            let mut object = json!({"metadata": {"name": "a"}});
+            if plural == "pods" {
+                object = pod_manifest();
+            }
+            json_patch::merge(&mut object, &extra);
+            let Ok(prepared) = prepare_create(&kind, object, &context("")) else { continue };
+            let current = served(&prepared, "5");
+            let again = update(&kind, &current, current.clone()).unwrap();
+            prop_assert!(again.unchanged, "{} became {}", current, again.object);
+        }
+    }
 }
