@@ -45,22 +45,21 @@ pub(crate) async fn run(args: Args) -> Result<Code> {
         let edge = edge.get(&path).await.context("cannot ask the edge")?;
         Ok(Comparison::of(&cloud, &edge))
     };
-    // Asked anew until equal; what the last look showed is what is reported.
-    let mut comparison = ask().await?;
-    if !comparison.equal() {
-        let _ = eventually("digests", args.wait, async || match ask().await {
-            Ok(newer) => {
-                comparison = newer;
-                if comparison.equal() {
-                    Ok(())
-                } else {
-                    Err("different".to_owned())
-                }
+    // Asked anew until equal; what the last look showed is what is reported. A side that does not
+    // answer may be starting.
+    let mut last = ask().await;
+    if !last.as_ref().is_ok_and(Comparison::equal) {
+        let _ = eventually("digests", args.wait, async || {
+            last = ask().await;
+            if last.as_ref().is_ok_and(Comparison::equal) {
+                Ok(())
+            } else {
+                Err(String::new())
             }
-            Err(error) => Err(error.to_string()),
         })
         .await;
     }
+    let comparison = last?;
     if args.json {
         json(&comparison.as_json(&args.node))?;
     } else {

@@ -72,7 +72,12 @@ async fn act(
     };
     let body: Value = serde_json::from_str(&body).unwrap_or(Value::Null);
     let graceful = body["graceful"] == true;
-    match perform(unit, &action, graceful).await {
+    let performed = perform(unit, &action, graceful).await;
+    if let Some(Ok(Some(_))) = performed {
+        // Whoever asks next wants an answer, not a refused connection.
+        site.serving(&name).await;
+    }
+    match performed {
         Some(Ok(pid)) => answer(&json!({"name": name, "pid": pid})),
         Some(Err(error)) => refuse(StatusCode::INTERNAL_SERVER_ERROR, &format!("{error:#}")),
         None => refuse(StatusCode::NOT_FOUND, &format!("no action {action:?}")),

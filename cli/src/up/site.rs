@@ -21,6 +21,8 @@ use crate::locate::{CloudEntry, NodeEntry, UpFile};
 
 /// What starting may take on a slow machine.
 const PATIENCE: Duration = Duration::from_secs(60);
+/// What a restart may take before whoever asked for it is answered.
+const RESTART_PATIENCE: Duration = Duration::from_secs(15);
 /// How often processes are looked at.
 const WATCH_PERIOD: Duration = Duration::from_millis(200);
 
@@ -198,6 +200,22 @@ impl Site {
                 .map_err(|error| error.to_string())
         });
         Ok(ready.await?)
+    }
+
+    /// Waits a while until the process of that name answers; it may as well have died.
+    pub(super) async fn serving(&self, name: &str) {
+        let api = self
+            .node(name)
+            .map_or_else(|| self.cloud_api(), |node| node.entry.api);
+        let http = Http::tcp(api);
+        let ready = eventually("it serves", RESTART_PATIENCE, async || {
+            http.text("/readyz")
+                .await
+                .map(drop)
+                .map_err(|error| error.to_string())
+        });
+        // Nobody waits for it any longer; `causeway status` shows how it is.
+        let _ = ready.await;
     }
 
     /// Waits until the cloud sees a node Ready.

@@ -129,7 +129,11 @@ fn things_to_try(site: &Site, dir: &Directory, example: bool) -> Vec<String> {
 /// How to call this program from here.
 fn causeway(dir: &Directory) -> String {
     let name = match std::env::current_exe() {
-        Ok(path) if !in_path("causeway") => near(&path),
+        Ok(path) if !in_path("causeway") => match near(&path) {
+            // A bare name would be looked for in PATH.
+            name if !name.contains('/') => format!("./{name}"),
+            path => path,
+        },
         Ok(_) | Err(_) => "causeway".to_owned(),
     };
     let default = Path::new(".causeway").canonicalize();

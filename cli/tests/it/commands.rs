@@ -15,7 +15,7 @@ fn code(output: &Output) -> i32 {
     output.status.code().unwrap()
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_commands_tell_the_story_of_an_edit() {
     let mut world = World::start().await;
     let cloud = world.cloud.http();
@@ -89,7 +89,7 @@ async fn the_commands_tell_the_story_of_an_edit() {
     assert_eq!(status["cloud"]["nodes"][0]["connected"], true, "{status}");
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_difference_is_found_named_and_has_a_code_of_its_own() {
     let mut world = World::start().await;
     let cloud = world.cloud.http();
@@ -121,7 +121,7 @@ async fn a_difference_is_found_named_and_has_a_code_of_its_own() {
     );
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_does_not_exist_is_an_error_with_a_code() {
     let world = World::start().await;
     let none = world.causeway(&["get", "pods", "none", "--node=edge-1"]);

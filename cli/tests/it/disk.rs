@@ -46,7 +46,7 @@ impl Drop for Ballast {
     }
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_cloud_whose_disk_is_full_reads_refuses_and_recovers() {
     let Some(disk) = small_disk() else { return };
     let scratch = tempfile::tempdir().unwrap();
@@ -84,7 +84,7 @@ async fn a_cloud_whose_disk_is_full_reads_refuses_and_recovers() {
     std::fs::remove_dir_all(disk.join("cloud")).unwrap();
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_edge_whose_disk_is_full_reads_refuses_and_recovers() {
     let Some(disk) = small_disk() else { return };
     let mut world = World::cloud_only().await;

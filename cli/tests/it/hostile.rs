@@ -39,7 +39,7 @@ async fn with_a_road() -> World {
     world
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn bytes_that_are_no_http_are_refused_and_others_go_on() {
     let mut world = with_a_road().await;
     let mut rng = fastrand::Rng::with_seed(7);
@@ -62,7 +62,7 @@ async fn bytes_that_are_no_http_are_refused_and_others_go_on() {
     the_road_works(&mut world, "after the garbage").await;
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn frames_that_are_no_protocol_end_their_session_with_a_code() {
     let mut world = with_a_road().await;
     let mut rng = fastrand::Rng::with_seed(8);
@@ -91,7 +91,7 @@ async fn frames_that_are_no_protocol_end_their_session_with_a_code() {
     the_road_works(&mut world, "after the frames").await;
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_name_that_is_no_node_name_is_refused_at_the_door() {
     let world = World::cloud_only().await;
     for name in ["", "UPPER", "..", "a_b", "%2e%2e", &"x".repeat(300)] {
@@ -102,7 +102,7 @@ async fn a_name_that_is_no_node_name_is_refused_at_the_door() {
     }
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn of_two_edges_with_one_name_one_is_fenced_and_both_sides_say_so() {
     let mut world = with_a_road().await;
     // A clone: another disk and another process under the same name.

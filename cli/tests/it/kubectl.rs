@@ -63,7 +63,7 @@ impl Kubectl {
     }
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn kubectl_does_its_verbs_against_the_cloud() {
     let world = World::start().await;
     let Some(kubectl) = Kubectl::of(&world, world.cloud.api) else {
@@ -137,7 +137,7 @@ async fn kubectl_does_its_verbs_against_the_cloud() {
     kubectl.ok(&["delete", "-f", &changed]);
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn kubectl_hears_the_truth_about_mistakes() {
     let world = World::cloud_only().await;
     let Some(kubectl) = Kubectl::of(&world, world.cloud.api) else {
@@ -160,7 +160,7 @@ async fn kubectl_hears_the_truth_about_mistakes() {
     assert!(!unicorns.status.success());
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn kubectl_reads_and_writes_at_an_edge_that_is_cut_off() {
     let mut world = World::start().await;
     let cloud = world.cloud.http();
@@ -203,7 +203,7 @@ async fn kubectl_reads_and_writes_at_an_edge_that_is_cut_off() {
     world.converged().await;
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn kubectl_watches() {
     let world = World::cloud_only().await;
     let Some(kubectl) = Kubectl::of(&world, world.cloud.api) else {

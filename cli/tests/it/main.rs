@@ -1,5 +1,8 @@
 //! The whole road on real processes: the built `causeway` binary, its own directories, free ports,
 //! a link that can be cut, and SIGKILL.
+//!
+//! The tests run on a runtime with threads: the links live in it, and must carry on while a test
+//! waits for a command.
 
 #![expect(
     clippy::unwrap_used,

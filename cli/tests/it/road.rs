@@ -1,5 +1,8 @@
 //! The vertical road: from a manifest to a process and back, whole and cut.
 
+use std::collections::BTreeSet;
+
+use causeway_simulator::http::Http;
 use causeway_simulator::proxy::CutMode;
 use serde_json::{Value, json};
 
@@ -9,7 +12,7 @@ fn running(pod: &Value) -> bool {
     pod["status"]["phase"] == "Running"
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_manifest_becomes_a_process_and_its_status_comes_back() {
     let mut world = World::start().await;
     let cloud = world.cloud.http();
@@ -32,7 +35,7 @@ async fn a_manifest_becomes_a_process_and_its_status_comes_back() {
     world.converged().await;
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_pod_without_a_node_is_bound_and_runs() {
     let world = World::start().await;
     let cloud = world.cloud.http();
@@ -43,7 +46,7 @@ async fn a_pod_without_a_node_is_bound_and_runs() {
     assert_eq!(bound["spec"]["nodeName"], "edge-1");
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_cut_and_a_crash_lose_nothing_on_either_side() {
     let mut world = World::start().await;
     let cloud = world.cloud.http();
@@ -105,7 +108,7 @@ async fn a_cut_and_a_crash_lose_nothing_on_either_side() {
     assert!(!is_alive(doomed_pid), "it was ended");
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_edge_starts_and_serves_with_no_cloud_at_all() {
     let mut world = World::start().await;
     let pid_file = world.scratch().join("pid");
@@ -124,7 +127,7 @@ async fn an_edge_starts_and_serves_with_no_cloud_at_all() {
     world.converged().await;
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_flapping_slow_link_still_converges() {
     let mut world = World::start().await;
     let cloud = world.cloud.http();
@@ -149,6 +152,28 @@ async fn a_flapping_slow_link_still_converges() {
     .await;
     world.edge().link.heal();
     world.converged().await;
+}
+
+/// Waits until the cloud has each of these events of ours, then checks that it has each once. In the
+/// cluster an event is named after its record, so ours are known by their message.
+pub(crate) async fn events_are(cloud: &Http, messages: &BTreeSet<String>) {
+    let held = eventually("the cloud has all events", async || {
+        let list = cloud.get(EVENTS).await.map_err(|error| error.to_string())?;
+        let events = list["items"].as_array().cloned().unwrap_or_default();
+        let ours = events.iter().filter(|event| event["reason"] == "Tested");
+        let held: Vec<String> = ours
+            .filter_map(|event| Some(event["message"].as_str()?.to_owned()))
+            .collect();
+        let missing: Vec<_> = messages.iter().filter(|one| !held.contains(one)).collect();
+        if missing.is_empty() {
+            Ok(held)
+        } else {
+            Err(format!("missing: {missing:?}"))
+        }
+    })
+    .await;
+    let once: BTreeSet<&String> = held.iter().collect();
+    assert_eq!(once.len(), held.len(), "an event was applied twice");
 }
 
 pub(crate) fn event(name: &str) -> Value {

@@ -48,7 +48,7 @@ async fn told(up: &mut Process) {
     told.await.unwrap();
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn up_runs_the_example_obeys_and_resumes() {
     let scratch = tempfile::tempdir().unwrap();
     let dir = scratch.path().join("road");
@@ -96,7 +96,7 @@ async fn up_runs_the_example_obeys_and_resumes() {
     kill_all_below(scratch.path());
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn children_do_not_outlive_an_up_that_is_killed() {
     let scratch = tempfile::tempdir().unwrap();
     let dir = scratch.path().join("road");

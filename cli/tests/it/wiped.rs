@@ -8,7 +8,7 @@ use crate::world::*;
 
 const SLEEP: &str = "while true; do sleep 1; done";
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_wiped_edge_gets_everything_again() {
     let mut world = World::start().await;
     let cloud = world.cloud.http();
@@ -41,7 +41,7 @@ async fn a_wiped_edge_gets_everything_again() {
     world.converged().await;
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_wiped_cloud_meets_its_node_again() {
     let mut world = World::start().await;
     let cloud = world.cloud.http();
@@ -63,7 +63,7 @@ async fn a_wiped_cloud_meets_its_node_again() {
     world.converged().await;
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_cloud_restored_from_a_backup_wins_over_what_came_after_it() {
     let mut world = World::start().await;
     let cloud = world.cloud.http();

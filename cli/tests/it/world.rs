@@ -321,12 +321,11 @@ pub(crate) fn pod(name: &str, node: &str, script: &str, config_maps: &[&str]) ->
     })
 }
 
-/// A script that writes its process id to a file and goes on for ever.
+/// A script that writes its process id to a file and goes on for ever. Kubernetes makes one `$` of
+/// two in a command.
 pub(crate) fn long_running(pid_file: &Path) -> String {
-    format!(
-        "echo $$ > {0}.new; mv {0}.new {0}; while true; do sleep 1; done",
-        pid_file.display()
-    )
+    let file = pid_file.display();
+    format!("echo $$$$ > {file}.new; mv {file}.new {file}; while true; do sleep 1; done")
 }
 
 /// Waits until the file names a process, and gives it.
