@@ -14,7 +14,7 @@ use causeway_log::{
     Body, Draft, EventId, Key, NodeName, Offset, Op, Resource, Store, Uid, WallTime,
 };
 use futures_util::{SinkExt as _, StreamExt as _};
-use tokio::io::DuplexStream;
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, DuplexStream};
 use uuid::Uuid;
 
 use crate::within;
@@ -236,4 +236,68 @@ async fn a_silent_peer_is_not_waited_for_long() {
         .unwrap()
         .unwrap();
     assert_eq!(end.reason.code(), Some(CloseCode::Timeout));
+}
+
+/// Carries bytes one way, so many a second.
+async fn trickle(
+    mut from: impl AsyncRead + Unpin,
+    mut to: impl AsyncWrite + Unpin,
+    bytes_per_second: usize,
+) {
+    let mut slice = vec![0; bytes_per_second / 10];
+    while let Ok(count @ 1..) = from.read(&mut slice).await {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        if to.write_all(slice.get(..count).unwrap()).await.is_err() {
+            break;
+        }
+    }
+}
+
+/// A connection of 40 kbit/s each way with `buffer` bytes under way in it.
+async fn slow_pair(buffer: usize) -> (WsTransport<DuplexStream>, WsTransport<DuplexStream>, Task) {
+    let (cloud, cloud_far) = tokio::io::duplex(buffer);
+    let (edge, edge_far) = tokio::io::duplex(buffer);
+    let (cloud_read, cloud_write) = tokio::io::split(cloud_far);
+    let (edge_read, edge_write) = tokio::io::split(edge_far);
+    let wire = spawn("wire", async move {
+        tokio::join!(
+            trickle(cloud_read, edge_write, 5000),
+            trickle(edge_read, cloud_write, 5000)
+        );
+    });
+    (
+        WsTransport::server(cloud).await,
+        WsTransport::client(edge).await,
+        wire,
+    )
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_large_object_crosses_a_slow_link_in_one_session() {
+    let (cloud, edge) = (end(Role::Cloud), end(Role::Edge));
+    let mut large = draft(1, 0);
+    let mut seed = 1_u64;
+    let noise = std::iter::repeat_with(|| {
+        seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        seed.to_be_bytes()[0]
+    });
+    large.body = Body::from(noise.take(600_000).collect::<Vec<u8>>());
+    cloud.say([large]);
+    let (cloud_side, edge_side, _wire) = slow_pair(64 * 1024).await;
+    let shutdown = Shutdown::new();
+    let sessions = [(&cloud, cloud_side), (&edge, edge_side)].map(|(end, side)| {
+        spawn(
+            "session",
+            drive(end.config(), side, Arc::clone(end), shutdown.token().into()),
+        )
+    });
+    let crossed = edge.until(|| edge.digest(&edge.theirs()) == cloud.digest(&cloud.own()));
+    tokio::time::timeout(Duration::from_secs(600), crossed)
+        .await
+        .unwrap();
+    assert_eq!(edge.starts().len(), 1);
+    assert!(
+        sessions.iter().all(|session| !session.is_finished()),
+        "still one session"
+    );
 }

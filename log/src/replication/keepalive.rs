@@ -1,5 +1,8 @@
 //! Liveness: a side that hears nothing asks, and gives up when nothing answers. Every frame, and
 //! every slice of a long one, is a sign of life.
+//!
+//! A side that only listens says so now and then. On a slow link the other side's question may
+//! stand behind minutes of its own data, and would be answered too late.
 
 use std::time::Duration;
 
@@ -10,6 +13,7 @@ use crate::limits::{KEEPALIVE_IDLE, KEEPALIVE_TIMEOUT};
 pub(super) struct Keepalive {
     idle: Duration,
     heard: Moment,
+    told: Moment,
     asked: Option<Moment>,
 }
 
@@ -20,6 +24,8 @@ pub(super) enum Verdict {
     Fine,
     /// Send a ping.
     Ask,
+    /// Send a pong that nobody asked for.
+    Tell,
     /// The link is dead.
     Dead,
 }
@@ -34,8 +40,14 @@ impl Keepalive {
         Self {
             idle,
             heard: now,
+            told: now,
             asked: None,
         }
+    }
+
+    /// A frame goes out.
+    pub(super) const fn told(&mut self, now: Moment) {
+        self.told = now;
     }
 
     pub(super) const fn heard(&mut self, now: Moment) {
@@ -46,7 +58,7 @@ impl Keepalive {
     pub(super) fn deadline(&self) -> Moment {
         match self.asked {
             Some(asked) => Moment(asked.0 + KEEPALIVE_TIMEOUT),
-            None => Moment(self.heard.0 + self.idle),
+            None => Moment(self.heard.0 + self.idle).min(Moment(self.told.0 + tell_after())),
         }
     }
 
@@ -57,7 +69,17 @@ impl Keepalive {
         if self.asked.is_some() {
             return Verdict::Dead;
         }
+        self.told = now;
+        if now < Moment(self.heard.0 + self.idle) {
+            return Verdict::Tell;
+        }
         self.asked = Some(now);
         Verdict::Ask
     }
+}
+
+/// A side that hears but said nothing for this long says that it lives: soon enough for the other
+/// side's patience, late enough to stay silent on an idle link, where pings and their answers pass.
+fn tell_after() -> Duration {
+    KEEPALIVE_IDLE + KEEPALIVE_TIMEOUT / 2
 }

@@ -141,6 +141,7 @@ impl Session {
         match self.keepalive.handle_timeout(now) {
             Verdict::Fine => {}
             Verdict::Ask => self.out.urgent.push_back(Frame::Ping.encode()),
+            Verdict::Tell => self.out.urgent.push_back(Frame::Pong.encode()),
             Verdict::Dead => self.close(CloseCode::Timeout, "nothing was heard for too long", None),
         }
         self.write_acked(now);
@@ -176,7 +177,7 @@ impl Session {
 
     /// The next message for the peer. Reads from the store, and encodes, only as much as the
     /// window allows.
-    pub fn poll_frame(&mut self, _now: Moment, store: &dyn Store) -> Option<Bytes> {
+    pub fn poll_frame(&mut self, now: Moment, store: &dyn Store) -> Option<Bytes> {
         let frame = match self.next_frame(store) {
             Ok(frame) => frame,
             Err(fault) => {
@@ -185,6 +186,7 @@ impl Session {
             }
         }?;
         self.stats.sent.frame(frame.len());
+        self.keepalive.told(now);
         Some(frame)
     }
 
