@@ -1,8 +1,8 @@
 //! Structural schemas: built-in kinds and custom resources.
 //!
 //! Built-in kinds are described by `builtin.txt`, parsed on first use; custom ones by the
-//! `openAPIV3Schema` of their CustomResourceDefinition. An object goes through [`decode`] (its
-//! shape; unknown fields are dropped), defaulting, and [`validate`] (its content). CEL rules
+//! `openAPIV3Schema` of their CustomResourceDefinition. An object goes through `decode` (its
+//! shape; unknown fields are dropped), defaulting, and `validate` (its content). CEL rules
 //! (`x-kubernetes-validations`) are not evaluated.
 
 pub(crate) mod cause;

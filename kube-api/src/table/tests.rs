@@ -158,6 +158,16 @@ fn rows_of_other_kinds() {
                 "app=a"
             ]),
         ),
+    ];
+    for (kind, object, expected) in cases {
+        assert_eq!(Value::from(cells(&kind, &object)), expected);
+    }
+}
+
+#[test]
+fn rows_of_workloads_and_events() {
+    let at = "2025-12-31T23:59:50Z";
+    let cases = [
         (
             kind("apps", "deployments"),
             json!({"metadata": {"name": "d", "creationTimestamp": at},
