@@ -34,6 +34,11 @@ const STOP_ALL_MAX: Duration = Duration::from_secs(35);
 /// An API that is away is worth a warning this often.
 const WARN_INTERVAL: Duration = Duration::from_secs(60);
 
+/// The directory is tried so often, at this interval, before it is taken to be in use.
+const LOCK_TRIES: u32 = 20;
+/// See [`LOCK_TRIES`].
+const LOCK_INTERVAL: Duration = Duration::from_millis(50);
+
 /// edged cannot go on.
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
@@ -85,7 +90,7 @@ pub async fn run_with(
         source,
     };
     std::fs::create_dir_all(&config.dir).map_err(refused)?;
-    let _lock = lock(&config.dir)?;
+    let _lock = lock(&config.dir).await?;
     let volumes = Volumes::new(&config.dir).map_err(refused)?;
     let node = NodeFacts {
         name: config.node.as_str().to_owned(),
@@ -172,19 +177,25 @@ async fn sleep_until(moment: Option<Instant>) {
     }
 }
 
-/// Holds the directory for this process.
-fn lock(dir: &std::path::Path) -> Result<std::fs::File, RunError> {
+/// Holds the directory for this process. A predecessor that was killed a moment ago may hold it
+/// still, through a child it was about to start, so one refusal is not believed.
+async fn lock(dir: &std::path::Path) -> Result<std::fs::File, RunError> {
     let path = dir.join("edged.lock");
     let file = std::fs::File::create(&path).map_err(|source| RunError::Directory {
         path: path.clone(),
         source,
     })?;
-    rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive).map_err(
-        |_| RunError::InUse {
-            path: dir.to_owned(),
-        },
-    )?;
-    Ok(file)
+    let mut tries = tokio::time::interval(LOCK_INTERVAL);
+    for _ in 0..LOCK_TRIES {
+        tries.tick().await;
+        let held = rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive);
+        if held.is_ok() {
+            return Ok(file);
+        }
+    }
+    Err(RunError::InUse {
+        path: dir.to_owned(),
+    })
 }
 
 /// Ends every container, each with the grace of its pod.

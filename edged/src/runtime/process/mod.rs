@@ -292,13 +292,15 @@ impl ProcessRuntime {
             let state = match self.inspect(&id, &dir)? {
                 Found::Created => ContainerState::Created,
                 Found::Running(alive) => {
-                    let started = alive.map_or_else(Timestamp::now, |alive| alive.started);
                     // Adoption: its end must be noticed, whoever started it.
                     let _ended = self
                         .watcher
                         .watch(&id, &dir)
                         .map_err(host_error("watch", &dir))?;
-                    ContainerState::Running { started }
+                    // Without a process yet, nobody can say that it runs.
+                    alive.map_or(ContainerState::Created, |alive| ContainerState::Running {
+                        started: alive.started,
+                    })
                 }
                 Found::Exited(exit) => ContainerState::Exited(exit),
             };
