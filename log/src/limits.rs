@@ -47,6 +47,9 @@ pub const WINDOW_DECODED_BYTES: usize = 8 * 1024 * 1024;
 /// Frames longer than this are sent in slices of it, so that acknowledgements and pings need not
 /// wait behind them: 3 s of a 40 kbit/s link.
 pub const FRAME_PART_BYTES: usize = 16 * 1024;
+/// Largest offset taken from a peer. No writer comes near it, and numbering on from there cannot
+/// overflow.
+pub const OFFSET_MAX: u64 = 1 << 62;
 /// Longest explanation in a `Close`.
 pub const CLOSE_REASON_BYTES_MAX: usize = 256;
 /// How often a receiver may ask a sender to go back in one session.
@@ -71,6 +74,8 @@ pub const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(5);
 pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 /// What a peer acknowledged is written down at most this often: losing it costs re-sending only.
 pub const ACKED_WRITE_INTERVAL: Duration = Duration::from_secs(1);
+/// The longest that a peer may ask the other to stay away.
+pub const RETRY_AFTER_MAX: Duration = Duration::from_secs(60 * 60);
 /// First reconnect delay, before jitter.
 pub const BACKOFF_MIN: Duration = Duration::from_millis(250);
 /// Largest reconnect delay, before jitter.

@@ -3,7 +3,7 @@
 //! | the receiver | the sender |
 //! |---|---|
 //! | holds nothing | sends from zero in its epoch |
-//! | is in the sender's epoch, `floor ≤ have ≤ durable`, and its last record is the sender's | resumes after `have` |
+//! | is in the sender's epoch, not inside a reconcile, `floor ≤ have ≤ durable`, and its last record is the sender's | resumes after `have` |
 //! | anything else | begins a new epoch and reconciles |
 //!
 //! A reconcile always leads to a new epoch. So within an epoch a receiver is only ever where
@@ -63,7 +63,7 @@ pub(super) fn decide(
             Decision::Reconcile
         });
     }
-    if held.have < own.floor || held.have > own.durable {
+    if held.unfinished || held.have < own.floor || held.have > own.durable {
         return Ok(Decision::Reconcile);
     }
     let is_ours = match held.last {
@@ -121,19 +121,18 @@ pub(super) fn held(store: &dyn Store, stream: &StreamId) -> Result<Option<Held>,
         bytes: 0,
     };
     let empty = store.scan_newest(stream, None, one)?.is_empty();
-    // In the middle of an unfinished reconcile the head is ahead; it says nothing to the sender.
-    let is_contiguous = info.head <= info.received && info.head > Offset::ZERO;
-    let last = if is_contiguous {
-        last_record(store, stream)?
-    } else {
+    let unfinished = info.head > info.received;
+    let last = if unfinished || info.head == Offset::ZERO {
         None
+    } else {
+        last_record(store, stream)?.filter(|(offset, _)| *offset == info.head)
     };
-    let last = last.filter(|(offset, _)| *offset == info.head);
     Ok(Some(Held {
         epoch: info.epoch,
         have: info.received,
         last,
         empty,
+        unfinished,
     }))
 }
 

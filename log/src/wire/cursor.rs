@@ -3,6 +3,8 @@
 use uuid::Uuid;
 
 use super::WireError;
+use crate::id::Offset;
+use crate::limits::OFFSET_MAX;
 
 /// Reads from the front of a byte string; every read is checked against what is left.
 #[derive(Debug)]
@@ -69,6 +71,18 @@ impl<'a> Reader<'a> {
             }
         }
         Err(WireError::Number)
+    }
+
+    pub(crate) fn offset(&mut self) -> Result<Offset, WireError> {
+        self.offset_after(Offset::ZERO)
+    }
+
+    /// An offset as its distance from another.
+    pub(crate) fn offset_after(&mut self, before: Offset) -> Result<Offset, WireError> {
+        match before.get().checked_add(self.varint()?) {
+            Some(offset) if offset <= OFFSET_MAX => Ok(Offset::new(offset)),
+            Some(_) | None => Err(WireError::Number),
+        }
     }
 
     /// A signed number, zigzag.

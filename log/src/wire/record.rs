@@ -188,16 +188,11 @@ pub(crate) fn decode<'a>(
     })?;
     let offset = match places {
         Places::Given => {
-            let ahead = input.varint()?;
-            let offset = before
-                .offset
-                .get()
-                .checked_add(ahead)
-                .ok_or(WireError::Number)?;
-            if ahead == 0 {
+            let offset = input.offset_after(before.offset)?;
+            if offset <= before.offset {
                 return Err(WireError::Order);
             }
-            Offset::new(offset)
+            offset
         }
         Places::Absent => Offset::ZERO,
     };

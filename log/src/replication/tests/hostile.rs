@@ -232,6 +232,37 @@ proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
+    fn frames_lost_doubled_and_swapped_do_no_lasting_harm(
+        seed in any::<u64>(),
+        keys in 1_usize..400,
+        steps in 10_usize..200,
+        is_wiped in any::<bool>(),
+    ) {
+        let mut pair = Pair::new();
+        for n in 0..keys {
+            pair.cloud.put(&format!("a{n}"), &format!("{n}"));
+            pair.edge.put(&format!("b{n}"), &format!("{n}"));
+        }
+        pair.sync();
+        if is_wiped {
+            pair.wipe(Side::Cloud);
+        }
+        for n in 0..keys {
+            pair.cloud.put(&format!("a{n}"), &format!("{n} again"));
+        }
+        pair.mangler = Some(fastrand::Rng::with_seed(seed));
+        pair.connect();
+        pair.run_steps(steps);
+        pair.edge.put("late", "1");
+        pair.wake();
+        pair.run();
+        pair.mangler = None;
+        pair.sync();
+        pair.sync();
+        pair.assert_equal();
+    }
+
+    #[test]
     fn no_bytes_panic_a_session(
         steps in 0_usize..12,
         frames in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..80), 1..6),

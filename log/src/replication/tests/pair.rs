@@ -279,6 +279,8 @@ pub(super) struct Pair {
     pub(super) names: Vec<&'static str>,
     /// Frames vanish without a word.
     pub(super) is_black_hole: bool,
+    /// A transport that breaks its promise: frames are lost, doubled and swapped.
+    pub(super) mangler: Option<fastrand::Rng>,
     sessions: u64,
 }
 
@@ -292,6 +294,7 @@ impl Pair {
             bytes: [0; 2],
             names: Vec::new(),
             is_black_hole: false,
+            mangler: None,
             sessions: 0,
         }
     }
@@ -437,6 +440,9 @@ impl Pair {
                 }
                 if !self.is_black_hole {
                     self.pipes[pipe].push_back(frame);
+                    if let Some(random) = &mut self.mangler {
+                        mangle(random, &mut self.pipes[pipe]);
+                    }
                 }
             }
         }
@@ -479,5 +485,14 @@ impl Pair {
 
     pub(super) fn total_bytes(&self) -> usize {
         self.bytes.iter().sum()
+    }
+}
+
+fn mangle(random: &mut fastrand::Rng, pipe: &mut VecDeque<Bytes>) {
+    match random.u8(0..20) {
+        0 => drop(pipe.pop_back()),
+        1 => pipe.extend(pipe.back().cloned()),
+        2 if pipe.len() > 1 => pipe.swap(0, 1),
+        _ => {}
     }
 }

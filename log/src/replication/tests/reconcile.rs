@@ -370,3 +370,25 @@ fn another_past_is_noticed_when_the_history_that_would_show_it_is_trimmed() {
     assert_eq!(last_sending(&pair, Side::Cloud), Start::Reconcile);
     pair.assert_equal();
 }
+
+#[test]
+fn a_sender_restored_from_before_an_unfinished_reconcile_reconciles_again() {
+    let mut pair = settled(3);
+    let image = pair.backup(Side::Cloud);
+    pair.wipe(Side::Cloud);
+    let mut random = fastrand::Rng::with_seed(3);
+    for n in 0..40 {
+        let noise: String = std::iter::repeat_with(|| random.alphanumeric())
+            .take(20_000)
+            .collect();
+        pair.cloud.put(&format!("b{n}"), &noise);
+    }
+    pair.connect();
+    while pair.edge.applied.len() < 10 {
+        pair.step();
+    }
+    pair.restore(Side::Cloud, &image);
+    pair.sync();
+    assert_eq!(last_sending(&pair, Side::Cloud), Start::Reconcile);
+    pair.assert_equal();
+}

@@ -8,7 +8,7 @@ use crate::id::{Epoch, EventId, Offset};
 use crate::key::NodeName;
 use crate::limits::{
     CLOSE_REASON_BYTES_MAX, DIGEST_BUCKETS, DIGEST_ENTRIES_PER_FRAME_MAX, FRAME_BYTES_MAX,
-    FRAME_DECODED_BYTES_MAX, FRAME_RECORDS_MAX, NODE_NAME_BYTES_MAX,
+    FRAME_DECODED_BYTES_MAX, FRAME_RECORDS_MAX, NODE_NAME_BYTES_MAX, RETRY_AFTER_MAX,
 };
 use crate::replication::CloseCode;
 use crate::wire::WireError;
@@ -39,10 +39,10 @@ impl<'a> Frame<'a> {
             number::START => decode_start(&mut input)?,
             number::RECORDS => decode_records(&mut input)?,
             number::ACK => Self::Ack {
-                upto: Offset::new(input.varint()?),
+                upto: input.offset()?,
             },
             number::REWIND => Self::Rewind {
-                after: Offset::new(input.varint()?),
+                after: input.offset()?,
             },
             number::PING => Self::Ping,
             number::PONG => Self::Pong,
@@ -77,7 +77,7 @@ impl<'a> Frame<'a> {
                 seq: input.varint()?,
             },
             number::END => Self::End {
-                upto: Offset::new(input.varint()?),
+                upto: input.offset()?,
             },
             value => {
                 return Err(WireError::Unknown {
@@ -96,23 +96,24 @@ fn decode_held(input: &mut Reader<'_>) -> Result<Option<Held>, WireError> {
     if flags == 0 {
         return Ok(None);
     }
-    if flags & 1 == 0 || flags > 0b111 {
+    if flags & 1 == 0 || flags > 0b1111 {
         return Err(WireError::Unknown {
             what: "flags of what is held",
             value: flags,
         });
     }
     let epoch = Epoch::new(input.uuid()?);
-    let have = Offset::new(input.varint()?);
+    let have = input.offset()?;
     let last = match flags & 0b10 {
         0 => None,
-        _ => Some((Offset::new(input.varint()?), EventId::new(input.uuid()?))),
+        _ => Some((input.offset()?, EventId::new(input.uuid()?))),
     };
     Ok(Some(Held {
         epoch,
         have,
         last,
         empty: flags & 0b100 != 0,
+        unfinished: flags & 0b1000 != 0,
     }))
 }
 
@@ -142,7 +143,7 @@ fn decode_hello<'a>(input: &mut Reader<'a>) -> Result<Frame<'a>, WireError> {
 fn decode_start<'a>(input: &mut Reader<'a>) -> Result<Frame<'a>, WireError> {
     let epoch = Epoch::new(input.uuid()?);
     let kind = input.u8()?;
-    let offset = Offset::new(input.varint()?);
+    let offset = input.offset()?;
     let begin = match kind {
         0 => Begin::Resume { after: offset },
         1 => Begin::Reconcile { upto: offset },
@@ -157,12 +158,8 @@ fn decode_start<'a>(input: &mut Reader<'a>) -> Result<Frame<'a>, WireError> {
 }
 
 fn decode_records<'a>(input: &mut Reader<'a>) -> Result<Frame<'a>, WireError> {
-    let after = Offset::new(input.varint()?);
-    let upto = after
-        .get()
-        .checked_add(input.varint()?)
-        .ok_or(WireError::Number)?;
-    let upto = Offset::new(upto);
+    let after = input.offset()?;
+    let upto = input.offset_after(after)?;
     let mut before = Before::first(after);
     let records = decode_list(input, Places::Given, &mut before)?;
     if upto <= after
@@ -213,7 +210,8 @@ fn decode_close<'a>(input: &mut Reader<'a>) -> Result<Frame<'a>, WireError> {
     let reason = input.text("close reason", CLOSE_REASON_BYTES_MAX)?;
     let retry_after = match input.varint()? {
         0 => None,
-        millis => Some(Duration::from_millis(millis)),
+        // Nobody may keep a peer away for longer.
+        millis => Some(Duration::from_millis(millis).min(RETRY_AFTER_MAX)),
     };
     Ok(Frame::Close {
         code,

@@ -195,7 +195,11 @@ fn put_held(out: &mut Vec<u8>, held: Option<&Held>) {
         out.put_u8(0);
         return;
     };
-    out.put_u8(1 | u8::from(held.last.is_some()) << 1 | u8::from(held.empty) << 2);
+    out.put_u8(
+        1 | u8::from(held.last.is_some()) << 1
+            | u8::from(held.empty) << 2
+            | u8::from(held.unfinished) << 3,
+    );
     out.put_uuid(held.epoch.uuid());
     out.put_varint(held.have.get());
     if let Some((offset, id)) = held.last {

@@ -55,6 +55,8 @@ pub struct Held {
     pub last: Option<(Offset, EventId)>,
     /// Whether it holds no record at all.
     pub empty: bool,
+    /// Whether it stopped inside a reconcile, so that it is at no place of the epoch.
+    pub unfinished: bool,
 }
 
 /// How a sender's stream goes on.

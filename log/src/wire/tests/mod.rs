@@ -43,6 +43,7 @@ fn samples() -> Vec<(&'static str, Frame<'static>)> {
         have: Offset::new(300),
         last,
         empty: false,
+        unfinished: false,
     });
     let entry = |key: u8, state: u8| DigestEntry::from_parts([key; 16], [state; 16]);
     let mut asked = BucketSet::default();
