@@ -156,8 +156,7 @@ impl Executor {
                 why,
             } => {
                 let message = killing(container, why);
-                let warning = matches!(why, StopReason::Unhealthy(_));
-                self.note(job, container, warning, "Killing", message);
+                self.note(job, container, false, "Killing", message);
                 self.runtime
                     .stop_container(id, *grace)
                     .await

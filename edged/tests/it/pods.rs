@@ -21,12 +21,17 @@ struct Edged {
 
 impl Edged {
     fn start(api: &FakeApi, dir: &Path) -> Self {
+        Self::start_with(api, dir, |_| {})
+    }
+
+    fn start_with(api: &FakeApi, dir: &Path, adjust: impl FnOnce(&mut EdgedConfig)) -> Self {
         let unused = ApiAddress::Url(String::new());
         let node = NodeName::new("edge-1").unwrap();
         let mut config = EdgedConfig::new(node, unused, dir.to_owned());
         config.runtime = RuntimeConfig::Process(settings());
         config.timing.backoff_first = Duration::from_millis(100);
         config.timing.backoff_max = Duration::from_millis(200);
+        adjust(&mut config);
         let shutdown = Shutdown::new();
         let runtime = std::sync::Arc::new(runtime(dir));
         let run = run_with(
@@ -403,4 +408,59 @@ async fn two_edgeds_do_not_share_a_directory() {
     let refused = second.task.join().await.unwrap().unwrap_err();
     assert!(matches!(refused, RunError::InUse { .. }), "{refused}");
     first.stop().await;
+}
+
+#[tokio::test]
+async fn pods_end_with_edged_when_it_is_told_so() {
+    let (api, dir) = (FakeApi::new(), tempfile::tempdir().unwrap());
+    let _leftovers = Leftovers(dir.path());
+    let edged = Edged::start_with(&api, dir.path(), |config| config.stop_pods_on_exit = true);
+    api.put("pods", pod("web", SERVICE));
+    running(&api, "web").await;
+    let process = process(dir.path(), &api, "web");
+    edged.stop().await;
+    assert!(!is_alive(process));
+}
+
+#[tokio::test]
+async fn a_new_life_of_a_name_starts_after_the_end_of_the_old_one() {
+    let (api, dir) = (FakeApi::new(), tempfile::tempdir().unwrap());
+    let _leftovers = Leftovers(dir.path());
+    let edged = Edged::start(&api, dir.path());
+    api.put("pods", pod("web", SERVICE));
+    running(&api, "web").await;
+    let first = process(dir.path(), &api, "web");
+    api.forget("pods", "default", "web");
+    api.put("pods", pod("web", SERVICE));
+    running(&api, "web").await;
+    let second = process(dir.path(), &api, "web");
+    assert!(first != second && !is_alive(first) && is_alive(second));
+    edged.stop().await;
+}
+
+#[tokio::test]
+async fn a_failing_liveness_probe_restarts_the_container() {
+    let (api, dir) = (FakeApi::new(), tempfile::tempdir().unwrap());
+    let _leftovers = Leftovers(dir.path());
+    let edged = Edged::start(&api, dir.path());
+    let mut object = pod("web", SERVICE);
+    object["spec"]["containers"][0]["livenessProbe"] = json!({
+        "exec": {"command": ["/bin/false"]},
+        "periodSeconds": 1,
+        "failureThreshold": 1,
+    });
+    api.put("pods", object);
+    api.until("a restart", |api| {
+        let status = status(api, "web")?;
+        (status["containerStatuses"][0]["restartCount"].as_u64()? > 0).then_some(())
+    })
+    .await;
+    let told = api.events();
+    for reason in ["Unhealthy", "Killing"] {
+        assert!(
+            told.iter().any(|(told, _)| told == reason),
+            "{reason} in {told:?}"
+        );
+    }
+    edged.stop().await;
 }
