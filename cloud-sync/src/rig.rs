@@ -7,7 +7,7 @@ use causeway_daemon::session_driver::WriteRefused;
 use causeway_daemon::tasks::Shutdown;
 use causeway_kube_api::decide::{Context, prepare_create};
 use causeway_kube_api::schema::FieldValidation;
-use causeway_kube_api::{Authority, Change, Clock, Expected, Write, WriteError, Written};
+use causeway_kube_api::{Change, Clock, Expected, Write, WriteError, Written};
 use causeway_log::replication::{Incoming, SessionWrite};
 use causeway_log::store::ReadLimit;
 use causeway_log::store::memory::{Disk, MemoryStore};
@@ -111,7 +111,6 @@ pub(crate) fn prepared((key, object): (Key, Value)) -> (Key, Value) {
         namespace: key.namespace.to_string(),
         name: key.name.to_string(),
         field_validation: FieldValidation::Strict,
-        authority: Authority::Cloud,
     };
     let prepared = prepare_create(kind, object, &context).expect("the object is valid");
     (key, prepared.object)

@@ -2,7 +2,7 @@
 
 use causeway_kube_api::decide::{Context, DeleteOptions, Deletion, prepare_delete};
 use causeway_kube_api::schema::FieldValidation;
-use causeway_kube_api::{Authority, Catalog, Write};
+use causeway_kube_api::{Catalog, Write};
 use causeway_log::{Resource, WallTime};
 use causeway_projections::{Entry, Objects};
 use serde_json::Value;
@@ -73,7 +73,6 @@ fn decide_delete(
         namespace: key.namespace.to_string(),
         name: key.name.to_string(),
         field_validation: FieldValidation::Ignore,
-        authority: Authority::Cloud,
     };
     prepare_delete(kind, object, &DeleteOptions::default(), &context).ok()
 }

@@ -4,7 +4,7 @@ use causeway_kube_api::decide::{
     Context, DeleteOptions, Deletion, Subresource, prepare_create, prepare_delete, prepare_update,
 };
 use causeway_kube_api::schema::FieldValidation;
-use causeway_kube_api::{Authority, ServedKind, Status, WriteError};
+use causeway_kube_api::{ServedKind, Status, WriteError};
 use causeway_log::limits::BODY_BYTES_MAX;
 use causeway_log::{Batch, Body, EventId, Key, NodeName, Op, Record, Slot, StreamId, Uid};
 use causeway_projections::{Request, Verb};
@@ -232,7 +232,6 @@ impl ClusterMachine {
             namespace: key.namespace.to_string(),
             name: key.name.to_string(),
             field_validation: FieldValidation::Warn,
-            authority: Authority::Cloud,
         })
     }
 
