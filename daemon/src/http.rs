@@ -18,6 +18,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 
 use crate::tasks::{self, Stop, Task};
+use crate::tcp;
 
 /// A request's header must have come by then.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
@@ -96,8 +97,7 @@ impl Listener for TcpListener {
 
     fn poll_accept(&self, cx: &mut Context<'_>) -> Poll<io::Result<TcpStream>> {
         let (stream, _) = ready!(Self::poll_accept(self, cx))?;
-        // Answers are written whole; waiting to coalesce them only adds delay.
-        Poll::Ready(stream.set_nodelay(true).map(|()| stream))
+        Poll::Ready(tcp::tune(&stream).map(|()| stream))
     }
 }
 

@@ -16,6 +16,7 @@ pub mod metrics;
 pub mod session_driver;
 pub mod store_dir;
 pub mod tasks;
+mod tcp;
 pub mod telemetry;
 #[cfg(feature = "testing")]
 pub mod testing;

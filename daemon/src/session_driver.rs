@@ -30,11 +30,15 @@ const WRITES_OUTSTANDING_MAX: usize = 64;
 /// The peer's window is smaller; this holds peers that ignore it.
 const WRITE_BYTES_OUTSTANDING_MAX: usize = 2 * WINDOW_BYTES;
 /// A peer that takes none of our bytes for this long is gone, however much it sends.
-const SEND_STALL_MAX: Duration = KEEPALIVE_IDLE.saturating_add(KEEPALIVE_TIMEOUT);
+/// Longer than liveness takes to judge: a slow link takes a kernel's buffer at a time.
+const SEND_STALL_MAX: Duration = Duration::from_secs(60);
 /// Saying goodbye takes no longer.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 
 const _: () = assert!(FRAME_TARGET_BYTES <= WRITE_BYTES_OUTSTANDING_MAX);
+const _: () = assert!(
+    KEEPALIVE_IDLE.as_millis() + KEEPALIVE_TIMEOUT.as_millis() < SEND_STALL_MAX.as_millis()
+);
 
 /// What a session needs of its daemon.
 pub trait Endpoint: Send + Sync + 'static {

@@ -12,6 +12,7 @@ use tokio_tungstenite::tungstenite::Error as WsError;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
 
 use super::{SYNC_PATH, WsTransport, config};
+use crate::tcp;
 
 /// Where a cloud listens for nodes: `ws://host:port`, optionally with a path prefix.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -141,8 +142,7 @@ async fn connect(url: &SyncUrl, node: &NodeName) -> Result<WsTransport<TcpStream
     let stream = TcpStream::connect((url.host.as_str(), url.port))
         .await
         .map_err(unreachable)?;
-    // Frames are written whole; waiting to coalesce them only adds delay.
-    stream.set_nodelay(true).map_err(unreachable)?;
+    tcp::tune(&stream).map_err(unreachable)?;
     let request = format!("{url}{SYNC_PATH}/{node}")
         .into_client_request()
         .map_err(|error| handshake_error(url, error))?;
