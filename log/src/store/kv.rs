@@ -88,8 +88,8 @@ impl Writes {
     }
 }
 
-/// An iterator over keys and values in key order.
-pub type Pairs<'a> = Box<dyn Iterator<Item = Result<(Bytes, Bytes), EngineError>> + 'a>;
+/// An iterator over keys and values in key order, from either end.
+pub type Pairs<'a> = Box<dyn DoubleEndedIterator<Item = Result<(Bytes, Bytes), EngineError>> + 'a>;
 
 /// A consistent state to read from.
 pub trait View {
@@ -101,17 +101,6 @@ pub trait View {
 
     /// Keys and values with `from <= key < to`, in key order.
     fn scan(&self, space: Space, from: &[u8], to: &[u8]) -> Pairs<'_>;
-
-    /// The last key and value with `from <= key < to`.
-    ///
-    /// # Errors
-    /// The engine's.
-    fn last(
-        &self,
-        space: Space,
-        from: &[u8],
-        to: &[u8],
-    ) -> Result<Option<(Bytes, Bytes)>, EngineError>;
 }
 
 /// An ordered map of bytes with group commit.

@@ -354,14 +354,4 @@ impl View for MemoryView<'_> {
         let pairs = self.range(space, from, to);
         Box::new(pairs.map(|(key, value)| Ok((key.clone(), value.clone()))))
     }
-
-    fn last(
-        &self,
-        space: Space,
-        from: &[u8],
-        to: &[u8],
-    ) -> Result<Option<(Bytes, Bytes)>, EngineError> {
-        let last = self.range(space, from, to).next_back();
-        Ok(last.map(|(key, value)| (key.clone(), value.clone())))
-    }
 }

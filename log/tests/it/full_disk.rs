@@ -73,6 +73,25 @@ fn read_all(store: &FjallStore) -> Vec<Revision> {
     records.into_iter().map(|stored| stored.revision).collect()
 }
 
+/// Writes until the store is read-only; gives the reason.
+fn write_until_refused(
+    store: &FjallStore,
+    batch: &mut impl FnMut() -> Batch,
+    durable: &mut Vec<Revision>,
+) -> String {
+    loop {
+        match store.append(&batch()) {
+            Err(AppendError::ReadOnly { reason }) => return reason,
+            Err(AppendError::Engine(_)) => {}
+            Err(error) => panic!("another refusal was expected: {error}"),
+            Ok(appended) => match store.sync() {
+                Ok(_) => durable.extend(appended.revisions),
+                Err(SyncError::Engine(_) | SyncError::ReadOnly { .. }) => {}
+            },
+        }
+    }
+}
+
 #[test]
 fn a_full_disk_stops_writes_only() {
     let Some(disk) = SmallDisk::mount() else {
@@ -107,17 +126,7 @@ fn a_full_disk_stops_writes_only() {
             durable.extend(commit(&store, &batch()).revisions);
         }
         fill(&filler);
-        let reason = loop {
-            match store.append(&batch()) {
-                Err(AppendError::ReadOnly { reason }) => break reason,
-                Err(AppendError::Engine(_)) => continue,
-                Err(error) => panic!("another refusal was expected: {error}"),
-                Ok(appended) => match store.sync() {
-                    Ok(_) => durable.extend(appended.revisions),
-                    Err(SyncError::Engine(_) | SyncError::ReadOnly { .. }) => {}
-                },
-            }
-        };
+        let reason = write_until_refused(&store, &mut batch, &mut durable);
         assert!(
             reason.contains("space") || reason.contains("earlier write"),
             "{reason}"

@@ -13,9 +13,8 @@ use crate::limits::BODY_INLINE_BYTES_MAX;
 use crate::record::{Draft, Op, Slot};
 use crate::store::ReadLimit;
 
-pub(super) fn record_read_is_record_written(harness: &mut dyn Harness) {
-    let store = harness.store();
-    open(store, &down());
+/// Drafts of every operation, kind of uid and size of body.
+fn assorted() -> Vec<Draft> {
     let ops = [
         Op::Put,
         Op::Delete,
@@ -59,6 +58,13 @@ pub(super) fn record_read_is_record_written(harness: &mut dyn Harness) {
             body: Body::from(body),
         });
     }
+    drafts
+}
+
+pub(super) fn record_read_is_record_written(harness: &mut dyn Harness) {
+    let store = harness.store();
+    open(store, &down());
+    let drafts = assorted();
     let batch = entries(
         drafts
             .iter()

@@ -155,7 +155,8 @@ fn load<V: View>(view: &V) -> Result<Published, ReadError> {
         let mut state = StreamState::new(codec::open_stream(&key, &value).map_err(corrupt)?);
         let no = state.value.no;
         let (from, to) = (keys::log(no, Revision::ZERO), keys::after_stream(no));
-        let last = view.last(Space::Log, &from, &to).map_err(read_error)?;
+        let last = view.scan(Space::Log, &from, &to).next_back().transpose();
+        let last = last.map_err(read_error)?;
         if let Some((key, _)) = last {
             let revision = keys::log_revision(&key)
                 .ok_or_else(|| damaged(Space::Log, &key, Corrupt("key is too short")))?;
@@ -193,21 +194,16 @@ fn check_tails<V: View>(view: &V, published: &Published) -> Result<u64, ReadErro
     let mut checked = 0;
     for state in published.streams.values() {
         let no = state.value.no;
-        let from = keys::log(no, Revision::ZERO);
-        let mut to = Bytes::copy_from_slice(&keys::after_stream(no));
-        for _ in 0..OPEN_CHECK_RECORDS_PER_STREAM_MAX {
-            if checked >= OPEN_CHECK_RECORDS_MAX as u64 {
-                return Ok(checked);
-            }
-            let last = view.last(Space::Log, &from, &to).map_err(read_error)?;
-            let Some((key, value)) = last else { break };
-            to = key.clone();
-            let found = found(key, &value)?;
-            check_record(view, state, &found).map_err(ReadError::Damaged)?;
+        let (from, to) = (keys::log(no, Revision::ZERO), keys::after_stream(no));
+        let left = OPEN_CHECK_RECORDS_MAX.saturating_sub(checked);
+        let tail = view.scan(Space::Log, &from, &to).rev();
+        for pair in tail.take(left.min(OPEN_CHECK_RECORDS_PER_STREAM_MAX)) {
+            let (key, value) = pair.map_err(read_error)?;
+            check_record(view, state, &found(key, &value)?).map_err(ReadError::Damaged)?;
             checked += 1;
         }
     }
-    Ok(checked)
+    Ok(checked as u64)
 }
 
 /// Checks one record against what else the store says.

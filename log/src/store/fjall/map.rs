@@ -91,6 +91,20 @@ impl FjallKv {
         FjallView { at, open }
     }
 
+    /// The error of a failed write. fjall does not say what failed in the background; when the
+    /// disk has no room, that is it.
+    fn explain(&self, action: &'static str, error: fjall::Error) -> EngineError {
+        if matches!(error, fjall::Error::Poisoned)
+            && let Err(source) = self.probe_room()
+        {
+            return EngineError {
+                action,
+                source: Box::new(source),
+            };
+        }
+        write_failed(action, error)
+    }
+
     /// Checks that there is room, by taking it: what a full disk says of free room is not enough.
     fn probe_room(&self) -> std::io::Result<()> {
         let path = self.path.join("room.probe");
@@ -177,14 +191,14 @@ impl Kv for FjallKv {
         let outcome = open.commit(&writes);
         // A failed commit may have reached the journal in part: recovery must look at it too.
         self.unsynced.lock().push(writes);
-        outcome.map_err(|error| write_failed("commit a batch", error))
+        outcome.map_err(|error| self.explain("commit a batch", error))
     }
 
     fn sync(&self) -> Result<(), EngineError> {
         let open = self.open.read();
         let open = open.as_ref().ok_or_else(closed)?;
         open.sync()
-            .map_err(|error| write_failed("sync the journal", error))?;
+            .map_err(|error| self.explain("sync the journal", error))?;
         self.unsynced.lock().clear();
         Ok(())
     }
@@ -219,9 +233,11 @@ impl Kv for FjallKv {
         let open = Open::new(&self.path, &self.config)
             .map_err(|error| write_failed("open the database again", error))?;
         let undo = Writes(self.undo.lock().clone());
-        let settled = open.commit(&undo).and_then(|()| open.sync());
+        // Until this is done the database must not be read: it may hold what was never durable.
+        open.commit(&undo)
+            .and_then(|()| open.sync())
+            .map_err(|error| write_failed("take back what was not durable", error))?;
         *slot = Some(open);
-        settled.map_err(|error| write_failed("take back what was not durable", error))?;
         self.undo.lock().clear();
         Ok(())
     }
@@ -304,22 +320,6 @@ impl View for FjallView<'_> {
             })),
             Err(error) => Box::new(std::iter::once(Err(error))),
         }
-    }
-
-    fn last(
-        &self,
-        space: Space,
-        from: &[u8],
-        to: &[u8],
-    ) -> Result<Option<(Bytes, Bytes)>, EngineError> {
-        let (at, keyspace) = self.keyspace(space)?;
-        if from >= to {
-            return Ok(None);
-        }
-        let last = at.range(keyspace, from..to).next_back();
-        let pair = last.map(fjall::Guard::into_inner).transpose();
-        let pair = pair.map_err(|error| read_failed(space, error))?;
-        Ok(pair.map(|(key, value)| (Bytes::from(key), Bytes::from(value))))
     }
 }
 
