@@ -18,7 +18,7 @@ pub mod server;
 pub mod source;
 pub mod status;
 pub mod table;
-#[cfg(feature = "testing")]
+#[cfg(any(test, feature = "testing"))]
 pub mod testing;
 pub mod view;
 pub mod watch;

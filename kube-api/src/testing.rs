@@ -36,7 +36,11 @@ impl MemorySource {
     #[must_use]
     pub fn cloud_with(limits: Limits) -> Arc<Self> {
         let source = Self::new(Authority::Cloud, limits);
-        source.put_new("v1", "Namespace", "namespaces", "", "default", json!({}));
+        let fields = json!({
+            "metadata": { "creationTimestamp": "2023-11-14T22:13:20Z" },
+            "status": { "phase": "Active" },
+        });
+        source.put_new("v1", "Namespace", "namespaces", "", "default", fields);
         source
     }
 
