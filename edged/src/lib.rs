@@ -16,6 +16,7 @@
 //! through the runtime and adopted, so edged may be stopped, killed and replaced at any moment.
 
 pub mod api;
+pub mod args;
 pub mod config;
 pub mod events;
 pub mod execute;
