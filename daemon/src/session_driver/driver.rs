@@ -9,9 +9,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use causeway_log::replication::{
-    Close, CloseCode, Effect, Moment, Role, Session, SessionConfig, SessionWrite,
-};
+use causeway_log::replication::{Close, CloseCode, Effect, Moment, Role, Session, SessionConfig};
 use causeway_log::{NodeName, Offset};
 use futures_util::SinkExt as _;
 use futures_util::future::BoxFuture;
@@ -83,6 +81,8 @@ pub(super) struct Driver<T, E> {
     /// Whose turn it is first at the transport; neither direction may starve the other.
     read_first: bool,
     established: bool,
+    /// The acknowledgement last told.
+    acked: Offset,
     counts: Counts,
 }
 
@@ -116,6 +116,7 @@ impl<T: Transport, E: Endpoint> Driver<T, E> {
             stall: None,
             read_first: true,
             established: false,
+            acked: Offset::ZERO,
             counts: Counts::default(),
         }
     }
@@ -224,8 +225,7 @@ impl<T: Transport, E: Endpoint> Driver<T, E> {
         if self.sending == Sending::Flushing {
             self.sending = Sending::Idle;
             self.stall = None;
-            self.endpoint
-                .observe_stats(&self.node, &self.session.stats());
+            self.report();
             return;
         }
         let store = Arc::clone(self.endpoint.store());
@@ -248,9 +248,6 @@ impl<T: Transport, E: Endpoint> Driver<T, E> {
         while let Some(effect) = self.session.poll_effect() {
             match effect {
                 Effect::Write(write) => {
-                    if let SessionWrite::Acked { upto } = &write {
-                        self.observe(SessionEvent::Acked { upto: *upto });
-                    }
                     self.write_bytes
                         .push_back(std::mem::take(&mut self.frame_bytes));
                     self.writes
@@ -307,7 +304,7 @@ impl<T: Transport, E: Endpoint> Driver<T, E> {
         }
     }
 
-    fn end(&self, reason: EndReason) -> SessionEnd {
+    fn end(&mut self, reason: EndReason) -> SessionEnd {
         let end = SessionEnd {
             reason,
             established: self.established,
@@ -339,11 +336,20 @@ impl<T: Transport, E: Endpoint> Driver<T, E> {
                 tracing::info!(%node, session, bytes_in, bytes_out, reason, "session lost");
             }
         }
-        self.endpoint
-            .observe_stats(&self.node, &self.session.stats());
+        self.report();
         self.endpoint
             .observe(&self.node, SessionEvent::Ended { end: end.clone() });
         end
+    }
+
+    /// Tells where the session stands, when it has come to rest.
+    fn report(&mut self) {
+        let stats = self.session.stats();
+        if stats.acked_upto > self.acked {
+            self.acked = stats.acked_upto;
+            self.observe(SessionEvent::Acked { upto: self.acked });
+        }
+        self.endpoint.observe_stats(&self.node, &stats);
     }
 
     fn observe(&self, event: SessionEvent) {
