@@ -208,14 +208,14 @@ impl Site {
             .node(name)
             .map_or_else(|| self.cloud_api(), |node| node.entry.api);
         let http = Http::tcp(api);
-        let ready = eventually("it serves", RESTART_PATIENCE, async || {
-            http.text("/readyz")
-                .await
-                .map(drop)
-                .map_err(|error| error.to_string())
-        });
-        // Nobody waits for it any longer; `causeway status` shows how it is.
-        let _ = ready.await;
+        let serves = async {
+            let mut ticks = tokio::time::interval(Duration::from_millis(20));
+            while http.text("/readyz").await.is_err() {
+                ticks.tick().await;
+            }
+        };
+        // When it does not, nobody waits any longer; `causeway status` shows how it is.
+        let _ = tokio::time::timeout(RESTART_PATIENCE, serves).await;
     }
 
     /// Waits until the cloud sees a node Ready.

@@ -40,90 +40,84 @@ pub(super) fn tell(site: &Site, dir: &Directory, applied: bool, example: bool) -
 fn things_to_try(site: &Site, dir: &Directory, example: bool) -> Vec<String> {
     let up = site.describe();
     let causeway = causeway(dir);
-    let node = up.nodes.first().map_or("edge-1", |node| node.name.as_str());
+    let first = up.nodes.first();
+    let node = first.map_or("edge-1", |node| node.name.as_str());
     let cloud = format!("kubectl --kubeconfig {}", near(&up.cloud.kubeconfig));
-    let edge_config = up
-        .nodes
-        .first()
-        .map(|node| near(&node.kubeconfig))
-        .unwrap_or_default();
+    let edge_config = first.map(|node| near(&node.kubeconfig)).unwrap_or_default();
     let edge = format!("kubectl --kubeconfig {edge_config}");
-    let pods = dir.node(node).join("edged").join("pods");
     let mut lines = vec!["Five things to try, in another terminal:".to_owned()];
-    let mut thing = |title: &str, commands: Vec<String>| {
-        lines.push(String::new());
-        lines.push(format!("  # {title}"));
-        lines.extend(commands.into_iter().map(|command| format!("  {command}")));
+    let mut thing = |title: &str, commands: &[String]| {
+        lines.push(format!("\n  # {title}"));
+        lines.extend(commands.iter().map(|command| format!("  {command}")));
     };
-    let look = vec![
+    let look = [
         format!("{cloud} get pods -A -o wide"),
         format!("{causeway} status"),
     ];
-    thing("1. Look, from the cloud and at the whole", look);
-    if example {
-        let edit = r#"-p '{"data":{"message":"Written while the tide was in"}}'"#;
-        let commands = vec![
-            format!("{causeway} link cut {node}"),
-            format!("{cloud} patch configmap greeting -n hello {edit}"),
-            format!("{edge} get configmap greeting -n hello -o yaml"),
-        ];
-        thing(
-            "2. Cut the link, edit in the cloud; the edge goes on with what it has",
-            commands,
-        );
-    } else {
-        let commands = vec![
-            format!("{causeway} link cut {node}"),
-            format!("{edge} get all -A"),
-        ];
-        thing(
-            "2. Cut the link; the edge goes on with what it has",
-            commands,
-        );
-    }
-    let commands = vec![
+    thing("1. Look, from the cloud and at the whole", &look);
+    let cut = format!("{causeway} link cut {node}");
+    let restart = [
         format!("{causeway} node restart {node}"),
         format!("{edge} get pods -A"),
     ];
-    thing(
-        "3. Kill the node's daemon while it is cut off: pods go on, its API is back",
-        commands,
-    );
-    let mut commands = vec![
+    let heal = [
         format!("{causeway} link heal {node}"),
         format!("{causeway} digest {node} --wait 40s"),
     ];
+    let log = format!("{causeway} log {node}");
     if example {
-        commands.push(format!(
-            "tail -n 2 {}/hello_reader_*/reader/*.log",
-            near(&pods)
-        ));
-    }
-    thing(
-        "4. Heal it: only what changed travels, both sides agree",
-        commands,
-    );
-    let mut commands = vec![format!("{causeway} log {node}")];
-    if example {
-        commands.push(format!(
-            "{causeway} get configmap greeting --node {node} -n hello --at 2m -o yaml"
-        ));
-    }
-    thing(
-        "5. Read the story, and what the node saw two minutes ago",
-        commands,
-    );
-    lines.push(String::new());
-    if !in_path("kubectl") {
-        lines.push(
-            "kubectl is not installed here (Debian: apt-get install kubernetes-client);".into(),
+        let patch = r#"-p '{"data":{"message":"Written while the tide was in"}}'"#;
+        let edit = format!("{cloud} patch configmap greeting -n hello {patch}");
+        let stale = format!("{edge} get configmap greeting -n hello -o yaml");
+        let pods = near(&dir.node(node).join("edged").join("pods"));
+        let effect = format!("tail -n 2 {pods}/hello_reader_*/reader/*.log");
+        let then = format!("{causeway} get cm greeting --node {node} -n hello --at 2m -o yaml");
+        let [heal, digest] = heal;
+        let cut_title = "2. Cut the link, edit in the cloud; the edge goes on with what it has";
+        thing(cut_title, &[cut, edit, stale]);
+        thing(
+            "3. Kill the node's daemon while it is cut off: pods go on, its API is back",
+            &restart,
         );
-        lines.push(format!(
-            "`{causeway} get pods --node {node}` shows pods without it."
-        ));
-        lines.push(String::new());
+        thing(
+            "4. Heal it: only what changed travels, both sides agree",
+            &[heal, digest, effect],
+        );
+        thing(
+            "5. Read the story, and what the node saw two minutes ago",
+            &[log, then],
+        );
+    } else {
+        let goes_on = format!("{edge} get pods -A");
+        thing(
+            "2. Cut the link; the edge goes on with what it has",
+            &[cut, goes_on],
+        );
+        thing(
+            "3. Kill the node's daemon while it is cut off: its API is back at once",
+            &restart,
+        );
+        thing(
+            "4. Heal it: only what changed travels, both sides agree",
+            &heal,
+        );
+        thing("5. Read the story", &[log]);
     }
+    lines.push(String::new());
+    lines.extend(without_kubectl(&causeway, node));
     lines
+}
+
+/// What to do where kubectl is missing.
+fn without_kubectl(causeway: &str, node: &str) -> Vec<String> {
+    if in_path("kubectl") {
+        return Vec::new();
+    }
+    vec![
+        "kubectl is not installed here (Debian: apt-get install kubernetes-client);".to_owned(),
+        format!("`{causeway} get pods --node {node}` shows pods without it."),
+        String::new(),
+    ]
 }
 
 /// How to call this program from here.

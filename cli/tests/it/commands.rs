@@ -76,13 +76,6 @@ async fn the_commands_tell_the_story_of_an_edit() {
     let then: Value = serde_json::from_str(&stdout(&then)).unwrap();
     assert_eq!(then["data"]["text"], "first", "what it saw then");
 
-    let digest = world.causeway(&["digest", "edge-1", "--wait=20s"]);
-    assert_eq!(code(&digest), 0, "{digest:?}");
-    assert!(
-        stdout(&digest).contains("edge-1 down  equal"),
-        "{}",
-        stdout(&digest)
-    );
     let status = world.causeway(&["status", "--json"]);
     assert_eq!(code(&status), 0);
     let status: Value = serde_json::from_str(&stdout(&status)).unwrap();
@@ -106,6 +99,13 @@ async fn a_difference_is_found_named_and_has_a_code_of_its_own() {
     )
     .await;
     world.converged().await;
+    let digest = world.causeway(&["digest", "edge-1", "--wait=20s"]);
+    assert_eq!(code(&digest), 0, "{digest:?}");
+    assert!(
+        stdout(&digest).contains("edge-1 down  equal"),
+        "{}",
+        stdout(&digest)
+    );
     world.edge().link.cut(CutMode::Silent);
     let path = format!("{CONFIG_MAPS}/settings");
     cloud

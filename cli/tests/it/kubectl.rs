@@ -108,13 +108,16 @@ async fn kubectl_does_its_verbs_against_the_cloud() {
         .unwrap();
     assert!(edited.status.success(), "{edited:?}");
     assert_eq!(text(&kubectl), "fourth");
+    kubectl.ok(&["delete", "-f", &changed]);
+}
 
-    create(
-        &world.cloud.http(),
-        PODS,
-        &pod("web", "edge-1", SLEEP, &["settings"]),
-    )
-    .await;
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn kubectl_sees_a_pod_run_and_ends_it() {
+    let world = World::start().await;
+    let Some(kubectl) = Kubectl::of(&world, world.cloud.api) else {
+        return;
+    };
+    create(&world.cloud.http(), PODS, &pod("web", "edge-1", SLEEP, &[])).await;
     eventually("kubectl shows the pod Running", async || {
         let pods = kubectl.ok(&["get", "pods", "-o", "wide"]);
         if pods.contains("Running") && pods.contains("edge-1") {
@@ -134,7 +137,6 @@ async fn kubectl_does_its_verbs_against_the_cloud() {
     kubectl.ok(&["wait", "--for=condition=Ready", "pod/web", "--timeout=60s"]);
     kubectl.ok(&["delete", "pod", "web", "--timeout=60s"]);
     gone(&world.cloud.http(), &format!("{PODS}/web")).await;
-    kubectl.ok(&["delete", "-f", &changed]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -130,7 +130,7 @@ impl Writer {
             key,
             version: None,
             op: Op::Put,
-            body: Body::new(body.into())?,
+            body: Body::new(body.into_bytes().into()),
         };
         Ok(Entry {
             stream: StreamId::Cluster,
