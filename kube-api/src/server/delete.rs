@@ -162,7 +162,7 @@ impl<S: Source> Call<'_, S> {
                 .collect();
             (entries, objects.revision())
         });
-        let mut deleted = Vec::new();
+        let mut deleted = form.begin_list(&self.kind);
         for entry in entries {
             let object = at_version(&self.kind, entry.object());
             if !self.selects(&object) {
@@ -178,9 +178,6 @@ impl<S: Source> Call<'_, S> {
             revision,
             ..ListMetadata::default()
         };
-        Ok(output::json(
-            StatusCode::OK,
-            &form.list(&self.kind, deleted, &metadata),
-        ))
+        Ok(deleted.end(&metadata))
     }
 }

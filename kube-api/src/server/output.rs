@@ -77,34 +77,34 @@ impl Form {
         }
     }
 
-    /// A list of objects.
-    pub(super) fn list(
-        &self,
-        kind: &ServedKind,
-        objects: Vec<Value>,
-        metadata: &ListMetadata,
-    ) -> Value {
-        let metadata = metadata.value();
-        match self.output {
-            Output::Objects => json!({
-                "kind": &*kind.list_kind,
-                "apiVersion": kind.api_version(),
-                "metadata": metadata,
-                "items": objects,
-            }),
-            Output::Metadata(version) => {
-                let items: Vec<Value> = objects
-                    .into_iter()
-                    .map(|object| metadata_only(object, version))
-                    .collect();
-                json!({
-                    "kind": "PartialObjectMetadataList",
-                    "apiVersion": version,
-                    "metadata": metadata,
-                    "items": items,
-                })
+    /// The beginning of a list.
+    pub(super) fn begin_list(self, kind: &ServedKind) -> ListWriter<'_> {
+        let head = match self.output {
+            Output::Objects => {
+                json!({ "kind": &*kind.list_kind, "apiVersion": kind.api_version() })
             }
-            Output::Table(version) => self.table(kind, version, metadata, objects),
+            Output::Metadata(version) => {
+                json!({ "kind": "PartialObjectMetadataList", "apiVersion": version })
+            }
+            Output::Table(version) => json!({
+                "kind": "Table",
+                "apiVersion": version,
+                "columnDefinitions": table::columns(kind),
+            }),
+        };
+        let mut bytes = head.to_string().into_bytes();
+        bytes.pop();
+        let rows = matches!(self.output, Output::Table(_));
+        bytes.extend_from_slice(if rows {
+            b",\"rows\":["
+        } else {
+            b",\"items\":["
+        });
+        ListWriter {
+            form: self,
+            kind,
+            bytes,
+            len: 0,
         }
     }
 
@@ -124,6 +124,40 @@ impl Form {
             "columnDefinitions": table::columns(kind),
             "rows": rows,
         })
+    }
+}
+
+/// A list being written, object by object, so that at most one of them is in memory twice.
+pub(super) struct ListWriter<'a> {
+    form: Form,
+    kind: &'a ServedKind,
+    bytes: Vec<u8>,
+    len: usize,
+}
+
+impl ListWriter<'_> {
+    pub(super) fn push(&mut self, object: Value) {
+        let item = match self.form.output {
+            Output::Objects => object,
+            Output::Metadata(version) => metadata_only(object, version),
+            Output::Table(_) => table::row(self.kind, object, self.form.include, self.form.now),
+        };
+        if self.len > 0 {
+            self.bytes.push(b',');
+        }
+        self.bytes.extend_from_slice(item.to_string().as_bytes());
+        self.len += 1;
+    }
+
+    /// How many objects it has.
+    pub(super) const fn len(&self) -> usize {
+        self.len
+    }
+
+    pub(super) fn end(mut self, metadata: &ListMetadata) -> Response {
+        let tail = format!("],\"metadata\":{}}}", metadata.value());
+        self.bytes.extend_from_slice(tail.as_bytes());
+        bytes(StatusCode::OK, "application/json", self.bytes)
     }
 }
 

@@ -11,7 +11,7 @@ use http::StatusCode;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::output::{Form, ListMetadata};
+use super::output::{Form, ListMetadata, ListWriter};
 use super::query::RevisionMatch;
 use super::{Call, accept, output};
 use crate::catalog::ServedKind;
@@ -101,11 +101,9 @@ impl<S: Source> Call<'_, S> {
         {
             self.fresh(asked).await?;
         }
-        let (objects, metadata) = self.collect(token)?;
-        Ok(output::json(
-            StatusCode::OK,
-            &form.list(&self.kind, objects, &metadata),
-        ))
+        let mut list = form.begin_list(&self.kind);
+        let metadata = self.collect(token, &mut list)?;
+        Ok(list.end(&metadata))
     }
 
     /// Waits, within bounds, until the view is as new as a client has seen it elsewhere.
@@ -129,7 +127,11 @@ impl<S: Source> Call<'_, S> {
 
     /// One page of a list. Later pages tell the revision of the first one, so that a watch from
     /// there brings whatever changed while the list went on.
-    fn collect(&self, token: Option<Continue>) -> Result<(Vec<Value>, ListMetadata), Status> {
+    fn collect(
+        &self,
+        token: Option<Continue>,
+        list: &mut ListWriter<'_>,
+    ) -> Result<ListMetadata, Status> {
         let limit = if self.query.limit == 0 {
             usize::MAX
         } else {
@@ -138,7 +140,6 @@ impl<S: Source> Call<'_, S> {
         let began = token.as_ref().map(|token| Revision::new(token.rv));
         let mut after = token.map(|token| (token.ns, token.name));
         let mut metadata = ListMetadata::default();
-        let mut found = Vec::new();
         loop {
             let (page, revision, floor) = self.server.source.view().read(|objects| {
                 let page: Vec<Entry> = self.entries(objects, &after).take(PAGE).cloned().collect();
@@ -156,16 +157,16 @@ impl<S: Source> Call<'_, S> {
                 if !self.selects(&object) {
                     continue;
                 }
-                if found.len() == limit {
+                if list.len() == limit {
                     self.mark_page_end(&mut metadata, after);
-                    return Ok((found, metadata));
+                    return Ok(metadata);
                 }
                 let key = entry.key();
                 after = Some((key.namespace.to_string(), key.name.to_string()));
-                found.push(object);
+                list.push(object);
             }
             if last {
-                return Ok((found, metadata));
+                return Ok(metadata);
             }
         }
     }

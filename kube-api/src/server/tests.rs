@@ -5,10 +5,10 @@ use super::query::Query;
 use super::route::{Object, Target, decode_percent};
 
 fn object(path: &str) -> Object {
-    match Target::parse(path) {
-        Target::Resource(object) => object,
-        other => panic!("{path}: {other:?}"),
-    }
+    let Target::Resource(object) = Target::parse(path) else {
+        panic!("{path}")
+    };
+    object
 }
 
 #[test]

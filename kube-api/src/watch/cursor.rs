@@ -3,12 +3,14 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use causeway_log::{Resource, Revision, Uid};
+use causeway_log::{Body, Resource, Revision, Uid};
 use causeway_projections::{Change, Entry, FieldSelector, LabelSelector, Objects, Tombstone};
 use serde_json::Value;
 
 /// Changes taken under one hold of the lock.
 const PAGE: usize = 256;
+/// Bytes of objects taken at a time; what a page takes in memory while it is told, beyond one object.
+const PAGE_BYTES: usize = 256 * 1024;
 /// Changes looked at under one hold of the lock, others' namespaces included.
 const SCAN: usize = 4096;
 
@@ -154,22 +156,24 @@ impl Cursor {
             ..Page::default()
         };
         let mut last = self.at;
+        let mut bytes = 0;
         for (looked_at, change) in objects
             .changes_after(&self.filter.resource, self.at)
             .enumerate()
         {
             // Two lives of a name may change at one revision; they belong in one page.
-            let full = page.changes.len() >= PAGE || looked_at >= SCAN;
+            let full = page.changes.len() >= PAGE || looked_at >= SCAN || bytes >= PAGE_BYTES;
             if full && change.revision() > last {
                 (page.upto, page.more) = (last, true);
                 break;
             }
             last = change.revision();
-            let key = match change {
-                Change::Present(entry) => entry.key(),
-                Change::Gone(tombstone) => tombstone.key(),
+            let (key, body) = match change {
+                Change::Present(entry) => (entry.key(), entry.desired()),
+                Change::Gone(tombstone) => (tombstone.key(), tombstone.desired()),
             };
             if self.filter.has_place(&key.namespace, &key.name) {
+                bytes += body.map_or(0, Body::len);
                 page.changes.push(match change {
                     Change::Present(entry) => Taken::Present(entry.clone()),
                     Change::Gone(tombstone) => Taken::Gone(tombstone.clone()),
@@ -256,10 +260,21 @@ impl Cursor {
             self.filter.namespace.as_deref(),
             after,
         );
-        let mut entries: Vec<Entry> = list.take(PAGE + 1).cloned().collect();
-        let more = entries.len() > PAGE;
-        entries.truncate(PAGE);
-        Initial { entries, more }
+        let (mut entries, mut bytes) = (Vec::new(), 0);
+        for entry in list {
+            if entries.len() >= PAGE || bytes >= PAGE_BYTES {
+                return Initial {
+                    entries,
+                    more: true,
+                };
+            }
+            bytes += entry.desired().map_or(0, Body::len);
+            entries.push(entry.clone());
+        }
+        Initial {
+            entries,
+            more: false,
+        }
     }
 
     /// What to tell of an object that was there at the beginning.
