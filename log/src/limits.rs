@@ -95,3 +95,7 @@ const _: () = assert!(FRAME_RECORDS_MAX <= BATCH_RECORDS_MAX);
 const _: () = assert!(ROUND_RECORDS_TARGET + FRAME_RECORDS_MAX <= BATCH_RECORDS_MAX);
 const _: () = assert!(ROUND_BYTES_TARGET + FRAME_BYTES_MAX <= BATCH_BYTES_MAX);
 const _: () = assert!(BACKOFF_MIN.as_millis() < BACKOFF_MAX.as_millis());
+const _: () = assert!(OPEN_CHECK_RECORDS_PER_STREAM_MAX <= OPEN_CHECK_RECORDS_MAX);
+// The storage engine writes the length of a key in 16 bits.
+const _: () = assert!(ROW_KEY_BYTES_MAX + 64 <= u16::MAX as usize);
+const _: () = assert!(5 * 2 * KEY_PART_BYTES_MAX + 64 <= u16::MAX as usize);

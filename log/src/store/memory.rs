@@ -140,6 +140,15 @@ impl Disk {
         self.shared.tables.write().crash();
     }
 
+    /// The power goes while unsynced batches are on their way to the disk: the first `batches` of
+    /// them made it, whole, and nobody heard of it.
+    pub fn crash_keeping(&self, batches: usize) {
+        let mut state = self.shared.tables.write();
+        state.unsynced.truncate(batches);
+        state.sync();
+        state.crash();
+    }
+
     /// From here on writing goes wrong.
     pub fn set_fault(&self, fault: Fault) {
         *self.shared.fault.lock() = Some(fault);

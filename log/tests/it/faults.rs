@@ -134,6 +134,24 @@ fn power_goes_at_the_worst_moments() {
 }
 
 #[test]
+fn a_batch_is_on_the_disk_whole_or_not_at_all() {
+    for (kept, expected) in [
+        (0, vec!["a"]),
+        (1, vec!["a", "b"]),
+        (9, vec!["a", "b", "c", "d"]),
+    ] {
+        let store = store();
+        store.append(&one("b")).unwrap();
+        let pair = ["c", "d"].map(|name| next(&down(), draft(Op::Put, name, b"x")));
+        store.append(&entries(pair.to_vec())).unwrap();
+        store.disk().crash_keeping(kept);
+        let store = MemoryStore::on(store.disk()).unwrap().0;
+        assert_eq!(names(&store), expected);
+        assert!(store.verify().unwrap().is_sound());
+    }
+}
+
+#[test]
 fn an_old_copy_of_a_disk_is_an_old_store() {
     let store = store();
     let image = store.disk().image();

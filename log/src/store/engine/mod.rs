@@ -33,6 +33,8 @@ mod open;
 mod plan;
 mod read;
 mod state;
+#[cfg(test)]
+mod tests;
 mod trim;
 mod verify;
 
