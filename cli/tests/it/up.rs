@@ -24,7 +24,8 @@ fn start(dir: &Path, more: &[&str]) -> Process {
         arguments.push(format!("--{listen}-listen={}", free_address()));
     }
     arguments.extend(more.iter().map(ToString::to_string));
-    let log = dir.with_extension("log");
+    // Each start has a log of its own: what an earlier one said must not count.
+    let log = dir.with_extension(format!("{}.log", free_address().port()));
     let program = Program {
         executable: CAUSEWAY.into(),
         arguments,
