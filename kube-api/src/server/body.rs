@@ -1,5 +1,7 @@
 //! Request bodies: bounded, JSON or YAML.
 
+use std::time::Duration;
+
 use axum::body::Body;
 use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt;
@@ -11,6 +13,9 @@ use super::protobuf;
 use crate::status::Status;
 
 const READABLE: &str = "application/json, application/yaml, application/vnd.kubernetes.protobuf";
+
+/// How long a body may take to arrive: the largest one at 50 KB/s.
+const READ_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// The media type of a body, without parameters, in lower case; JSON when none is given.
 pub(super) fn media_type(parts: &Parts) -> String {
@@ -34,7 +39,8 @@ pub(super) fn media_type(parts: &Parts) -> String {
 /// Reads a whole body of at most `limit` bytes.
 ///
 /// # Errors
-/// 413 when it is longer (before reading it, when its length is announced), 400 when it breaks off.
+/// 413 when it is longer (before reading it, when its length is announced), 400 when it breaks off,
+/// 504 when it takes too long.
 pub(super) async fn read(parts: &Parts, body: Body, limit: usize) -> Result<Bytes, Status> {
     let announced = parts
         .headers
@@ -44,6 +50,13 @@ pub(super) async fn read(parts: &Parts, body: Body, limit: usize) -> Result<Byte
     if announced.is_some_and(|bytes| usize::try_from(bytes).map_or(true, |bytes| bytes > limit)) {
         return Err(Status::too_large(limit));
     }
+    let whole = tokio::time::timeout(READ_TIMEOUT, collect(body, limit));
+    whole
+        .await
+        .unwrap_or_else(|_| Err(Status::timeout("the request body did not arrive in time")))
+}
+
+async fn collect(body: Body, limit: usize) -> Result<Bytes, Status> {
     let mut stream = body.into_data_stream();
     let mut whole = BytesMut::new();
     while let Some(chunk) = stream.next().await {

@@ -60,6 +60,12 @@ impl Api {
         }
     }
 
+    /// Without a deadline, for tests that let time pass.
+    pub(crate) async fn send_unbounded(&self, request: Request<Body>) -> http::Response<Body> {
+        let service = TowerToHyperService::new(self.router.clone());
+        service.call(request).await.expect("a router never fails")
+    }
+
     pub(crate) async fn send(&self, request: Request<Body>) -> http::Response<Body> {
         let service = TowerToHyperService::new(self.router.clone());
         let answer = tokio::time::timeout(DEADLINE, service.call(request));

@@ -338,3 +338,13 @@ async fn a_store_that_only_reads_says_why() {
         201
     );
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_body_that_never_comes_is_given_up() {
+    let api = Api::cloud();
+    let body = axum::body::Body::from_stream(futures_util::stream::pending::<
+        Result<Vec<u8>, std::io::Error>,
+    >());
+    let service = api.send_unbounded(Request::post(CONFIG_MAPS).body(body).unwrap());
+    assert_eq!(service.await.status(), 504);
+}

@@ -91,6 +91,9 @@ pub struct Entry {
     pub(super) buried: Option<Revision>,
 }
 
+/// An edge holds hundreds of these in few megabytes.
+const _: () = assert!(size_of::<Entry>() <= 256);
+
 impl Entry {
     pub(super) const fn new(key: Key) -> Self {
         Self {
