@@ -96,10 +96,14 @@ impl Link {
     fn unreachable(&self, error: &DialError) -> Outcome {
         let words = error_chain(error).to_string();
         // Being offline is nothing special: one line when it begins, the status has the rest.
-        if self.board.count_failure() == 1 {
-            tracing::info!(node = %self.node, error = words, "the cloud is not reachable; going on");
-        } else {
-            tracing::debug!(node = %self.node, error = words, "the cloud is not reachable");
+        let first = self.board.count_failure() == 1;
+        let refused = matches!(error, DialError::Refused { .. });
+        match (first, refused) {
+            (true, true) => tracing::warn!(node = %self.node, error = words, "the cloud refuses"),
+            (true, false) => {
+                tracing::info!(node = %self.node, error = words, "the cloud is not reachable");
+            }
+            (false, _) => tracing::debug!(node = %self.node, error = words, "still no cloud"),
         }
         let retry_after = match error {
             DialError::Refused { retry_after, .. } => *retry_after,

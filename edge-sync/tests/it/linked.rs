@@ -11,7 +11,7 @@ use causeway_daemon::http::{HttpLimits, serve_tcp};
 use causeway_daemon::session_driver::{Control, drive};
 use causeway_daemon::tasks::{Shutdown, Task, spawn};
 use causeway_daemon::testing::TestEnd;
-use causeway_daemon::ws::upgrade;
+use causeway_daemon::ws::{drain, upgrade};
 use causeway_kube_api::client::{CONFIGMAPS, PODS};
 use causeway_log::replication::{Role, Start};
 use causeway_log::store::ReadLimit;
@@ -19,6 +19,7 @@ use causeway_log::{
     Body, Draft, EventId, Key, NodeName, Op, Resource, Revision, Store, Stored, Uid, WallTime,
 };
 use causeway_projections::{Request as Asked, Verb};
+use futures_util::SinkExt as _;
 use parking_lot::Mutex;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
@@ -295,5 +296,43 @@ async fn a_wiped_edge_is_brought_back() {
         it["down"]["digest"] == *digest
     })
     .await;
+    edge.stop().await;
+}
+
+#[tokio::test]
+async fn a_cloud_that_speaks_nonsense_costs_only_the_link() {
+    let dir = tempfile::tempdir().unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let mut config = config(dir.path());
+    config.cloud = Some(
+        format!("ws://{}", listener.local_addr().unwrap())
+            .parse()
+            .unwrap(),
+    );
+    let talkers = Arc::new(Mutex::new(Vec::new()));
+    let kept = Arc::clone(&talkers);
+    let nonsense = any(move |mut request: Request| async move {
+        let (response, upgrading) = upgrade(&mut request).unwrap();
+        let talk = async move {
+            let mut transport = upgrading.finish().await.unwrap();
+            transport.send(vec![0xee; 1000].into()).await.unwrap();
+            drain(&mut transport).await;
+        };
+        kept.lock().push(spawn("nonsense", talk));
+        response
+    });
+    let router = Router::new().route("/sync/v1/edge-1", nonsense);
+    let shutdown = Shutdown::new();
+    let _serving = serve_tcp(listener, router, HttpLimits::default(), shutdown.token());
+    let edge = Edge::start_with(config).await;
+    let told = |it: &Value| {
+        let error = it["link"]["last_error"].as_str().unwrap_or_default();
+        error.starts_with("closed (Violation)")
+    };
+    served(&edge, "the violation", "/causeway/v1/status", told).await;
+    edge.client
+        .create(&CONFIGMAPS, "default", &config_map("1"))
+        .await
+        .unwrap();
     edge.stop().await;
 }
