@@ -34,6 +34,8 @@ const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
 const ACKS_INTERVAL: Duration = Duration::from_secs(5);
 /// API connections beyond those of watches.
 const CONNECTIONS_SPARE: usize = 1024;
+/// Connections to the sync endpoint that are not upgraded yet; sessions are counted by the hub.
+const HANDSHAKES_MAX: usize = 1024;
 /// Facts of one node kept in the store.
 const FACTS_MAX: u64 = 100_000;
 
@@ -267,7 +269,7 @@ impl Parts {
             connections_max: bounds.watchers_max + CONNECTIONS_SPARE,
         };
         let sync_limits = HttpLimits {
-            connections_max: bounds.sessions_max,
+            connections_max: HANDSHAKES_MAX,
         };
         vec![
             serve_tcp(sync, sync_routes, sync_limits, shutdown.token()),

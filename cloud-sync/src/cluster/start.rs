@@ -11,7 +11,8 @@ use causeway_log::{
     Batch, Body, Direction, Epoch, EventId, Key, NodeName, Op, Resource, Revision, Slot, Store,
     StreamChange, StreamId, Uid,
 };
-use causeway_projections::rebuild::rebuild;
+use causeway_projections::objects::Limits;
+use causeway_projections::rebuild::rebuild_with;
 use serde_json::{Value, json};
 
 use super::{ClusterMachine, Round};
@@ -23,6 +24,12 @@ use crate::writeback::Outcomes;
 pub const BOOTSTRAP_NAMESPACES: [&str; 4] =
     ["default", "kube-system", "kube-public", "kube-node-lease"];
 
+/// Watchers of a cluster may be this far behind before they must list anew.
+const LIMITS: Limits = Limits {
+    tombstones_max: 65_536,
+    tombstone_bytes_max: 32 * 1024 * 1024,
+    facts_max: 0,
+};
 /// A healing batch is written when it has so many records.
 const HEAL_BATCH_RECORDS: usize = 1024;
 /// … or so many bytes.
@@ -72,7 +79,7 @@ impl ClusterMachine {
             })?;
             store.sync()?;
         }
-        let view = View::new(rebuild(&*store, &[StreamId::Cluster])?);
+        let view = View::new(rebuild_with(&*store, &[StreamId::Cluster], LIMITS)?);
         let durable = store.watermarks().durable;
         let mut machine = Self {
             store,

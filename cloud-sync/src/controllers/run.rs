@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use causeway_daemon::tasks::Stop;
 use causeway_kube_api::{Catalog, Clock, Source as _, Write, WriteError};
-use causeway_log::{NodeName, Revision, Slot, Store, StreamId};
+use causeway_log::{Direction, NodeName, Revision, Slot, Store, StreamId};
 use tokio::sync::oneshot;
 use tokio::time::{Instant, MissedTickBehavior};
 
@@ -16,7 +16,10 @@ use crate::hub::{Hub, Presence};
 
 /// How often time alone is a reason to look: the resolution of the grace of nodes.
 const TICK: Duration = Duration::from_secs(1);
-/// How often Events are looked through.
+/// A node that is not in the cluster and holds nothing is forgotten after this long without a
+/// session. It costs a reconcile when it comes back.
+const STRANGER_AGE: Duration = Duration::from_secs(3600);
+/// How often Events and strangers are looked through.
 const EVENTS_INTERVAL: Duration = Duration::from_secs(60);
 
 /// What the controllers work with.
@@ -131,24 +134,43 @@ impl Turns {
         let mut seen = std::collections::BTreeSet::new();
         writes.retain(|write| seen.insert(write.key.clone()));
         commit(cluster, writes).await;
-        self.forget_leavers(controllers, is_connected).await;
+        self.forget_leavers(controllers, events_due).await;
     }
 
-    async fn forget_leavers(&self, controllers: &Controllers, is_connected: impl Fn(&str) -> bool) {
-        let Controllers {
-            hub, store, writer, ..
-        } = controllers;
-        for name in garbage::leavers(&self.index, is_connected) {
-            let Ok(node) = NodeName::new(name) else {
-                continue;
-            };
+    /// Nodes whose streams nobody needs any more.
+    fn leavers(&self, controllers: &Controllers, strangers: bool) -> Vec<NodeName> {
+        let Controllers { hub, store, .. } = controllers;
+        let is_connected =
+            |name: &str| NodeName::new(name).is_ok_and(|node| hub.is_connected(&node));
+        let has_streams = |node: &NodeName| {
             let streams = [StreamId::down(node.clone()), StreamId::up(node.clone())];
-            if !streams
+            streams
                 .iter()
                 .any(|stream| matches!(store.stream(stream), Ok(Some(_))))
-            {
-                continue;
-            }
+        };
+        let mut leavers: Vec<NodeName> = garbage::leavers(&self.index, is_connected)
+            .filter_map(|name| NodeName::new(name).ok())
+            .filter(has_streams)
+            .collect();
+        if strangers {
+            let streams = store.streams().unwrap_or_default();
+            leavers.extend(streams.into_iter().filter_map(|stream| match stream {
+                StreamId::Node(node, Direction::Down) => Some(node).filter(|node| {
+                    let away = matches!(
+                        hub.presence(node),
+                        Presence::Away { lasting } if lasting >= STRANGER_AGE
+                    );
+                    away && self.index.node(node.as_str()).is_none()
+                }),
+                StreamId::Node(_, Direction::Up) | StreamId::Cluster => None,
+            }));
+        }
+        leavers
+    }
+
+    async fn forget_leavers(&self, controllers: &Controllers, strangers: bool) {
+        let Controllers { hub, writer, .. } = controllers;
+        for node in self.leavers(controllers, strangers) {
             let (answer, answered) = oneshot::channel();
             if writer
                 .send(Request::Forget {
@@ -160,6 +182,7 @@ impl Turns {
             {
                 return;
             }
+            // The machine knows best: nothing is forgotten that any node holds.
             if matches!(answered.await, Ok(Ok(true))) {
                 hub.forget(&node);
                 tracing::info!(%node, "the node left the cluster; its streams are gone");

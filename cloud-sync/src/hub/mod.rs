@@ -346,12 +346,14 @@ impl Seat {
         let Some(node) = state.nodes.get_mut(&self.node) else {
             return;
         };
-        if node
-            .current
-            .as_ref()
-            .is_some_and(|current| current.number >= self.number)
-        {
-            return;
+        match node.current.as_ref().map(|current| current.number) {
+            Some(number) if number == self.number => return,
+            Some(newer) if newer > self.number => {
+                let reason = format!("session {newer} of this node took over");
+                self.closer.close(CloseCode::Fenced, &reason, None);
+                return;
+            }
+            Some(_) | None => {}
         }
         let current = Current {
             number: self.number,

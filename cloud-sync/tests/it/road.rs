@@ -279,3 +279,37 @@ async fn a_deleted_namespace_takes_its_content_along() {
     );
     cloud.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_is_deleted_leaves_nothing_behind() {
+    let dir = TempDir::new().unwrap();
+    let cloud = RunningCloud::start(dir.path(), None).await;
+    let edge = RunningEdge::start("n1", cloud.sync);
+    cloud.register(&edge, "n1").await;
+    cloud
+        .client
+        .create(&CONFIGMAPS, "default", &map("soup"))
+        .await
+        .unwrap();
+    cloud.client.create(&PODS, "default", &pod()).await.unwrap();
+    when(&edge.client, PODS, "", |pods| pods.get("till").cloned()).await;
+    let edge = edge.restart("n1", "127.0.0.1:9".parse().unwrap()).await;
+    cloud
+        .node_status_when("n1", |node| node["connected"] == false)
+        .await;
+    cloud
+        .client
+        .delete(&NODES, "", "n1", &DeleteOptions::default())
+        .await
+        .unwrap();
+    when(&cloud.client, PODS, "default", |pods| {
+        pods.is_empty().then_some(())
+    })
+    .await;
+    cloud.node_status_when("n1", Value::is_null).await;
+    // It comes back, and learns that nothing is wanted of it any more.
+    let edge = edge.restart("n1", cloud.sync).await;
+    when(&edge.client, PODS, "", |pods| pods.is_empty().then_some(())).await;
+    edge.stop().await;
+    cloud.stop().await;
+}
