@@ -1,7 +1,7 @@
 //! The REST server: paths in, [`Source`] calls and documents out.
 //!
 //! One handler takes every request, because a custom resource may appear at any path at any time.
-//! A request is a [`Target`] (path), a [`Query`], an [`accept::Output`] (what the client wants to
+//! A request is a `Target` (path), a `Query`, an `accept::Output` (what the client wants to
 //! see) and, for writes, a bounded body. Everything that decides is in [`crate::decide`].
 
 mod accept;
