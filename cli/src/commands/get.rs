@@ -94,11 +94,11 @@ pub(crate) async fn run(args: Args) -> Result<Code> {
         })?;
     let objects = answer["objects"].as_array().map_or(&[][..], Vec::as_slice);
     let output = if args.json { Output::Json } else { args.output };
-    print(objects, &answer, output, args.name.is_some())?;
     if let (Some(name), true) = (&args.name, objects.is_empty()) {
         let what = format!("{} had no {} {name:?}", args.node, kind.plural);
         return Err(Coded::failed(what).into());
     }
+    print(objects, &answer, output, args.name.is_some())?;
     if objects.is_empty() && matches!(output, Output::Table | Output::Wide) {
         talk(format_args!("{} had no {}", args.node, kind.plural));
     }

@@ -86,7 +86,7 @@ fn print(everything: &Value) -> Result<()> {
             let nodes = cloud["nodes"].as_array().map_or(0, Vec::len);
             let revision = cell(cloud, "/store/durable");
             data(format_args!(
-                "cloud  serving, {nodes} nodes, durable revision {revision}"
+                "cloud  serving, nodes: {nodes}, durable revision: {revision}"
             ))?;
         }
     }

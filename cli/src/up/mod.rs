@@ -119,12 +119,8 @@ async fn play(
     if args.json {
         crate::output::json(&serde_json::to_value(site.describe())?)?;
     } else {
-        story::tell(
-            site,
-            directory,
-            !documents.is_empty(),
-            args.manifest.is_empty(),
-        )?;
+        let example = args.manifest.is_empty() && !args.no_example;
+        story::tell(site, directory, example).await?;
     }
     if args.once {
         return Ok(());

@@ -3,17 +3,23 @@
 use std::path::Path;
 
 use anyhow::Result;
+use causeway_simulator::http::Http;
 
 use super::dir::Directory;
 use super::site::Site;
 use crate::output::{Table, data};
 
-/// Prints it.
+/// Prints it. `example`: the manifests applied are the example's.
 ///
 /// # Errors
 /// When stdout is closed.
-pub(super) fn tell(site: &Site, dir: &Directory, applied: bool, example: bool) -> Result<()> {
+pub(super) async fn tell(site: &Site, dir: &Directory, example: bool) -> Result<()> {
     let up = site.describe();
+    // What the first node sees at this moment, which will soon be the past.
+    let moment = match up.nodes.first() {
+        Some(node) => revision(&Http::tcp(node.api)).await,
+        None => None,
+    };
     data("")?;
     let mut table = Table::new(&["", "KUBERNETES API", "KUBECONFIG", "LOG"]);
     let mut row = |name: &str, api, kubeconfig: &Path, log: &Path| {
@@ -30,14 +36,14 @@ pub(super) fn tell(site: &Site, dir: &Directory, applied: bool, example: bool) -
     }
     table.print()?;
     data("")?;
-    for line in things_to_try(site, dir, applied && example) {
+    for line in things_to_try(site, dir, example, moment) {
         data(line)?;
     }
     data("Ctrl-C stops everything.")?;
     Ok(())
 }
 
-fn things_to_try(site: &Site, dir: &Directory, example: bool) -> Vec<String> {
+fn things_to_try(site: &Site, dir: &Directory, example: bool, at: Option<u64>) -> Vec<String> {
     let up = site.describe();
     let causeway = causeway(dir);
     let first = up.nodes.first();
@@ -64,14 +70,14 @@ fn things_to_try(site: &Site, dir: &Directory, example: bool) -> Vec<String> {
         format!("{causeway} link heal {node}"),
         format!("{causeway} digest {node} --wait 40s"),
     ];
-    let log = format!("{causeway} log {node}");
     if example {
         let patch = r#"-p '{"data":{"message":"Written while the tide was in"}}'"#;
         let edit = format!("{cloud} patch configmap greeting -n hello {patch}");
         let stale = format!("{edge} get configmap greeting -n hello -o yaml");
         let pods = near(&dir.node(node).join("edged").join("pods"));
         let effect = format!("tail -n 2 {pods}/hello_reader_*/reader/*.log");
-        let then = format!("{causeway} get cm greeting --node {node} -n hello --at 2m -o yaml");
+        let at = at.map_or_else(String::new, |revision| format!(" --at {revision}"));
+        let then = format!("{causeway} get cm greeting --node {node} -n hello{at} -o yaml");
         let [heal, digest] = heal;
         let cut_title = "2. Cut the link, edit in the cloud; the edge goes on with what it has";
         thing(cut_title, &[cut, edit, stale]);
@@ -84,8 +90,8 @@ fn things_to_try(site: &Site, dir: &Directory, example: bool) -> Vec<String> {
             &[heal, digest, effect],
         );
         thing(
-            "5. Read the story, and what the node saw two minutes ago",
-            &[log, then],
+            "5. Read the story, and what the node saw before",
+            &[format!("{causeway} log {node}"), then],
         );
     } else {
         let goes_on = format!("{edge} get pods -A");
@@ -101,11 +107,17 @@ fn things_to_try(site: &Site, dir: &Directory, example: bool) -> Vec<String> {
             "4. Heal it: only what changed travels, both sides agree",
             &heal,
         );
-        thing("5. Read the story", &[log]);
+        thing("5. Read the story", &[format!("{causeway} log {node}")]);
     }
     lines.push(String::new());
     lines.extend(without_kubectl(&causeway, node));
     lines
+}
+
+/// The revision a node's store is at.
+async fn revision(node: &Http) -> Option<u64> {
+    let list = node.get("/api/v1/namespaces?limit=1").await.ok()?;
+    list["metadata"]["resourceVersion"].as_str()?.parse().ok()
 }
 
 /// What to do where kubectl is missing.
