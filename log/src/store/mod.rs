@@ -295,8 +295,8 @@ pub struct TrimPolicy {
     /// When the store's superseded records hold more bytes than this, the oldest go even inside
     /// the window. Zero: no bound.
     pub bytes_max: u64,
-    /// Facts waiting for the peer beyond this many per stream are dropped, oldest first, and
-    /// counted in [`Trimmed::facts_dropped`].
+    /// Facts of a stream beyond this many are dropped even inside the window, oldest first; those
+    /// that still waited for the peer are counted in [`Trimmed::facts_dropped`].
     pub facts_max: u64,
     /// Bound of the work of one call.
     pub records_per_call_max: usize,

@@ -156,6 +156,17 @@ pub(super) fn facts_go_when_acked_or_over_quota(harness: &mut dyn Harness) {
     let store = harness.store();
     assert_eq!(trim_all(store, &quota).facts_dropped, 0);
     acked(store, &down(), facts[9]);
+    let inside = TrimPolicy {
+        keep_revisions: 100,
+        facts_max: 1,
+        ..KEEP_NOTHING
+    };
+    let trimmed = trim_all(store, &inside);
+    assert_eq!(
+        (trimmed.records, trimmed.facts_dropped),
+        (3, 0),
+        "the peer has them"
+    );
     trim_all(store, &quota);
     assert!(read_all(store, &down()).is_empty());
     assert_eq!(

@@ -303,18 +303,19 @@ impl<'a, V: View> Sweep<'a, V> {
         Ok(())
     }
 
-    /// Drops the oldest facts over the quota; the peer never gets them.
+    /// Drops the oldest facts over the quota, those first that the peer has; it never gets the
+    /// others, and they are counted.
     fn surplus_facts(&mut self, name: &StreamId, no: StreamNo) -> Result<(), ReadError> {
-        let facts = self
-            .streams
-            .get(name)
-            .or_else(|| self.published.streams.get(name));
-        let facts = facts.map_or(0, |state| state.facts);
-        let mut surplus = facts.saturating_sub(self.policy.facts_max);
+        let swept = self.streams.get(name);
+        let Some(state) = swept.or_else(|| self.published.streams.get(name)) else {
+            return Ok(());
+        };
+        let acked = state.value.acked;
+        let mut surplus = state.facts.saturating_sub(self.policy.facts_max);
         if surplus == 0 {
             return Ok(());
         }
-        let floor = self.streams.get(name).map(|state| state.value.floor);
+        let floor = swept.map(|state| state.value.floor);
         for waiting in pending_of(self.view, no) {
             let (revision, key, pending) = waiting?;
             let is_gone = floor.is_some_and(|floor| revision.as_own_offset() <= floor);
@@ -331,8 +332,9 @@ impl<'a, V: View> Sweep<'a, V> {
                     Corrupt("waiting record is missing"),
                 ));
             };
+            let was_waiting = record.value.header.offset > acked;
             self.remove_pending(name, no, key, record)?;
-            self.trimmed.facts_dropped += 1;
+            self.trimmed.facts_dropped += u64::from(was_waiting);
             surplus -= 1;
         }
         Ok(())
