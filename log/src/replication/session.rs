@@ -14,6 +14,7 @@ use super::reconcile::Sending;
 use super::stats::SessionStats;
 use super::violation::{Fault, Violation};
 use super::{Close, CloseCode, Effect, Moment, SessionConfig, SessionWrite};
+use crate::digest::Buckets;
 use crate::id::{Offset, StreamId};
 use crate::limits::{CLOSE_REASON_BYTES_MAX, FRAME_BYTES_MAX, FRAME_PART_BYTES};
 use crate::store::Store;
@@ -330,16 +331,7 @@ impl Session {
                 code,
                 reason,
                 retry_after,
-            } => {
-                let reason = reason.to_owned();
-                self.end(Close {
-                    code,
-                    reason,
-                    retry_after,
-                    by_peer: true,
-                });
-                Ok(())
-            }
+            } => self.closed_by_peer(code, reason, retry_after),
             Frame::Ping => {
                 out.urgent.push_back(Frame::Pong.encode());
                 Ok(())
@@ -363,19 +355,41 @@ impl Session {
                 let (sending, stream) = self.reconciling()?;
                 sending.handle_list(&entries, store, &stream)
             }
-            Frame::DigestBuckets(buckets) => {
-                let (sending, stream) = self.reconciling()?;
-                let request = sending.handle_buckets(&buckets, store, &stream)?;
-                self.out
-                    .urgent
-                    .extend(request.map(|request| request.encode()));
-                Ok(())
-            }
+            Frame::DigestBuckets(buckets) => self.handle_buckets(&buckets, store),
             Frame::DigestEntries { last, entries } => {
                 self.reconciling()?.0.handle_entries(&entries, last)
             }
             Frame::Part { .. } => Err(Violation::Unexpected { frame: "Part" }.into()),
         }
+    }
+
+    fn handle_buckets(&mut self, theirs: &Buckets, store: &dyn Store) -> Result<(), Fault> {
+        let (sending, stream) = self.reconciling()?;
+        let request = sending.handle_buckets(theirs, store, &stream)?;
+        self.out
+            .urgent
+            .extend(request.map(|request| request.encode()));
+        Ok(())
+    }
+
+    #[expect(
+        clippy::unnecessary_wraps,
+        reason = "it stands among frames that can be wrong"
+    )]
+    fn closed_by_peer(
+        &mut self,
+        code: CloseCode,
+        reason: &str,
+        retry_after: Option<Duration>,
+    ) -> Result<(), Fault> {
+        let reason = reason.to_owned();
+        self.end(Close {
+            code,
+            reason,
+            retry_after,
+            by_peer: true,
+        });
+        Ok(())
     }
 
     /// The own stream's reconcile and its stream, when there is one.

@@ -1,11 +1,14 @@
 //! Frames to bytes.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 
 use super::{Begin, BucketSet, Frame, Held, MAGIC, number};
 use crate::digest::DigestEntry;
-use crate::id::Offset;
+use crate::id::{Epoch, Offset};
 use crate::record::Header;
+use crate::replication::CloseCode;
 use crate::wire::body::Encoded;
 use crate::wire::cursor::Write;
 use crate::wire::record::{self, Before, Places, WireRecord};
@@ -23,10 +26,7 @@ impl Frame<'_> {
                 incarnation,
                 held,
             } => {
-                out.put_u8(number::HELLO);
-                out.put(&MAGIC);
-                out.put_u8(*version_min);
-                out.put_u8(*version_max);
+                put_versions(&mut out, *version_min, *version_max);
                 out.put_prefixed(node.as_str().as_bytes());
                 out.put_uuid(*incarnation);
                 put_held(&mut out, held.as_ref());
@@ -41,16 +41,7 @@ impl Frame<'_> {
                 out.put_uuid(*incarnation);
                 put_held(&mut out, held.as_ref());
             }
-            Self::Start { epoch, begin } => {
-                out.put_u8(number::START);
-                out.put_uuid(epoch.uuid());
-                let (kind, offset) = match begin {
-                    Begin::Resume { after } => (0, after),
-                    Begin::Reconcile { upto } => (1, upto),
-                };
-                out.put_u8(kind);
-                out.put_varint(offset.get());
-            }
+            Self::Start { epoch, begin } => put_start(&mut out, *epoch, *begin),
             Self::Records {
                 after,
                 upto,
@@ -69,13 +60,7 @@ impl Frame<'_> {
                 code,
                 reason,
                 retry_after,
-            } => {
-                out.put_u8(number::CLOSE);
-                out.put_u8(*code as u8);
-                out.put_prefixed(reason.as_bytes());
-                let millis = retry_after.map_or(0, |after| after.as_millis().max(1));
-                out.put_varint(u64::try_from(millis).unwrap_or(u64::MAX));
-            }
+            } => put_close(&mut out, *code, reason, *retry_after),
             Self::Part { last, bytes } => {
                 out.put_u8(number::PART);
                 out.put_flag(*last);
@@ -188,6 +173,33 @@ fn encode_all(mut frame: RecordsFrame, records: &[WireRecord<'_>]) -> RecordsFra
 fn put_number(out: &mut Vec<u8>, kind: u8, value: u64) {
     out.put_u8(kind);
     out.put_varint(value);
+}
+
+fn put_versions(out: &mut Vec<u8>, min: u8, max: u8) {
+    out.put_u8(number::HELLO);
+    out.put(&MAGIC);
+    out.put_u8(min);
+    out.put_u8(max);
+}
+
+fn put_start(out: &mut Vec<u8>, epoch: Epoch, begin: Begin) {
+    out.put_u8(number::START);
+    out.put_uuid(epoch.uuid());
+    let (kind, offset) = match begin {
+        Begin::Resume { after } => (0, after),
+        Begin::Reconcile { upto } => (1, upto),
+    };
+    out.put_u8(kind);
+    out.put_varint(offset.get());
+}
+
+fn put_close(out: &mut Vec<u8>, code: CloseCode, reason: &str, retry_after: Option<Duration>) {
+    out.put_u8(number::CLOSE);
+    out.put_u8(code as u8);
+    out.put_prefixed(reason.as_bytes());
+    // Zero says nothing, so the shortest wait is one.
+    let millis = retry_after.map_or(0, |after| after.as_millis().max(1));
+    out.put_varint(u64::try_from(millis).unwrap_or(u64::MAX));
 }
 
 fn put_held(out: &mut Vec<u8>, held: Option<&Held>) {

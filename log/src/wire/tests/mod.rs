@@ -34,23 +34,13 @@ fn header(offset: u64, op: Op, name: &str) -> Header {
     }
 }
 
-/// One frame of every type, by the name of its vector.
-fn samples() -> Vec<(&'static str, Frame<'static>)> {
-    let incarnation = Uuid::from_u128(0x1111_2222_3333_4444_8555_6666_7777_8888);
-    let last = Some((Offset::new(298), EventId::new(Uuid::from_u128(0x42))));
-    let held = Some(Held {
-        epoch: epoch(),
-        have: Offset::new(300),
-        last,
-        empty: false,
-        unfinished: false,
-    });
-    let entry = |key: u8, state: u8| DigestEntry::from_parts([key; 16], [state; 16]);
-    let mut asked = BucketSet::default();
-    asked.insert(0);
-    asked.insert(9);
-    let mut buckets = Box::new([BucketHash::default(); 256]);
-    buckets[1] = BucketHash::new([0x77; 16]);
+const PACKED: Packed<'static> = Packed {
+    size: 1000,
+    hash: [0xdd; 8],
+    block: &[1, 2, 3],
+};
+
+fn placed_records() -> Vec<WireRecord<'static>> {
     let mut request = header(306, Op::Apply, "a");
     request.cause = Some(EventId::new(Uuid::from_u128(0x99)));
     request.id = EventId::new(Uuid::from_u128(0x98));
@@ -58,12 +48,7 @@ fn samples() -> Vec<(&'static str, Frame<'static>)> {
     request.key.resource = Resource::new("apps", "deployments");
     let mut delete = header(305, Op::Delete, "b");
     delete.key.uid = Uid::Uuid(Uuid::from_u128(0x0a0b_0c0d));
-    let packed = Packed {
-        size: 1000,
-        hash: [0xdd; 8],
-        block: &[1, 2, 3],
-    };
-    let records = vec![
+    vec![
         WireRecord {
             header: header(301, Op::Put, "a"),
             body: WireBody::Raw(b"{}"),
@@ -76,25 +61,47 @@ fn samples() -> Vec<(&'static str, Frame<'static>)> {
             header: request,
             body: WireBody::Zstd {
                 dictionary: 1,
-                packed,
+                packed: PACKED,
             },
         },
-    ];
+    ]
+}
+
+fn staged_records() -> Vec<WireRecord<'static>> {
     let mut staged = header(0, Op::Status, "c");
     staged.version = Version::new(7);
-    let staged = vec![
+    vec![
         WireRecord {
             header: staged.clone(),
             body: WireBody::Delta {
                 base: [0xbb; 8],
-                packed,
+                packed: PACKED,
             },
         },
         WireRecord {
             header: staged,
             body: WireBody::Same { base: [0xbb; 8] },
         },
-    ];
+    ]
+}
+
+/// One frame of every type, by the name of its vector.
+fn samples() -> Vec<(&'static str, Frame<'static>)> {
+    let mut samples = session_samples();
+    samples.extend(reconcile_samples());
+    samples
+}
+
+fn session_samples() -> Vec<(&'static str, Frame<'static>)> {
+    let incarnation = Uuid::from_u128(0x1111_2222_3333_4444_8555_6666_7777_8888);
+    let last = Some((Offset::new(298), EventId::new(Uuid::from_u128(0x42))));
+    let held = Some(Held {
+        epoch: epoch(),
+        have: Offset::new(300),
+        last,
+        empty: false,
+        unfinished: false,
+    });
     vec![
         (
             "hello",
@@ -137,7 +144,7 @@ fn samples() -> Vec<(&'static str, Frame<'static>)> {
             Frame::Records {
                 after: Offset::new(300),
                 upto: Offset::new(310),
-                records,
+                records: placed_records(),
             },
         ),
         (
@@ -169,6 +176,17 @@ fn samples() -> Vec<(&'static str, Frame<'static>)> {
                 bytes: &[1, 2, 3],
             },
         ),
+    ]
+}
+
+fn reconcile_samples() -> Vec<(&'static str, Frame<'static>)> {
+    let entry = |key: u8, state: u8| DigestEntry::from_parts([key; 16], [state; 16]);
+    let mut asked = BucketSet::default();
+    asked.insert(0);
+    asked.insert(9);
+    let mut buckets = Box::new([BucketHash::default(); 256]);
+    buckets[1] = BucketHash::new([0x77; 16]);
+    vec![
         (
             "digest-list",
             Frame::DigestList(vec![entry(1, 2), entry(3, 4)]),
@@ -186,7 +204,7 @@ fn samples() -> Vec<(&'static str, Frame<'static>)> {
             "stage",
             Frame::Stage {
                 seq: 2,
-                records: staged,
+                records: staged_records(),
             },
         ),
         (
