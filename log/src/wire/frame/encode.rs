@@ -5,7 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::{Begin, BucketSet, Frame, Held, MAGIC, number};
-use crate::digest::DigestEntry;
+use crate::digest::{Buckets, DigestEntry, KeyHash};
 use crate::id::{Epoch, Offset};
 use crate::record::Header;
 use crate::replication::CloseCode;
@@ -70,10 +70,7 @@ impl Frame<'_> {
                 out.put_u8(number::DIGEST_LIST);
                 put_entries(&mut out, entries);
             }
-            Self::DigestBuckets(buckets) => {
-                out.put_u8(number::DIGEST_BUCKETS);
-                buckets.iter().for_each(|bucket| out.put(bucket.as_bytes()));
-            }
+            Self::DigestBuckets(buckets) => put_buckets(&mut out, buckets),
             Self::DigestRequest(BucketSet(bits)) => {
                 out.put_u8(number::DIGEST_REQUEST);
                 out.put(bits);
@@ -83,11 +80,7 @@ impl Frame<'_> {
                 out.put_flag(*last);
                 put_entries(&mut out, entries);
             }
-            Self::Drop { seq, keys } => {
-                put_number(&mut out, number::DROP, *seq);
-                out.put_size(keys.len());
-                keys.iter().for_each(|key| out.put(key.as_bytes()));
-            }
+            Self::Drop { seq, keys } => put_drop(&mut out, *seq, keys),
             Self::Staged { seq } => put_number(&mut out, number::STAGED, *seq),
             Self::End { upto } => put_number(&mut out, number::END, upto.get()),
         }
@@ -200,6 +193,17 @@ fn put_close(out: &mut Vec<u8>, code: CloseCode, reason: &str, retry_after: Opti
     // Zero says nothing, so the shortest wait is one.
     let millis = retry_after.map_or(0, |after| after.as_millis().max(1));
     out.put_varint(u64::try_from(millis).unwrap_or(u64::MAX));
+}
+
+fn put_buckets(out: &mut Vec<u8>, buckets: &Buckets) {
+    out.put_u8(number::DIGEST_BUCKETS);
+    buckets.iter().for_each(|bucket| out.put(bucket.as_bytes()));
+}
+
+fn put_drop(out: &mut Vec<u8>, seq: u64, keys: &[KeyHash]) {
+    put_number(out, number::DROP, seq);
+    out.put_size(keys.len());
+    keys.iter().for_each(|key| out.put(key.as_bytes()));
 }
 
 fn put_held(out: &mut Vec<u8>, held: Option<&Held>) {

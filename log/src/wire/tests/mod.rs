@@ -87,12 +87,13 @@ fn staged_records() -> Vec<WireRecord<'static>> {
 
 /// One frame of every type, by the name of its vector.
 fn samples() -> Vec<(&'static str, Frame<'static>)> {
-    let mut samples = session_samples();
+    let mut samples = handshake_samples();
+    samples.extend(session_samples());
     samples.extend(reconcile_samples());
     samples
 }
 
-fn session_samples() -> Vec<(&'static str, Frame<'static>)> {
+fn handshake_samples() -> Vec<(&'static str, Frame<'static>)> {
     let incarnation = Uuid::from_u128(0x1111_2222_3333_4444_8555_6666_7777_8888);
     let last = Some((Offset::new(298), EventId::new(Uuid::from_u128(0x42))));
     let held = Some(Held {
@@ -139,6 +140,11 @@ fn session_samples() -> Vec<(&'static str, Frame<'static>)> {
                 },
             },
         ),
+    ]
+}
+
+fn session_samples() -> Vec<(&'static str, Frame<'static>)> {
+    vec![
         (
             "records",
             Frame::Records {
