@@ -15,7 +15,7 @@ use causeway_daemon::session_driver::{Control, EndReason, SessionEnd, drive};
 use causeway_daemon::tasks::Stop;
 use causeway_daemon::telemetry::error_chain;
 use causeway_daemon::ws::{DialError, SyncUrl, dial};
-use causeway_log::limits::{HANDSHAKE_TIMEOUT, KEEPALIVE_IDLE};
+use causeway_log::limits::{BACKOFF_MIN, HANDSHAKE_TIMEOUT, KEEPALIVE_IDLE};
 use causeway_log::replication::Backoff;
 use causeway_log::replication::{CloseCode, Role, SessionConfig};
 use causeway_log::wire::Encoder;
@@ -83,7 +83,7 @@ impl Link {
                 .enter(LinkState::Waiting, outcome.error, Some(pause));
             tokio::select! {
                 () = stop.wait() => break,
-                () = network_changed(network.as_ref()) => {
+                () = settled(network.as_ref()) => {
                     tracing::debug!("the network changed; dialing again");
                     backoff.reset();
                 }
@@ -138,11 +138,12 @@ fn ended(end: &SessionEnd) -> Outcome {
     }
 }
 
-async fn network_changed(network: Option<&NetworkWatch>) {
+/// Returns a moment after the network changed: changes come in bursts, and on some machines often.
+async fn settled(network: Option<&NetworkWatch>) {
     if let Some(network) = network
         && network.changed().await.is_ok()
     {
-        return;
+        return tokio::time::sleep(BACKOFF_MIN).await;
     }
     std::future::pending().await
 }
