@@ -173,7 +173,13 @@ impl Rig {
         true
     }
 
-    fn commit(&mut self, batch: &Batch) -> bool {
+    /// One request of a round.
+    pub(crate) fn plan(&mut self, request: Request, batch: &mut Batch) -> Planned<Request> {
+        self.machine.plan(request, batch)
+    }
+
+    /// The end of a round. `false`: it failed.
+    pub(crate) fn commit(&mut self, batch: &Batch) -> bool {
         if batch.is_empty() {
             let durable = self.store.watermarks().durable;
             self.machine.committed(&Committed {

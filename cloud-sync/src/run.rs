@@ -14,6 +14,7 @@ use causeway_daemon::tasks::{self, Shutdown, Task};
 use causeway_kube_api::source::system_clock;
 use causeway_kube_api::{Clock, ServerConfig, View, router};
 use causeway_log::store::fjall::FjallConfig;
+use causeway_log::wire::Encoder;
 use causeway_log::writer::{Writer, WriterPanicked};
 use causeway_log::{Revision, Store};
 use tokio::net::TcpListener;
@@ -24,7 +25,7 @@ use crate::config::{CloudConfig, History};
 use crate::controllers::{self, Controllers};
 use crate::hub::Hub;
 use crate::metrics::{CloudCollector, Totals, register};
-use crate::serve::{Sync, sessions, sync_router};
+use crate::serve::{Starting, Sync, sessions, sync_router};
 use crate::status::Status;
 use crate::writeback::{self, Outcomes};
 
@@ -36,6 +37,8 @@ const ACKS_INTERVAL: Duration = Duration::from_secs(5);
 const CONNECTIONS_SPARE: usize = 1024;
 /// Connections to the sync endpoint that are not upgraded yet; sessions are counted by the hub.
 const HANDSHAKES_MAX: usize = 1024;
+/// What the encoder remembers of bodies it encoded, for the next node that needs them.
+const ENCODER_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// Facts of one node kept in the store.
 const FACTS_MAX: u64 = 100_000;
 
@@ -232,17 +235,7 @@ impl Parts {
         let cluster = Arc::new(Cluster::new(self.view.clone(), self.writer.clone()));
         let totals = Arc::new(Totals::default());
         let (starting, sessions_task) = sessions(bounds.sessions_max, shutdown.token());
-        let sync_routes = sync_router(Sync {
-            hub: Arc::clone(&self.hub),
-            store: Arc::clone(&self.store),
-            writer: self.writer.clone(),
-            clock: Arc::clone(&self.clock),
-            totals: Arc::clone(&totals),
-            encoder: Arc::default(),
-            incarnation: self.clock.uid(),
-            starting,
-            stop: shutdown.token(),
-        });
+        let sync_routes = sync_router(self.sync(starting, &totals, shutdown));
         let server = ServerConfig {
             body_bytes_max: bounds.body_bytes_max,
             watchers_max: bounds.watchers_max,
@@ -283,6 +276,20 @@ impl Parts {
             tasks::spawn("acks", flush_acks(self.writer.clone(), shutdown.token())),
             store_dir::maintain(Arc::clone(&self.store), window(history), shutdown.token()),
         ]
+    }
+
+    fn sync(&self, starting: Starting, totals: &Arc<Totals>, shutdown: &Shutdown) -> Sync {
+        Sync {
+            hub: Arc::clone(&self.hub),
+            store: Arc::clone(&self.store),
+            writer: self.writer.clone(),
+            clock: Arc::clone(&self.clock),
+            totals: Arc::clone(totals),
+            encoder: Arc::new(Encoder::new(ENCODER_BYTES_MAX)),
+            incarnation: self.clock.uid(),
+            starting,
+            stop: shutdown.token(),
+        }
     }
 
     fn api_routes(

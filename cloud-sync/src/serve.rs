@@ -24,6 +24,9 @@ use crate::cluster::Requests;
 use crate::hub::{Hub, Overloaded, SessionEndpoint};
 use crate::metrics::Totals;
 
+/// Where sessions that begin are handed in.
+pub(crate) type Starting = mpsc::Sender<BoxFuture<'static, ()>>;
+
 /// What a session is made of. Cheap to clone.
 #[derive(Clone, Debug)]
 pub(crate) struct Sync {
@@ -37,7 +40,7 @@ pub(crate) struct Sync {
     /// Identity of this process start.
     pub(crate) incarnation: Uuid,
     /// Where sessions are handed to the task that owns them.
-    pub(crate) starting: mpsc::Sender<BoxFuture<'static, ()>>,
+    pub(crate) starting: Starting,
     pub(crate) stop: Stop,
 }
 
@@ -103,10 +106,7 @@ async fn accept(
 }
 
 /// The task that owns all sessions, and where they are handed to it.
-pub(crate) fn sessions(
-    sessions_max: usize,
-    mut stop: Stop,
-) -> (mpsc::Sender<BoxFuture<'static, ()>>, Task) {
+pub(crate) fn sessions(sessions_max: usize, mut stop: Stop) -> (Starting, Task) {
     let (starting, mut started) = mpsc::channel::<BoxFuture<'static, ()>>(sessions_max);
     let task = tasks::spawn("sessions", async move {
         let mut sessions = JoinSet::new();

@@ -29,6 +29,15 @@ impl ClusterMachine {
             let _ = answer.send(Err(WriteRefused::Fenced));
             return Planned::InBatch;
         }
+        if self.round.dropped.contains(&node) {
+            // It came back in the round that forgets it; what the store says of it is over.
+            return Planned::Later(Request::Session {
+                node,
+                session,
+                write,
+                answer,
+            });
+        }
         let fit = match write {
             SessionWrite::Acked { upto } => {
                 let acked = self.acks.entry(node).or_default();

@@ -3,6 +3,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use causeway_daemon::session_driver::WriteRefused;
 use causeway_kube_api::{Change, Expected, Write, WriteError};
 use causeway_log::store::memory::Fault;
+use causeway_log::writer::Planned;
 use causeway_log::{Batch, Body, Entry, Key, NodeName, Op, Place, Slot, Store as _, StreamId};
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -462,4 +463,38 @@ proptest! {
             check_down(&rig);
         }
     }
+}
+
+#[test]
+fn a_node_that_comes_back_in_the_round_that_forgets_it_begins_anew() {
+    let mut rig = Rig::new();
+    let seat = rig.connect("n1");
+    let draft = rig.draft(&key("nodes", "", "n1"), Op::Status, b"{}");
+    let incoming = rig.incoming(vec![draft]);
+    rig.receive(&seat, incoming).unwrap();
+    drop(seat);
+    let (answer, mut forgotten) = oneshot::channel();
+    let forget = Request::Forget {
+        node: node("n1"),
+        answer,
+    };
+    let draft = rig.draft(&key("nodes", "", "n1"), Op::Status, b"{\"a\":1}");
+    let write = causeway_log::replication::SessionWrite::Incoming(rig.incoming(vec![draft]));
+    let (answer, mut received) = oneshot::channel();
+    let mut batch = Batch::default();
+    assert!(matches!(rig.plan(forget, &mut batch), Planned::InBatch));
+    let back = rig.connect("n1");
+    let request = Request::Session {
+        node: node("n1"),
+        session: back.number(),
+        write,
+        answer,
+    };
+    let Planned::Later(request) = rig.plan(request, &mut batch) else {
+        panic!("it must wait")
+    };
+    assert!(rig.commit(&batch));
+    assert!(forgotten.try_recv().unwrap().unwrap());
+    assert!(rig.run(vec![request]));
+    assert_eq!(received.try_recv().unwrap(), Ok(()));
 }

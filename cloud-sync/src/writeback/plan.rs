@@ -49,6 +49,7 @@ impl ClusterMachine {
                 >= PAGE_BYTES;
         let newest = newest(&page);
         let mut reached = None;
+        let mut told = false;
         let mut wrote = WroteBack {
             records: 0,
             more: full,
@@ -56,7 +57,9 @@ impl ClusterMachine {
         for stored in &page {
             if !is_superseded(stored, &newest) {
                 match self.write_back(&node, &stored.record, batch) {
-                    Step::Done(outcome) => self.count(&node, &stored.record, outcome),
+                    Step::Done(outcome) => {
+                        self.count(&node, &stored.record, outcome, &mut told);
+                    }
                     Step::Wait if wrote.records == 0 => {
                         return Planned::Later(Request::WriteBack { node, answer });
                     }
@@ -163,11 +166,15 @@ impl ClusterMachine {
         Outcome::Applied
     }
 
-    fn count(&self, node: &NodeName, record: &Record, outcome: Outcome) {
+    /// Counts what became of a record. One line of a page says what a node may not do: a hostile
+    /// one must not fill the log.
+    fn count(&self, node: &NodeName, record: &Record, outcome: Outcome, told: &mut bool) {
         self.outcomes().count(outcome);
         let (op, key) = (record.header.op, &record.header.key);
         match outcome {
+            Outcome::Refused | Outcome::Malformed if *told => {}
             Outcome::Refused | Outcome::Malformed => {
+                *told = true;
                 tracing::warn!(%node, ?op, %key, outcome = outcome.as_str(), "record not applied");
             }
             Outcome::Rejected => tracing::info!(%node, %key, "request rejected"),

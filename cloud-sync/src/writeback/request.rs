@@ -92,34 +92,23 @@ impl ClusterMachine {
         key: &Key,
         request: Request,
     ) -> Result<Accepted, Status> {
-        let Request {
-            verb,
-            mut object,
-            base,
-            uid: _,
-            follows,
-            grace_period_seconds,
-        } = request;
+        let (verb, base, follows) = (request.verb, request.base, request.follows);
+        let (mut object, grace_period_seconds) = (request.object, request.grace_period_seconds);
         let current = self.current(&Name::of(key));
         let shown = current.as_ref().map(Current::value);
         if verb != Verb::Create && current.as_ref().is_none_or(|now| now.key != *key) {
             return Err(Status::not_found(&key.resource, &key.name));
         }
         if let Some(object) = &mut object {
-            clean(object);
-            if verb == Verb::Create {
-                bind_pod(key, object, node);
-            }
-            if key.resource.is("", "nodes") {
-                keep_cloud_fields(object, shown.as_ref());
-            }
+            localize(object, node, key, verb, shown.as_ref());
         }
+        let (wanted, current_shown) = (object.as_ref(), shown.as_ref());
         let asked = Asked {
             node,
             key,
             verb,
-            object: object.as_ref(),
-            current: shown.as_ref(),
+            object: wanted,
+            current: current_shown,
         };
         authorize(&asked, |name| self.holds_name(node, name))
             .map_err(|why| Status::forbidden(&key.resource, &key.name, &why))?;
@@ -128,44 +117,34 @@ impl ClusterMachine {
         // An edge that changes an object before its creation was answered asks to create it again,
         // as only its newest request travels. If the first one came through, that is an update.
         let created = follows.is_some() && current.as_ref().is_some_and(|now| now.key == *key);
+        let object = object.unwrap_or_default();
         if verb == Verb::Create && !created {
             if current.is_some() {
                 return Err(Status::already_exists(&key.resource, &key.name));
             }
             self.check_namespace(&Name::of(key)).map_err(into_status)?;
-            let prepared = prepare_create(&kind, object.unwrap_or_default(), &context)?;
+            let prepared = prepare_create(&kind, object, &context)?;
             check_identity(key, &prepared.object)?;
             return Ok(Accepted::Put(prepared.object));
         }
-        let (Some(current), Some(shown)) = (current.filter(|now| now.key == *key), shown) else {
-            return Err(Status::not_found(&key.resource, &key.name));
-        };
         if !self.is_current_at(node, key, base, follows)? {
             return Err(Status::stale(&key.resource, &key.name));
         }
+        let shown = shown.unwrap_or_default();
         let subresource = match verb {
             Verb::Status => Subresource::Status,
             Verb::Create | Verb::Update => Subresource::Main,
             Verb::Delete => {
-                let options = DeleteOptions {
-                    grace_period_seconds,
-                    uid: Some(current.key.uid.to_string()),
-                    ..DeleteOptions::default()
-                };
-                return Ok(match prepare_delete(&kind, &shown, &options, &context)? {
-                    Deletion::Remove => Accepted::Remove,
-                    Deletion::Mark(prepared) => Accepted::Put(prepared.object),
-                    Deletion::Terminating => Accepted::Nothing,
-                });
+                return decide_delete(key, &kind, &shown, grace_period_seconds, &context);
             }
         };
-        let object = object.unwrap_or_default();
         let prepared = prepare_update(&kind, &shown, object, subresource, &context)?;
         check_identity(key, &prepared.object)?;
-        if prepared.remove {
-            return Ok(Accepted::Remove);
-        }
-        Ok(Accepted::Put(prepared.object))
+        Ok(if prepared.remove {
+            Accepted::Remove
+        } else {
+            Accepted::Put(prepared.object)
+        })
     }
 
     /// Whether the node has seen the object as it was last written for it.
@@ -248,6 +227,37 @@ impl ClusterMachine {
             name: std::sync::Arc::clone(&name.namespace),
         };
         self.is_touched(&namespace)
+    }
+}
+
+fn decide_delete(
+    key: &Key,
+    kind: &ServedKind,
+    current: &Value,
+    grace_period_seconds: Option<i64>,
+    context: &Context,
+) -> Result<Accepted, Status> {
+    let uid = Some(key.uid.to_string());
+    let options = DeleteOptions {
+        grace_period_seconds,
+        uid,
+        ..DeleteOptions::default()
+    };
+    Ok(match prepare_delete(kind, current, &options, context)? {
+        Deletion::Remove => Accepted::Remove,
+        Deletion::Mark(prepared) => Accepted::Put(prepared.object),
+        Deletion::Terminating => Accepted::Nothing,
+    })
+}
+
+/// Makes of an object as the edge has it the object that the edge means.
+fn localize(object: &mut Value, node: &NodeName, key: &Key, verb: Verb, current: Option<&Value>) {
+    clean(object);
+    if verb == Verb::Create {
+        bind_pod(key, object, node);
+    }
+    if key.resource.is("", "nodes") {
+        keep_cloud_fields(object, current);
     }
 }
 

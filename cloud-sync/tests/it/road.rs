@@ -72,7 +72,13 @@ async fn a_manifest_becomes_a_pod_at_the_edge_and_its_status_comes_back() {
             .any(|it| it["type"] == "PodScheduled" && it["status"] == "True")
     );
 
-    // An end with grace: the edge confirms it.
+    end_with_grace(&cloud, &edge).await;
+    edge.stop().await;
+    cloud.stop().await;
+}
+
+/// The cloud asks for the end of a pod, the edge says when it is reached.
+async fn end_with_grace(cloud: &RunningCloud, edge: &RunningEdge) {
     cloud
         .client
         .delete(&PODS, "default", "till", &DeleteOptions::default())
@@ -101,8 +107,6 @@ async fn a_manifest_becomes_a_pod_at_the_edge_and_its_status_comes_back() {
         maps.is_empty().then_some(())
     })
     .await;
-    edge.stop().await;
-    cloud.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -328,3 +328,31 @@ fn a_request_waits_for_the_round_that_changes_its_object() {
     assert_eq!(answer(&rig, "n1", &menu).1, 409);
     assert_eq!(rig.get(&menu).unwrap()["data"]["k"], "closed");
 }
+
+#[test]
+fn a_creation_asked_for_again_is_an_update_of_what_the_first_one_made() {
+    let (mut rig, menu, _) = shop();
+    let (extra, object) = map("extra", "soup");
+    let first = ask(
+        &mut rig,
+        "n1",
+        &extra,
+        &request(Verb::Create, Some(object), None),
+    );
+    let again = request(Verb::Create, Some(map("extra", "cake").1), None);
+    let again = Request {
+        follows: Some(first),
+        ..again
+    };
+    ask(&mut rig, "n1", &extra, &again);
+    assert_eq!(rig.get(&extra).unwrap()["data"]["k"], "cake");
+    // It is no way to what the node does not hold.
+    let stolen = request(Verb::Create, Some(map("menu", "cake").1), None);
+    let stolen = Request {
+        follows: Some(first),
+        ..stolen
+    };
+    ask(&mut rig, "n2", &menu, &stolen);
+    assert_eq!(answer(&rig, "n2", &menu).1, 409);
+    assert_eq!(rig.get(&menu).unwrap()["data"]["k"], "soup");
+}
