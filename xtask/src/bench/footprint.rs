@@ -1,15 +1,13 @@
 //! Size, memory, idle traffic, and the start without a cloud.
 
-use std::path::Path;
-use std::process::Command;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
 use serde_json::json;
 
 use super::figures::Samples;
-use super::site::{CONFIG_MAPS, PATIENCE, PODS, Site, config_map, pod, resident_kb, seen};
-use super::{release, target};
+use super::shipped;
+use super::site::{CONFIG_MAPS, PATIENCE, PODS, Site, config_map, memory_kb, pod, seen};
 
 const PODS_COUNT: usize = 10;
 const MAPS_PER_POD: usize = 10;
@@ -17,15 +15,13 @@ const IDLE: Duration = Duration::from_secs(60);
 const IDLE_RUNS: usize = 3;
 const STARTS: usize = 5;
 
-/// Sizes of the release binaries that all other figures are measured on, stripped.
+/// Sizes of the binaries as they are shipped, without symbols.
 pub(super) fn binaries(samples: &mut Samples) -> Result<()> {
-    let edge = stripped_mb("edge-sync")? + stripped_mb("edged")?;
-    samples.add("edge_binary_mb", edge);
-    samples.add("cloud_binary_mb", stripped_mb("cloud-sync")?);
-    samples.note(
+    samples.add(
         "edge_binary_mb",
-        "edge-sync and edged, release profile, stripped".to_owned(),
+        megabytes("edge-sync")? + megabytes("edged")?,
     );
+    samples.add("cloud_binary_mb", megabytes("cloud-sync")?);
     Ok(())
 }
 
@@ -70,16 +66,13 @@ async fn populate(site: &Site) -> Result<()> {
 }
 
 fn resident(site: &Site, samples: &mut Samples) -> Result<()> {
-    let kubelet = site.kubelet.as_ref().and_then(|kubelet| kubelet.pid());
-    let (Some(edge), Some(kubelet)) = (site.edge.pid(), kubelet) else {
-        bail!("the edge does not run");
-    };
-    let (edge, kubelet) = (
-        resident_kb(edge)? * 1024.0 / 1e6,
-        resident_kb(kubelet)? * 1024.0 / 1e6,
+    let pid = site.edge.pid().context("the edge does not run")?;
+    let megabytes = |field| Ok::<_, anyhow::Error>(memory_kb(pid, field)? * 1024.0 / 1e6);
+    samples.add("edge_rss_mb", megabytes("VmRSS:")?);
+    let (own, file) = (megabytes("RssAnon:")?, megabytes("RssFile:")?);
+    let note = format!(
+        "last run: {own:.2} MB of its own, {file:.2} MB of binary and libraries mapped from disk"
     );
-    samples.add("edge_rss_mb", edge + kubelet);
-    let note = format!("last run: edge-sync {edge:.2} MB, edged {kubelet:.2} MB");
     samples.note("edge_rss_mb", note);
     Ok(())
 }
@@ -107,20 +100,9 @@ async fn offline_start(site: &mut Site, samples: &mut Samples) -> Result<()> {
     Ok(())
 }
 
-fn stripped_mb(name: &str) -> Result<f64> {
-    let dir = target().join("bench");
-    std::fs::create_dir_all(&dir)?;
-    let copy = dir.join(name);
-    strip(&release(name), &copy)?;
-    let bytes = std::fs::metadata(&copy)?.len();
+fn megabytes(name: &str) -> Result<f64> {
+    let path = shipped(name);
+    let file = std::fs::metadata(&path).with_context(|| format!("no {}", path.display()))?;
     #[expect(clippy::cast_precision_loss, reason = "some million bytes")]
-    Ok(bytes as f64 / 1e6)
-}
-
-fn strip(from: &Path, to: &Path) -> Result<()> {
-    let status = Command::new("strip").arg("-o").arg(to).arg(from).status();
-    if !status.context("cannot run strip (binutils)")?.success() {
-        bail!("strip {} failed", from.display());
-    }
-    Ok(())
+    Ok(file.len() as f64 / 1e6)
 }

@@ -52,7 +52,7 @@ pub(super) fn run(names: &[String]) -> Result<bool> {
         }
         if wanted(&["idle_bytes_per_s", "edge_rss_mb", "offline_start_ms"]) {
             say::line("measuring an idle edge; this takes some minutes");
-            let mut site = Site::start_split().await?;
+            let mut site = Site::start().await?;
             footprint::idle(&mut site, &mut samples).await?;
         }
         Ok::<(), anyhow::Error>(())

@@ -1,7 +1,8 @@
 //! `cargo xtask bench`: builds what is shipped, then measures it.
 //!
 //! The measurements are behind the feature `bench`, so that the test tiers start without building
-//! the engine: this command builds the daemons and itself in release mode, and runs itself again.
+//! the engine: this command builds the daemons as they are shipped (profile `dist`) and itself in
+//! release mode, and runs itself again.
 
 use std::path::PathBuf;
 
@@ -55,9 +56,9 @@ pub(crate) fn run(args: &Args) -> Result<bool> {
         "causeway-edge-sync",
         "causeway-edged",
     ];
-    let mut build = cargo(["build", "--release", "--bins"]);
+    let mut build = cargo(["build", "--profile", "dist", "--bins"]);
     build.args(daemons.iter().flat_map(|package| ["--package", package]));
-    say::line("building the daemons in release mode");
+    say::line("building the daemons as they are shipped (profile dist)");
     if !build.status()?.success() {
         bail!("the daemons do not build");
     }
@@ -83,10 +84,10 @@ fn measure(_: &Args) -> Result<bool> {
     bail!("built without the feature `bench`")
 }
 
-/// Where the release binaries are.
+/// Where the binaries under measurement are.
 #[cfg(feature = "bench")]
-fn release(name: &str) -> PathBuf {
-    target().join("release").join(name)
+fn shipped(name: &str) -> PathBuf {
+    target().join("dist").join(name)
 }
 
 /// The target directory of this build.

@@ -13,7 +13,7 @@ use http::Method;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use super::release;
+use super::shipped;
 
 /// Name of the node.
 pub(super) const NODE: &str = "edge-1";
@@ -27,10 +27,7 @@ pub(super) const PODS: &str = "/api/v1/namespaces/default/pods";
 /// Everything under measurement.
 pub(super) struct Site {
     pub(super) cloud: Process,
-    /// `causeway edge`, or `edge-sync`.
     pub(super) edge: Process,
-    /// `edged`, when it is a process of its own.
-    pub(super) kubelet: Option<Process>,
     pub(super) link: Proxy,
     pub(super) cloud_http: Http,
     pub(super) edge_http: Http,
@@ -38,23 +35,11 @@ pub(super) struct Site {
 }
 
 impl Site {
-    /// A cloud, and an edge in one process.
+    /// A cloud, and an edge: `edge-sync` and `edged` in one process, as `causeway edge` runs them.
     ///
     /// # Errors
     /// When one does not start.
     pub(super) async fn start() -> Result<Self> {
-        Self::start_with(false).await
-    }
-
-    /// A cloud, and an edge as it is installed: `edge-sync` and `edged`.
-    ///
-    /// # Errors
-    /// When one does not start.
-    pub(super) async fn start_split() -> Result<Self> {
-        Self::start_with(true).await
-    }
-
-    async fn start_with(split: bool) -> Result<Self> {
         let scratch = tempfile::Builder::new()
             .prefix("causeway-bench")
             .tempdir()?;
@@ -69,47 +54,30 @@ impl Site {
         std::fs::write(&config, text)?;
         let mut cloud = process(dir, "cloud-sync", vec!["--config".into(), show(&config)]);
         cloud.start().context("cannot start cloud-sync")?;
-        let (edge, kubelet) = if split {
-            split_edge(dir, local, &link)?
-        } else {
-            let arguments = [
-                "edge".to_owned(),
-                format!("--node={NODE}"),
-                format!("--dir={}", show(&dir.join("edge"))),
-                format!("--cloud=ws://{}", link.local_addr()),
-                format!("--api-listen={local}"),
-            ];
-            (process(dir, "causeway", arguments.to_vec()), None)
-        };
+        let arguments = [
+            "edge".to_owned(),
+            format!("--node={NODE}"),
+            format!("--dir={}", show(&dir.join("edge"))),
+            format!("--cloud=ws://{}", link.local_addr()),
+            format!("--api-listen={local}"),
+        ];
+        let mut edge = process(dir, "causeway", arguments.to_vec());
+        edge.start().context("cannot start the edge")?;
         let (cloud_http, edge_http) = (Http::tcp(api), Http::tcp(local));
-        let mut site = Self {
+        let site = Self {
             cloud,
             edge,
-            kubelet,
             link,
             cloud_http,
             edge_http,
             scratch,
         };
-        site.start_edge()?;
         let node = format!("/api/v1/nodes/{NODE}");
         seen(&site.cloud_http, &node, |node| {
             node.to_string().contains("\"Ready\"")
         })
         .await?;
         Ok(site)
-    }
-
-    /// Starts the processes of the edge.
-    ///
-    /// # Errors
-    /// When one does not start.
-    pub(super) fn start_edge(&mut self) -> Result<()> {
-        self.edge.start().context("cannot start the edge")?;
-        if let Some(kubelet) = &mut self.kubelet {
-            kubelet.start().context("cannot start edged")?;
-        }
-        Ok(())
     }
 
     /// Creates an object in the cloud.
@@ -203,26 +171,6 @@ impl Drop for Site {
     }
 }
 
-/// The installed form: two daemons that meet on a socket.
-fn split_edge(dir: &Path, local: SocketAddr, link: &Proxy) -> Result<(Process, Option<Process>)> {
-    let (sync, kubelet) = (dir.join("edge-sync.toml"), dir.join("edged.toml"));
-    let socket = dir.join("edge.sock");
-    let text = format!(
-        "node = \"{NODE}\"\ndir = {:?}\ncloud = \"ws://{}\"\n[api]\nlisten = \"{local}\"\nsocket = {socket:?}\n",
-        dir.join("edge"),
-        link.local_addr(),
-    );
-    std::fs::write(&sync, text)?;
-    let api = format!("unix:{}", show(&socket));
-    let text = format!(
-        "node = \"{NODE}\"\napi = \"{api}\"\ndir = {:?}\n",
-        dir.join("edged")
-    );
-    std::fs::write(&kubelet, text)?;
-    let edge = process(dir, "edge-sync", vec!["--config".into(), show(&sync)]);
-    Ok((edge, Some(process(dir, "edged", vec![show(&kubelet)]))))
-}
-
 /// A ConfigMap with these data.
 pub(super) fn config_map(name: &str, data: &Value) -> Value {
     json!({
@@ -265,7 +213,7 @@ pub(super) async fn seen(http: &Http, path: &str, right: impl Fn(&Value) -> bool
 
 fn process(dir: &Path, name: &str, arguments: Vec<String>) -> Process {
     Process::new(Program {
-        executable: release(name),
+        executable: shipped(name),
         arguments,
         environment: Vec::new(),
         log: dir.join(format!("{name}.log")),
@@ -280,13 +228,13 @@ fn show(path: &Path) -> String {
     path.display().to_string()
 }
 
-/// The directory of the site, for measurements that look at files.
-pub(super) fn resident_kb(pid: u32) -> Result<f64> {
+/// A field of `/proc/PID/status` that is in kB.
+pub(super) fn memory_kb(pid: u32, field: &str) -> Result<f64> {
     let status = std::fs::read_to_string(PathBuf::from(format!("/proc/{pid}/status")))?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let line = status.lines().find_map(|line| line.strip_prefix(field));
     let number = line.and_then(|line| line.split_whitespace().next());
     number
-        .context("no VmRSS")?
+        .with_context(|| format!("no {field}"))?
         .parse()
-        .context("VmRSS is no number")
+        .context("no number")
 }
