@@ -177,8 +177,14 @@ async fn stop(
     interrupted: &mut tokio::signal::unix::Signal,
 ) {
     talk("\nstopping; Ctrl-C again kills");
+    let in_order = async {
+        if !args.keep {
+            site.revive().await;
+        }
+        site.stop(Duration::from_secs(40)).await;
+    };
     tokio::select! {
-        () = site.stop(Duration::from_secs(40)) => {}
+        () = in_order => {}
         _ = interrupted.recv() => site.stop(Duration::ZERO).await,
     }
     directory.release();

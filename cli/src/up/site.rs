@@ -10,6 +10,7 @@ use causeway_simulator::http::Http;
 use causeway_simulator::process::{Process, Program};
 use causeway_simulator::proxy::Proxy;
 use causeway_simulator::wait::eventually;
+use futures_util::future::join_all;
 use serde_json::Value;
 use tokio::sync::Mutex;
 
@@ -271,15 +272,24 @@ impl Site {
     /// Ends everything: edges first, since their last words go to the cloud. After `grace` a
     /// process is killed.
     pub(super) async fn stop(&self, grace: Duration) {
-        let mut ending = Vec::new();
-        for node in self.nodes() {
+        let ends = self.nodes().iter().map(|node| {
             node.proxy.heal();
-            ending.push(node.unit.stop(grace));
-        }
-        for end in ending {
-            end.await;
-        }
+            node.unit.stop(grace)
+        });
+        join_all(ends).await;
         self.0.cloud.stop(grace).await;
+    }
+
+    /// Starts nodes that are down and have pods, since only they can end what outlived them.
+    pub(super) async fn revive(&self) {
+        for node in self.nodes() {
+            let pods = std::fs::read_dir(node.entry.dir.join("edged").join("run"));
+            let has_pods = pods.is_ok_and(|mut pods| pods.next().is_some());
+            let down = node.unit.pid().await.is_none();
+            if down && has_pods && node.unit.start().await.is_ok() {
+                self.serving(node.name()).await;
+            }
+        }
     }
 
     fn explain(&self, error: impl Into<anyhow::Error>, name: &str) -> anyhow::Error {

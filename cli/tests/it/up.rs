@@ -7,7 +7,7 @@ use causeway_simulator::process::{Process, Program};
 use causeway_simulator::wait::eventually;
 use serde_json::Value;
 
-use crate::world::{CAUSEWAY, PATIENCE, free_address, kill_all_below};
+use crate::world::{CAUSEWAY, PATIENCE, free_address, kill_all_below, processes_below};
 
 fn causeway(dir: &Path, arguments: &[&str]) -> Output {
     Command::new(CAUSEWAY)
@@ -80,11 +80,19 @@ async fn up_runs_the_example_obeys_and_resumes() {
         "{status}"
     );
 
+    // A node that is down when it ends has pods too.
+    let output = causeway(&dir, &["node", "kill", "edge-1"]);
+    assert!(output.status.success(), "{output:?}");
     let ended = up.terminate(PATIENCE).await.unwrap();
     assert!(
         ended.is_some_and(|status| status.success()),
         "{ended:?}: {}",
         up.log_tail(50)
+    );
+    assert_eq!(
+        processes_below(&dir),
+        Vec::<i32>::new(),
+        "nothing is left running"
     );
     assert!(!dir.join("up.json").is_file(), "nothing claims to run");
 

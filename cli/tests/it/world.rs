@@ -385,27 +385,29 @@ fn path(path: &Path) -> &str {
     path.to_str().unwrap()
 }
 
-/// Kills every process that names a path below `dir` in its arguments or environment.
+/// Kills every process that names a path below `dir`.
 pub(crate) fn kill_all_below(dir: &Path) {
+    for pid in processes_below(dir) {
+        let pid = rustix::process::Pid::from_raw(pid).unwrap();
+        let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
+    }
+}
+
+/// Every living process, this one aside, that names a path below `dir` in its arguments or
+/// environment.
+pub(crate) fn processes_below(dir: &Path) -> Vec<i32> {
     let needle = dir.to_str().unwrap().as_bytes();
     let names_it = |file: PathBuf| {
         let text = std::fs::read(file).unwrap_or_default();
         text.windows(needle.len()).any(|window| window == needle)
     };
-    for entry in std::fs::read_dir("/proc").into_iter().flatten().flatten() {
-        let Some(pid) = entry
-            .file_name()
-            .to_str()
-            .and_then(|name| name.parse::<i32>().ok())
-        else {
-            continue;
-        };
-        let mine = pid == i32::try_from(std::process::id()).unwrap();
-        if !mine
-            && (names_it(entry.path().join("cmdline")) || names_it(entry.path().join("environ")))
-        {
-            let pid = rustix::process::Pid::from_raw(pid).unwrap();
-            let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
-        }
-    }
+    let mine = i32::try_from(std::process::id()).unwrap();
+    let processes = std::fs::read_dir("/proc").unwrap().flatten();
+    let named = processes.filter_map(|entry| {
+        let pid = entry.file_name().to_str()?.parse::<i32>().ok()?;
+        let path = entry.path();
+        let below = names_it(path.join("cmdline")) || names_it(path.join("environ"));
+        (pid != mine && below).then_some(pid)
+    });
+    named.collect()
 }
