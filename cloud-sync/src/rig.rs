@@ -345,6 +345,7 @@ impl Rig {
             epoch,
             records,
             upto: Some(Offset::new(self.sent)),
+            caught_up: true,
         }
     }
 

@@ -9,11 +9,12 @@ use causeway_daemon::{admin, inspect};
 use causeway_kube_api::{
     Authority, ServerConfig, Source, View, Write, WriteError, Written, router as kube_router,
 };
-use causeway_log::NodeName;
 use causeway_log::writer::WriterHandle;
+use causeway_log::{NodeName, Resource};
 use futures_util::future::BoxFuture;
 use tokio::sync::oneshot;
 
+use crate::first_sync::FirstSync;
 use crate::machine::Request;
 
 /// What stands behind the local API.
@@ -22,6 +23,8 @@ pub(crate) struct EdgeSource {
     pub(crate) node: NodeName,
     pub(crate) view: View,
     pub(crate) writer: WriterHandle<Request>,
+    /// `None` for an edge without a cloud: what it has is all there is.
+    pub(crate) first_sync: Option<FirstSync>,
 }
 
 impl Source for EdgeSource {
@@ -33,6 +36,24 @@ impl Source for EdgeSource {
         Authority::Edge {
             node: self.node.clone(),
         }
+    }
+
+    fn incomplete(&self, resource: &Resource) -> Option<String> {
+        let waiting = self
+            .first_sync
+            .as_ref()
+            .is_some_and(|first| !first.is_done());
+        // What this node says itself, it knows.
+        let own = resource.is("", "nodes")
+            || resource.is("", "events")
+            || resource.is("coordination.k8s.io", "leases");
+        (waiting && !own).then(|| {
+            format!(
+                "node {} has not received its objects from the cloud yet: they are served after \
+                 the first synchronisation",
+                self.node
+            )
+        })
     }
 
     fn commit(&self, write: Write) -> BoxFuture<'_, Result<Written, WriteError>> {

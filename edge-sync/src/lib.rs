@@ -12,6 +12,7 @@
 //! ```
 
 pub mod config;
+pub mod first_sync;
 pub mod machine;
 
 mod api;

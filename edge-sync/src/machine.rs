@@ -17,7 +17,7 @@ use causeway_daemon::telemetry::error_chain;
 use causeway_kube_api::{Clock, View, Write, WriteError, Written};
 use causeway_log::batch::{Entry, Place, StreamChange};
 use causeway_log::error::{AppendError, ReadError, SyncError};
-use causeway_log::replication::{Role, SessionWrite};
+use causeway_log::replication::{Incoming, Role, SessionWrite};
 use causeway_log::writer::{Committed, Machine, Planned, RoundError};
 use causeway_log::{
     Batch, Draft, Epoch, EventId, Key, NodeName, Offset, Resource, Revision, Store, StreamId,
@@ -27,6 +27,8 @@ use tokio::sync::{oneshot, watch};
 mod decide;
 
 use decide::{Change, Decision, decide};
+
+use crate::first_sync::{self, FirstSync};
 
 /// What the writer is asked.
 #[derive(Debug)]
@@ -56,6 +58,7 @@ pub struct EdgeMachine {
     store: Arc<dyn Store>,
     view: View,
     up_head: watch::Sender<Offset>,
+    first_sync: FirstSync,
     clock: Arc<dyn Clock>,
     /// An acknowledgement that waits for a batch to go with: losing it costs re-sending, a sync of
     /// its own would cost flash.
@@ -75,6 +78,8 @@ struct Round {
     epoch: Option<Epoch>,
     /// The acknowledgement that travels with this batch.
     acked: Option<Offset>,
+    /// Whether the copy of the cloud's stream is whole once this batch is durable.
+    is_whole: bool,
 }
 
 #[derive(Debug)]
@@ -97,6 +102,7 @@ impl EdgeMachine {
         store: Arc<dyn Store>,
         view: View,
         up_head: watch::Sender<Offset>,
+        first_sync: FirstSync,
         clock: Arc<dyn Clock>,
     ) -> Self {
         Self {
@@ -106,6 +112,7 @@ impl EdgeMachine {
             store,
             view,
             up_head,
+            first_sync,
             clock,
             acked: None,
             round: Round::default(),
@@ -130,6 +137,7 @@ impl EdgeMachine {
                     return Ok(Some(write));
                 }
                 self.round.epoch = Some(incoming.epoch);
+                self.mark_first_sync(incoming, batch);
                 let names = incoming
                     .records
                     .iter()
@@ -150,6 +158,18 @@ impl EdgeMachine {
         }
         write.stage(Role::Edge, &self.node, &*self.store, batch)?;
         Ok(None)
+    }
+
+    /// Notes in the batch whether the copy that it makes is whole, as long as none ever was.
+    fn mark_first_sync(&mut self, incoming: &Incoming, batch: &mut Batch) {
+        if self.first_sync.is_done() || incoming.upto.is_none() {
+            return;
+        }
+        let under_way = if incoming.caught_up { 0 } else { 1 };
+        let mark = (first_sync::mark(), Offset::new(under_way));
+        batch.cursors.retain(|(name, _)| *name != mark.0);
+        batch.cursors.push(mark);
+        self.round.is_whole = incoming.caught_up;
     }
 
     fn plan_local(&mut self, write: &Write, batch: &mut Batch) -> Result<Answered, WriteError> {
@@ -296,6 +316,9 @@ impl Machine for EdgeMachine {
     fn committed(&mut self, committed: &Committed<'_>) {
         self.publish(committed);
         let round = std::mem::take(&mut self.round);
+        if round.is_whole {
+            self.first_sync.finish();
+        }
         if !committed.batch.is_empty() {
             self.failing = false;
         }

@@ -23,6 +23,7 @@ use uuid::Uuid;
 use crate::api::{EdgeSource, router};
 use crate::config::{ApiConfig, EdgeConfig};
 use crate::endpoint::EdgeEndpoint;
+use crate::first_sync::FirstSync;
 use crate::link::Link;
 use crate::machine::{EdgeMachine, Request};
 use crate::status::{EdgeStatus, LinkBoard};
@@ -142,6 +143,7 @@ struct Edge {
     store: Arc<dyn Store>,
     view: View,
     up_head: watch::Receiver<Offset>,
+    first_sync: FirstSync,
     writer: WriterHandle<Request>,
     board: Arc<LinkBoard>,
 }
@@ -153,12 +155,14 @@ impl Edge {
         let head = begin(&*store, &node)?;
         let streams = [StreamId::down(node.clone()), StreamId::up(node.clone())];
         let view = View::new(rebuild(&*store, &streams)?);
+        let first_sync = FirstSync::read(&*store, &node)?;
         let (head_sender, up_head) = watch::channel(head);
         let machine = EdgeMachine::new(
             node.clone(),
             Arc::clone(&store),
             view.clone(),
             head_sender,
+            first_sync.clone(),
             system_clock(),
         );
         let (thread, writer) = Writer::spawn("edge-writer", Arc::clone(&store), machine);
@@ -171,6 +175,7 @@ impl Edge {
                 store,
                 view,
                 up_head,
+                first_sync,
                 writer,
                 board,
             },
@@ -208,6 +213,7 @@ impl Edge {
             node: self.node.clone(),
             view: self.view.clone(),
             writer: self.writer.clone(),
+            first_sync: cloud.is_some().then(|| self.first_sync.clone()),
         };
         let server = ServerConfig {
             watchers_max: api.watchers_max,

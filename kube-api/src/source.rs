@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use causeway_log::{Key, NodeName, Revision, WallTime};
+use causeway_log::{Key, NodeName, Resource, Revision, WallTime};
 use futures_util::future::BoxFuture;
 use serde_json::Value;
 
@@ -16,6 +16,14 @@ pub trait Source: Send + Sync + 'static {
 
     /// Whose word counts here.
     fn authority(&self) -> Authority;
+
+    /// Why what is served of a kind is not all there is of it, in words for people. Lists and
+    /// watches of it are then refused, because clients take absence for deletion; so are reads of
+    /// objects that are not there. `None`: it is all there is.
+    fn incomplete(&self, resource: &Resource) -> Option<String> {
+        let _ = resource;
+        None
+    }
 
     /// Makes a write durable and resolves when it is, and when [`Source::view`] shows it.
     ///

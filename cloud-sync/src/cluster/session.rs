@@ -135,6 +135,7 @@ impl ClusterMachine {
             epoch,
             records,
             upto,
+            caught_up: _,
         } = incoming;
         if let Some(upto) = upto {
             batch.streams.push(StreamChange::Received {

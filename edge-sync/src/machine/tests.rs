@@ -23,6 +23,7 @@ struct Bench {
     machine: EdgeMachine,
     view: View,
     up_head: watch::Receiver<Offset>,
+    first_sync: FirstSync,
     down_offset: u64,
 }
 
@@ -46,12 +47,21 @@ impl Bench {
         let view = View::new(rebuild(&*store, &[down(), up()]).unwrap());
         let (sender, up_head) = watch::channel(Offset::ZERO);
         let dyn_store = Arc::clone(&store) as Arc<dyn Store>;
-        let machine = EdgeMachine::new(node(), dyn_store, view.clone(), sender, system_clock());
+        let first_sync = FirstSync::read(&*dyn_store, &node()).unwrap();
+        let machine = EdgeMachine::new(
+            node(),
+            dyn_store,
+            view.clone(),
+            sender,
+            first_sync.clone(),
+            system_clock(),
+        );
         Self {
             store,
             machine,
             view,
             up_head,
+            first_sync,
             down_offset: 0,
         }
     }
@@ -224,6 +234,7 @@ fn incoming(epoch: Epoch, records: Vec<(Offset, Draft)>) -> (Request, SessionAns
         epoch,
         records,
         upto,
+        caught_up: true,
     }))
 }
 

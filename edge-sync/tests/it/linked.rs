@@ -178,6 +178,7 @@ async fn served(edge: &Edge, what: &str, path: &str, holds: impl Fn(&Value) -> b
 }
 
 const CONFIG_MAP: &str = "/api/v1/namespaces/default/configmaps/c";
+const PODS_PATH: &str = "/api/v1/pods";
 const POD: &str = "/api/v1/namespaces/default/pods/p";
 
 #[tokio::test]
@@ -202,6 +203,42 @@ async fn what_the_cloud_wants_arrives_and_what_the_edge_reports_goes_back() {
     let status = served(&edge, "the acknowledgement", path, acked).await;
     assert_eq!(status["link"]["state"], "connected");
     assert_eq!(status["down"]["received"], status["down"]["head"]);
+    edge.stop().await;
+}
+
+#[tokio::test]
+async fn absence_is_no_answer_before_the_first_synchronisation() {
+    let dir = tempfile::tempdir().unwrap();
+    // No cloud answers here.
+    let edge = Edge::start_with(config(dir.path())).await;
+    for path in [PODS_PATH, POD, "/api/v1/configmaps?watch=1"] {
+        let refused = edge.client.get_path(path).await.unwrap_err();
+        assert_eq!(refused.code(), Some(503), "{path}: {refused}");
+        assert!(
+            refused.to_string().contains("first synchronisation"),
+            "{refused}"
+        );
+    }
+    for path in [
+        "/api/v1/nodes",
+        "/causeway/v1/status",
+        "/version",
+        "/api/v1",
+    ] {
+        edge.client.get_path(path).await.unwrap();
+    }
+    edge.stop().await;
+
+    // A cloud that has nothing for the node says so, and that is an answer.
+    let cloud = Cloud::start().await;
+    let edge = cloud.edge(dir.path()).await;
+    served(&edge, "an empty list", PODS_PATH, |it| {
+        it["items"] == json!([])
+    })
+    .await;
+    edge.stop().await;
+    let edge = Edge::start_with(config(dir.path())).await;
+    edge.client.get_path(PODS_PATH).await.unwrap();
     edge.stop().await;
 }
 

@@ -216,6 +216,9 @@ impl<S: Source> Call<'_, S> {
                 _ => self.special(body).await,
             };
         }
+        if method == Method::GET && (self.query.watch || !named) {
+            self.check_complete()?;
+        }
         match (method, named) {
             (&Method::GET, _) if self.query.watch => watch::start(self.watch_request()?),
             (&Method::GET, true) => self.get(),
@@ -226,6 +229,14 @@ impl<S: Source> Call<'_, S> {
             (&Method::DELETE, true) => self.delete(body).await,
             (&Method::DELETE, false) => self.delete_collection(body).await,
             _ => Err(Status::method_not_allowed()),
+        }
+    }
+
+    /// Absence is an answer only where all objects are known.
+    fn check_complete(&self) -> Result<(), Status> {
+        match self.server.source.incomplete(&self.kind.resource) {
+            Some(reason) => Err(Status::service_unavailable(reason)),
+            None => Ok(()),
         }
     }
 

@@ -77,7 +77,13 @@ impl<S: Source> Call<'_, S> {
                 .get(&self.kind.resource, self.namespace(), self.name())
                 .cloned()
         });
-        entry.ok_or_else(|| Status::not_found(&self.kind.resource, self.name()))
+        match entry {
+            Some(entry) => Ok(entry),
+            None => {
+                self.check_complete()?;
+                Err(Status::not_found(&self.kind.resource, self.name()))
+            }
+        }
     }
 
     pub(super) fn get(&self) -> Result<Response, Status> {

@@ -142,7 +142,8 @@ impl Session {
         }
         match (decision, own) {
             (Decision::Resume { after }, Some(own)) => {
-                self.start(own.epoch, Begin::Resume { after }, own.floor);
+                let upto = own.durable.max(after);
+                self.start(own.epoch, Begin::Resume { after, upto }, own.floor);
             }
             (Decision::Resume { .. } | Decision::OpenAndSend, _) => self.open(Opening::Send),
             (Decision::Reconcile, _) => self.open(Opening::Reconcile),
@@ -178,6 +179,7 @@ impl Session {
         let begin = match opening {
             Opening::Send => Begin::Resume {
                 after: Offset::ZERO,
+                upto: own.durable,
             },
             Opening::Reconcile => Begin::Reconcile { upto: own.durable },
         };

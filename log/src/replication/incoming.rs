@@ -39,6 +39,8 @@ pub(super) struct Receiver {
     received: Offset,
     /// Durable up to here.
     durable: Offset,
+    /// Where the peer's stream ended as the session began.
+    goal: Offset,
     ack_due: bool,
     staged_due: Option<u64>,
     /// Asked the sender to go back; frames from before the request are thrown away.
@@ -57,6 +59,7 @@ impl Receiver {
             state: State::Waiting,
             received: Offset::ZERO,
             durable: Offset::ZERO,
+            goal: Offset::ZERO,
             ack_due: false,
             staged_due: None,
             is_rewinding: false,
@@ -84,20 +87,27 @@ impl Receiver {
             return Err(Violation::Unexpected { frame: "Start" }.into());
         }
         match (begin, self.held) {
-            (Begin::Resume { after }, Some(held)) if held.epoch == epoch => {
+            (Begin::Resume { after, upto }, Some(held)) if held.epoch == epoch => {
                 if after != held.have {
                     return Err(Violation::Start.into());
                 }
+                self.goal = upto;
                 self.resume(epoch, after, store, out);
                 Ok(Start::Resume { after })
             }
             (
                 Begin::Resume {
                     after: Offset::ZERO,
+                    upto,
                 },
                 held,
             ) if held.is_none_or(|held| held.empty) => {
                 self.state = State::Streaming { epoch };
+                self.goal = upto;
+                if held.is_none() && upto == Offset::ZERO {
+                    // That there is nothing is news, too.
+                    self.reach(epoch, Offset::ZERO, out);
+                }
                 Ok(Start::Resume {
                     after: Offset::ZERO,
                 })
@@ -123,18 +133,24 @@ impl Receiver {
             self.ack_due = after > Offset::ZERO;
         } else {
             // What the session before received may not be synced yet: an empty write waits for it.
-            let incoming = Incoming {
-                epoch,
-                records: Vec::new(),
-                upto: Some(after),
-            };
-            let purpose = Purpose::Place {
-                upto: after,
-                decoded: 0,
-                ends: false,
-            };
-            out.write(SessionWrite::Incoming(incoming), purpose);
+            self.reach(epoch, after, out);
         }
+    }
+
+    /// Asks for a write that brings no records, only a place.
+    fn reach(&mut self, epoch: Epoch, upto: Offset, out: &mut Outbox) {
+        let incoming = Incoming {
+            epoch,
+            records: Vec::new(),
+            upto: Some(upto),
+            caught_up: upto >= self.goal,
+        };
+        let purpose = Purpose::Place {
+            upto,
+            decoded: 0,
+            ends: false,
+        };
+        out.write(SessionWrite::Incoming(incoming), purpose);
     }
 
     fn send_digest(&self, store: &dyn Store, out: &mut Outbox) -> Result<(), Fault> {
@@ -219,6 +235,7 @@ impl Receiver {
                 epoch,
                 records: placed,
                 upto: Some(upto),
+                caught_up: upto >= self.goal,
             },
             purpose,
             out,
@@ -283,6 +300,7 @@ impl Receiver {
             epoch: staging.old,
             records: staging.place(drafts),
             upto: None,
+            caught_up: false,
         };
         self.write(incoming, Purpose::Staged { seq, decoded }, out);
         Ok(())
@@ -322,6 +340,7 @@ impl Receiver {
             epoch,
             records: Vec::new(),
             upto: Some(upto),
+            caught_up: true,
         };
         self.write(incoming, purpose, out);
         Ok(())
@@ -337,7 +356,7 @@ impl Receiver {
             } => {
                 Invariant::AppliedOnce.check(ends || upto >= self.durable);
                 self.durable = upto;
-                self.ack_due = true;
+                self.ack_due |= ends || upto > Offset::ZERO;
                 decoded
             }
             Purpose::Staged { seq, decoded } => {

@@ -165,6 +165,8 @@ pub struct Incoming {
     /// Everything up to here is then received. `None` inside a reconcile: the place is not reached
     /// before its end.
     pub upto: Option<Offset>,
+    /// Whether everything is received then that the peer's stream held as the session began.
+    pub caught_up: bool,
 }
 
 /// A session that is up.

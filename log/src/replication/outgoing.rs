@@ -105,7 +105,7 @@ impl Sender {
         self.epoch = Some(epoch);
         self.floor = floor;
         match begin {
-            Begin::Resume { after } => {
+            Begin::Resume { after, upto: _ } => {
                 self.follow(after);
                 Start::Resume { after }
             }

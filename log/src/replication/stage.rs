@@ -51,6 +51,7 @@ fn stage_incoming(
         epoch,
         records,
         upto,
+        caught_up: _,
     } = incoming;
     let in_batch = batch.streams.iter().rev().find_map(|change| match change {
         StreamChange::Open {

@@ -125,6 +125,7 @@ fn a_full_disk_refuses_writes_and_keeps_reading() {
         epoch: epoch(2),
         records: Vec::new(),
         upto: Some(Offset::new(10)),
+        caught_up: true,
     };
     let (place, mut told) = session(SessionWrite::Incoming(place));
     bench.round([place]);
@@ -166,4 +167,37 @@ fn a_rebuild_serves_the_same() {
             assert_eq!(served.collect::<Vec<_>>(), again.collect::<Vec<_>>());
         }
     });
+}
+
+/// A page of the cloud's stream that leads to `upto`, the last of the session's backlog or not.
+fn page(upto: u64, caught_up: bool) -> (Request, SessionAnswer) {
+    session(SessionWrite::Incoming(Incoming {
+        epoch: epoch(2),
+        records: Vec::new(),
+        upto: Some(Offset::new(upto)),
+        caught_up,
+    }))
+}
+
+#[test]
+fn the_copy_is_whole_once_the_backlog_of_a_session_is_durable() {
+    let mut bench = Bench::new();
+    let restarted = |bench: &Bench| FirstSync::read(&*bench.store, &node()).unwrap().is_done();
+    assert!(!bench.first_sync.is_done());
+    bench.round([page(10, false).0]);
+    assert!(!bench.first_sync.is_done());
+    assert!(
+        !restarted(&bench),
+        "half a copy is none, after a restart too"
+    );
+    bench.store.disk().set_fault(Fault::Full);
+    bench.round([page(20, true).0]);
+    assert!(!bench.first_sync.is_done(), "nothing of it is durable");
+    bench.store.disk().heal();
+    bench.store.try_recover().unwrap();
+    bench.round([page(20, true).0]);
+    assert!(bench.first_sync.is_done());
+    assert!(restarted(&bench));
+    bench.round([page(30, false).0]);
+    assert!(restarted(&bench), "an old copy is whole, too");
 }

@@ -126,6 +126,7 @@ fn frames_out_of_their_phase_are_violations() {
             epoch,
             begin: Begin::Resume {
                 after: Offset::ZERO,
+                upto: Offset::ZERO,
             },
         },
         Frame::Staged { seq: 1 },

@@ -145,7 +145,10 @@ fn decode_start<'a>(input: &mut Reader<'a>) -> Result<Frame<'a>, WireError> {
     let kind = input.u8()?;
     let offset = input.offset()?;
     let begin = match kind {
-        0 => Begin::Resume { after: offset },
+        0 => Begin::Resume {
+            after: offset,
+            upto: input.offset_after(offset)?,
+        },
         1 => Begin::Reconcile { upto: offset },
         value => {
             return Err(WireError::Unknown {

@@ -178,12 +178,17 @@ fn put_versions(out: &mut Vec<u8>, min: u8, max: u8) {
 fn put_start(out: &mut Vec<u8>, epoch: Epoch, begin: Begin) {
     out.put_u8(number::START);
     out.put_uuid(epoch.uuid());
-    let (kind, offset) = match begin {
-        Begin::Resume { after } => (0, after),
-        Begin::Reconcile { upto } => (1, upto),
-    };
-    out.put_u8(kind);
-    out.put_varint(offset.get());
+    match begin {
+        Begin::Resume { after, upto } => {
+            out.put_u8(0);
+            out.put_varint(after.get());
+            out.put_varint(upto.ahead_of(after));
+        }
+        Begin::Reconcile { upto } => {
+            out.put_u8(1);
+            out.put_varint(upto.get());
+        }
+    }
 }
 
 fn put_close(out: &mut Vec<u8>, code: CloseCode, reason: &str, retry_after: Option<Duration>) {

@@ -66,6 +66,8 @@ pub enum Begin {
     Resume {
         /// The receiver's offset; zero for a receiver that holds nothing.
         after: Offset,
+        /// The sender's durable head as the session begins. A receiver that is there has caught up.
+        upto: Offset,
     },
     /// Digests are compared, differences follow, and then the receiver is at this offset.
     Reconcile {

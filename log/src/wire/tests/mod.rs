@@ -128,6 +128,7 @@ fn handshake_samples() -> Vec<(&'static str, Frame<'static>)> {
                 epoch: epoch(),
                 begin: Begin::Resume {
                     after: Offset::new(300),
+                    upto: Offset::new(310),
                 },
             },
         ),
