@@ -11,7 +11,9 @@
 //! 3. says a line on its stdout to whoever started it: `started` or `failed`;
 //! 4. copies output to the log, in the format of CRI;
 //! 5. when the command has ended, ends what is left of it (as a subreaper it is the parent of all
-//!    orphans below it), and writes the exit code down.
+//!    orphans below it), and writes the exit code down;
+//! 6. when its directory is deleted, ends the command: nobody can find it any more, and whoever
+//!    sets the node up again starts the pod again.
 //!
 //! Signals for the container go from edged to the container's process group directly; the shim
 //! needs no orders. Under systemd the unit of edged must say `KillMode=process`.
@@ -22,6 +24,7 @@ use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, Read as _, Write as _};
 use std::os::fd::OwnedFd;
+use std::os::unix::fs::MetadataExt as _;
 use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
 use std::path::Path;
 use std::process::{Child, Command, ExitCode, ExitStatus, Stdio};
@@ -46,9 +49,9 @@ pub(crate) const STARTED: &str = "started";
 /// Reads of a container's output are at most this long.
 const READ_BYTES: usize = 8 << 10;
 
-/// Orphans that end in silence are reaped this often.
-const REAP_INTERVAL: Timespec = Timespec {
-    tv_sec: 30,
+/// Orphans that end in silence are reaped, and the directory is looked for, this often.
+const LOOK_INTERVAL: Timespec = Timespec {
+    tv_sec: 10,
     tv_nsec: 0,
 };
 
@@ -95,10 +98,10 @@ fn host(directory: &Path) -> io::Result<()> {
     let began = Instant::now();
     match start(&launch) {
         Ok(mut child) => {
-            let supervised = supervise(&mut child, &launch, &state, began);
+            let supervised = supervise(&mut child, &launch, &state, &lock, began);
             if supervised.is_err() {
                 // Nobody would know of it, so it must not live on.
-                let _ = child.kill();
+                let _ = rustix::process::kill_process_group(Pid::from_child(&child), Signal::KILL);
                 clean_up();
             }
             supervised
@@ -113,11 +116,17 @@ fn host(directory: &Path) -> io::Result<()> {
 }
 
 /// Says that the command runs, stays with it and writes down how it ended.
-fn supervise(child: &mut Child, launch: &Launch, state: &Path, began: Instant) -> io::Result<()> {
+fn supervise(
+    child: &mut Child,
+    launch: &Launch,
+    state: &Path,
+    lock: &File,
+    began: Instant,
+) -> io::Result<()> {
     let started = Timestamp::now();
     record::write(state, &State::Running(alive(child, started)))?;
     say(STARTED)?;
-    let status = attend(child, launch)?;
+    let status = attend(child, launch, lock)?;
     clean_up();
     record::write(
         state,
@@ -172,7 +181,10 @@ fn alive(child: &Child, started: Timestamp) -> Alive {
 
 /// Copies output until the command has ended and nothing more is to be read at once. A
 /// grandchild that keeps the pipes open does not keep the container alive.
-fn attend(child: &mut Child, launch: &Launch) -> io::Result<ExitStatus> {
+///
+/// # Errors
+/// Also when the directory, of which `lock` is a file, was deleted.
+fn attend(child: &mut Child, launch: &Launch, lock: &File) -> io::Result<ExitStatus> {
     let mut log = Log::open(&launch.log, launch.log_bytes_max, launch.log_files_max);
     let mut outputs = [
         Output::new(Source::Stdout, child.stdout.take().map(OwnedFd::from)),
@@ -187,7 +199,7 @@ fn attend(child: &mut Child, launch: &Launch) -> io::Result<ExitStatus> {
                 ready.push(PollFd::new(pipe, PollFlags::IN));
             }
         }
-        match poll(&mut ready, Some(&REAP_INTERVAL)) {
+        match poll(&mut ready, Some(&LOOK_INTERVAL)) {
             Ok(_) | Err(rustix::io::Errno::INTR) => {}
             Err(error) => return Err(error.into()),
         }
@@ -203,6 +215,10 @@ fn attend(child: &mut Child, launch: &Launch) -> io::Result<ExitStatus> {
                 output.finish(&mut log);
             }
             return child.wait();
+        }
+        if lock.metadata()?.nlink() == 0 {
+            let message = "the container's directory was deleted";
+            return Err(io::Error::new(io::ErrorKind::NotFound, message));
         }
     }
 }

@@ -138,6 +138,22 @@ async fn a_container_whose_shim_was_killed_is_ended_and_its_end_is_unknown() {
 }
 
 #[tokio::test]
+async fn a_container_ends_when_its_directory_is_deleted() {
+    let dir = tempfile::tempdir().unwrap();
+    let runtime = runtime(dir.path());
+    // It speaks, so that its shim wakes up soon.
+    let chatty = "while true; do echo here; sleep 0.1; done";
+    let id = launch(&runtime, &script(chatty)).await;
+    let process = pid(dir.path(), &id);
+    assert!(is_alive(process));
+    std::fs::remove_dir_all(container_dir(dir.path(), &id)).unwrap();
+    eventually("its processes are gone", || {
+        (!is_alive(process)).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn a_process_that_got_the_id_of_a_container_is_left_alone() {
     let dir = tempfile::tempdir().unwrap();
     let runtime = runtime(dir.path());
