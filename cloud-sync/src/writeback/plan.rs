@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use causeway_kube_api::WriteError;
+use causeway_log::digest::is_gone;
 use causeway_log::store::ReadLimit;
 use causeway_log::writer::Planned;
 use causeway_log::{Batch, Key, NodeName, Offset, Op, Record, Revision, Slot, Stored, StreamId};
@@ -98,6 +99,8 @@ impl ClusterMachine {
     fn write_back(&mut self, node: &NodeName, record: &Record, batch: &mut Batch) -> Step {
         let header = &record.header;
         match header.op {
+            // A reconcile says that the node no longer has what it once sent.
+            Op::Status | Op::Apply if is_gone(record) => Step::Done(Outcome::Stale),
             Op::Status => Step::Done(self.write_status(node, record, batch)),
             Op::Delete => Step::Done(self.confirm_delete(node, &header.key, batch)),
             Op::Fact => Step::Done(self.write_event(node, record, batch)),

@@ -107,6 +107,15 @@ fn records_of_no_meaning_are_counted_and_passed_over() {
 }
 
 #[test]
+fn what_a_node_no_longer_has_is_no_complaint() {
+    let mut rig = Rig::new();
+    let (till, _) = bound(&mut rig, "till", "n1");
+    send(&mut rig, "n1", &till, Op::Status, b"");
+    send(&mut rig, "n1", &till, Op::Apply, b"");
+    assert_eq!(counts(&rig), [("stale", 2)]);
+}
+
+#[test]
 fn a_node_confirms_the_end_of_a_pod_that_was_asked_to_end() {
     let mut rig = Rig::new();
     let (till, mut body) = bound(&mut rig, "till", "n1");
