@@ -7,7 +7,7 @@
 //!               Weather: open (delay, rate) | silent | refusing
 //! ```
 //!
-//! A [`Link`] is what a person asks for; it decides the [`Weather`] that connections obey. Only a
+//! A [`Link`] is what a person asks for; it decides the weather that connections obey. Only a
 //! flapping link changes its weather by itself.
 
 use std::io;
