@@ -1,5 +1,5 @@
 //! One loop for both ends of a session: it carries messages, store writes and time between the pure
-//! [`Session`] and the world.
+//! [`causeway_log::replication::Session`] and the world.
 //!
 //! ```text
 //!   transport ──frame──▶ Session ──Effect::Write──▶ Endpoint::write ──durable──▶ handle_written
