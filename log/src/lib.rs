@@ -15,6 +15,7 @@ pub mod error;
 pub mod id;
 pub mod key;
 pub mod limits;
+pub mod mutant;
 pub mod record;
 pub mod replication;
 pub mod store;

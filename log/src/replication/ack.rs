@@ -25,7 +25,7 @@ pub(super) enum Purpose {
 }
 
 /// Writes asked for and not yet durable, oldest first, numbered.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Writes {
     under_way: VecDeque<Purpose>,
     /// How many are durable.
@@ -51,7 +51,7 @@ impl Writes {
 }
 
 /// How far the peer is with the own stream, and how far that has been written down.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct PeerPlace {
     acked: Offset,
     written: Offset,

@@ -31,7 +31,7 @@ pub(super) struct Size {
 }
 
 /// Frames sent and not yet acknowledged.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Window {
     under_way: VecDeque<UnderWay>,
     total: Size,
@@ -104,7 +104,7 @@ impl Window {
 }
 
 /// The receiver's side of the same bound.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Uncommitted {
     decoded: usize,
 }

@@ -20,7 +20,7 @@ use crate::record::{Draft, Slot};
 use crate::store::Store;
 use crate::wire::{Begin, BodyError, Frame, Held, WireRecord};
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) enum State {
     /// The peer has not said how its stream goes on.
     Waiting,
@@ -30,7 +30,7 @@ pub(super) enum State {
     Reconciling(Staging),
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Receiver {
     stream: StreamId,
     held: Option<Held>,

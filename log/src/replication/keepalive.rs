@@ -9,7 +9,7 @@ use std::time::Duration;
 use super::{Moment, Role};
 use crate::limits::{KEEPALIVE_IDLE, KEEPALIVE_TIMEOUT};
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Keepalive {
     idle: Duration,
     heard: Moment,

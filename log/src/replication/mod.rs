@@ -123,7 +123,7 @@ impl SessionConfig {
 }
 
 /// What the shell must do for the session.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub enum Effect {
     /// Make this durable, in the order of the effects, then call [`Session::handle_written`] once
     /// for each, in the same order.

@@ -30,14 +30,14 @@ const BASE_STEPS_MAX: usize = 4;
 const RUN_OFFSETS_MAX: usize = 65_536;
 
 /// What a frame is doing before it leaves.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Ready {
     pub(super) bytes: Bytes,
     pub(super) mark: Mark,
     pub(super) decoded: usize,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) enum State {
     /// The handshake is not over, or a new epoch is not yet durable.
     Waiting,
@@ -47,7 +47,7 @@ pub(super) enum State {
     Reconciling(Box<Sending>),
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Sender {
     stream: StreamId,
     encoder: Arc<Encoder>,

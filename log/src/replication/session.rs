@@ -20,8 +20,8 @@ use crate::limits::{CLOSE_REASON_BYTES_MAX, FRAME_BYTES_MAX, FRAME_PART_BYTES};
 use crate::store::Store;
 use crate::wire::{Frame, WireError};
 
-/// See the [module documentation](super).
-#[derive(Debug)]
+/// See the [module documentation](super). A copy goes its own way: what a model checker needs.
+#[derive(Clone, Debug)]
 pub struct Session {
     pub(super) config: SessionConfig,
     phase: Phase,
@@ -38,7 +38,7 @@ pub struct Session {
     stats: SessionStats,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 enum Phase {
     /// Not both sides have said how their streams go on.
     Handshake(Handshake),
@@ -49,7 +49,7 @@ enum Phase {
 }
 
 /// What waits for the shell.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Outbox {
     /// Control frames: before everything else.
     pub(super) urgent: VecDeque<Bytes>,
@@ -214,6 +214,30 @@ impl Session {
             rewinds: self.outgoing.rewinds,
             ..self.stats
         }
+    }
+
+    /// Everything that decides what the session does next, and nothing that only counts: two
+    /// sessions with equal observations answer equal inputs equally.
+    #[cfg(feature = "testing")]
+    #[must_use]
+    pub fn observe(&self) -> String {
+        let Self {
+            config,
+            phase,
+            outgoing,
+            incoming,
+            peer_place,
+            out,
+            keepalive,
+            sending_part,
+            received_parts,
+            stats: _,
+        } = self;
+        format!(
+            "{:?} {} {phase:?} {outgoing:?} {incoming:?} {peer_place:?} {out:?} {keepalive:?} \
+             {sending_part:?} {received_parts:?}",
+            config.role, config.spare_epoch,
+        )
     }
 
     /// Whether the session has ended.

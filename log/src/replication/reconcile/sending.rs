@@ -22,14 +22,14 @@ use crate::wire::{BucketSet, Encoder, Frame};
 /// How many versions of a key to look back for the one that the receiver says it holds.
 const HISTORY_STEPS_MAX: usize = 8;
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(in crate::replication) struct Sending {
     upto: Offset,
     seq: u64,
     step: Step,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 enum Step {
     /// The receiver has not said what it holds.
     AwaitDigest,
@@ -253,7 +253,7 @@ fn base(
 }
 
 /// The sender's entries, from which those the receiver lists are struck off.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct Comparison {
     own: BTreeMap<KeyHash, Own>,
     last: Option<KeyHash>,

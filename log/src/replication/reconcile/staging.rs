@@ -14,7 +14,7 @@ use crate::store::Store;
 use crate::wire::{BucketSet, Frame};
 
 /// A receiver inside a reconcile.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(in crate::replication) struct Staging {
     /// The epoch it stays in until the end.
     pub(in crate::replication) old: Epoch,
