@@ -1,5 +1,7 @@
-//! Live fault scenarios on real processes.
+//! The simulator: a whole system in virtual time, and live fault scenarios on real processes.
 //!
+//! - [`world`]: one cloud and its edges, the real code on virtual links and disks; one seed rules.
+//! - [`rng`], [`trace`]: where its chances come from, and what happened.
 //! - [`proxy`]: a TCP link that can be cut (silently or with a reset), slowed, made to flap, and
 //!   that counts the bytes it carries. `causeway up` puts one between each edge and the cloud;
 //!   end-to-end tests and benchmarks steer it.
@@ -10,4 +12,7 @@
 pub mod http;
 pub mod process;
 pub mod proxy;
+pub mod rng;
+pub mod trace;
 pub mod wait;
+pub mod world;

@@ -1,0 +1,181 @@
+//! What is done to a world: workload and faults, as data.
+
+use std::time::Duration;
+
+use causeway_log::NodeName;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+/// A step of the workload, or a fault.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Act {
+    /// A user applies an object in the cloud, as `kubectl apply` does. Tried again until the cloud
+    /// answers.
+    Apply(Value),
+    /// A user deletes an object in the cloud. Tried again until the cloud answers.
+    Delete {
+        /// Plural name of the kind, such as `pods`, with its group: `deployments.apps`.
+        resource: String,
+        /// Empty for kinds without one.
+        namespace: String,
+        /// The object.
+        name: String,
+        /// Grace period in seconds; the object's own when there is none.
+        grace: Option<i64>,
+    },
+    /// An application at the edge merges `patch` into an object through the local API.
+    EdgeWrite {
+        /// Where.
+        #[serde(with = "node_name")]
+        node: NodeName,
+        /// Plural name of the kind.
+        resource: String,
+        /// Its namespace.
+        namespace: String,
+        /// Its name.
+        name: String,
+        /// A JSON merge patch.
+        patch: Value,
+    },
+    /// The link of a node goes.
+    Cut {
+        /// Whose.
+        #[serde(with = "node_name")]
+        node: NodeName,
+        /// How.
+        kind: Cut,
+    },
+    /// The link of a node comes back, at its full speed; flapping ends.
+    Heal {
+        /// Whose.
+        #[serde(with = "node_name")]
+        node: NodeName,
+    },
+    /// The link of a node comes and goes until it is healed or cut.
+    Flap {
+        /// Whose.
+        #[serde(with = "node_name")]
+        node: NodeName,
+        /// Up for so long.
+        up: Duration,
+        /// Then down for so long.
+        down: Duration,
+    },
+    /// The link of a node gets these properties.
+    Slow {
+        /// Whose.
+        #[serde(with = "node_name")]
+        node: NodeName,
+        /// One way.
+        delay: Duration,
+        /// Up to this much more.
+        jitter: Duration,
+        /// Zero: no bound.
+        bytes_per_second: u64,
+        /// Of packets, from 0 to 1: on an ordered stream, a loss is a stall.
+        loss: f64,
+    },
+    /// A process is killed; what it had not synced is lost when the machine goes too, see
+    /// [`Act::Reboot`].
+    Kill {
+        /// Which.
+        who: Who,
+    },
+    /// A process is started, if it does not run.
+    Start {
+        /// Which.
+        who: Who,
+    },
+    /// The power of a machine goes and comes back: unsynced writes are lost, containers are gone,
+    /// the link dies without a word.
+    Reboot {
+        /// Which.
+        #[serde(with = "node_name")]
+        node: NodeName,
+    },
+    /// A disk is emptied while its process is down; it starts again on the empty disk.
+    Wipe {
+        /// Whose.
+        who: Who,
+    },
+    /// A copy of a disk is taken.
+    Snapshot {
+        /// Whose.
+        who: Who,
+    },
+    /// A disk is replaced by the copy taken last, if there is one; its process starts again.
+    Restore {
+        /// Whose.
+        who: Who,
+    },
+    /// A wall clock jumps.
+    Clock {
+        /// Whose.
+        who: Who,
+        /// Milliseconds, forwards or backwards.
+        by: i64,
+    },
+    /// Something happens to a disk.
+    Disk {
+        /// Whose.
+        who: Who,
+        /// What.
+        fault: DiskFault,
+    },
+}
+
+/// How a link goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Cut {
+    /// Nothing comes through, nobody is told.
+    Silent,
+    /// Both ends are told.
+    Reset,
+    /// Nothing comes through from the edge to the cloud.
+    Up,
+    /// Nothing comes through from the cloud to the edge.
+    Down,
+}
+
+/// A process, or the machine it runs on.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Who {
+    /// The cloud service.
+    Cloud,
+    /// The sync daemon of a node.
+    Edge(#[serde(with = "node_name")] NodeName),
+    /// The kubelet of a node.
+    Edged(#[serde(with = "node_name")] NodeName),
+}
+
+/// What happens to a disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum DiskFault {
+    /// No space is left.
+    Full,
+    /// Writes fail.
+    WriteFails,
+    /// Syncs fail.
+    SyncFails,
+    /// It works again.
+    Heal,
+}
+
+/// Node names as text.
+mod node_name {
+    use causeway_log::NodeName;
+    use serde::{Deserialize as _, Deserializer, Serializer, de::Error as _};
+
+    pub(super) fn serialize<S: Serializer>(name: &NodeName, to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_str(name.as_str())
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<NodeName, D::Error> {
+        let name = String::deserialize(from)?;
+        NodeName::new(&name).map_err(D::Error::custom)
+    }
+}
