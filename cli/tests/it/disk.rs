@@ -128,6 +128,6 @@ async fn an_edge_whose_disk_is_full_reads_refuses_and_recovers() {
     world.converged().await;
     drop(world);
     // Its pods live outside the directory that the world tidies.
-    kill_all_below(&disk);
+    kill_all_below(&disk.join("edge"));
     std::fs::remove_dir_all(disk.join("edge")).unwrap();
 }
