@@ -129,8 +129,7 @@ impl<S: Source> Call<'_, S> {
     }
 
     pub(super) async fn delete_options(&self, body: Body) -> Result<DeleteOptions, Status> {
-        let limit = self.server.config.body_bytes_max;
-        let bytes = body::read(self.parts, body, limit).await?;
+        let bytes = self.server.bodies.read(self.parts, body).await?;
         let media = body::media_type(self.parts);
         let mut options = if bytes.is_empty() {
             DeleteOptions::default()

@@ -36,6 +36,7 @@ use crate::catalog::{Catalog, ServedKind, definitions};
 use crate::source::{Clock, Source};
 use crate::status::Status;
 use crate::watch;
+use body::Bodies;
 use query::Query;
 use route::{Object, Target};
 
@@ -96,11 +97,13 @@ impl Default for ServerConfig {
 /// has no fallback itself.
 pub fn router<S: Source>(source: Arc<S>, config: ServerConfig) -> axum::Router {
     let watchers = Arc::new(Semaphore::new(config.watchers_max));
+    let bodies = Bodies::new(config.body_bytes_max);
     let catalog = RwLock::new((Revision::ZERO, Catalog::builtin()));
     let server = Arc::new(Server {
         source,
         config,
         watchers,
+        bodies,
         catalog,
     });
     axum::Router::new().fallback(handle::<S>).with_state(server)
@@ -111,6 +114,7 @@ struct Server<S> {
     source: Arc<S>,
     config: ServerConfig,
     watchers: Arc<Semaphore>,
+    bodies: Bodies,
     /// The catalog, and the revision of the newest definition in it.
     catalog: RwLock<(Revision, Catalog)>,
 }
@@ -154,14 +158,13 @@ async fn handle<S: Source>(
     match dispatch(&server, &parts, body).await {
         Ok(response) => response,
         Err(status) => {
-            if status.code >= 500 {
-                tracing::warn!(
-                    method = %parts.method,
-                    path = parts.uri.path(),
-                    code = status.code,
-                    message = status.message,
-                    "request failed"
-                );
+            let (method, path) = (&parts.method, parts.uri.path());
+            let Status { code, message, .. } = &status;
+            // Others are the caller's fault, or a state of the store, which says so itself and once.
+            if *code == 500 {
+                tracing::error!(%method, path, message, "request failed");
+            } else {
+                tracing::debug!(%method, path, code, message, "request refused");
             }
             output::status(&status)
         }

@@ -46,8 +46,7 @@ impl<S: Source> Call<'_, S> {
 
     /// Puts a pod on a node, as a scheduler does. The only way `spec.nodeName` may change.
     async fn bind(&self, body: Body) -> Result<Response, Status> {
-        let limit = self.server.config.body_bytes_max;
-        let bytes = body::read(self.parts, body, limit).await?;
+        let bytes = self.server.bodies.read(self.parts, body).await?;
         let binding = body::object(&body::media_type(self.parts), &bytes)?;
         let Some(node) = binding["target"]["name"]
             .as_str()
@@ -109,8 +108,7 @@ impl<S: Source> Call<'_, S> {
 
     /// Deletes a pod as `kubectl drain` asks for it; no disruption budget is looked at.
     async fn evict(&self, body: Body) -> Result<Response, Status> {
-        let limit = self.server.config.body_bytes_max;
-        let bytes = body::read(self.parts, body, limit).await?;
+        let bytes = self.server.bodies.read(self.parts, body).await?;
         let eviction = body::object(&body::media_type(self.parts), &bytes)?;
         let options = match eviction
             .get("deleteOptions")

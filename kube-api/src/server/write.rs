@@ -38,8 +38,7 @@ impl<S: Source> Call<'_, S> {
     }
 
     async fn read_object(&self, body: Body) -> Result<Value, Status> {
-        let limit = self.server.config.body_bytes_max;
-        let bytes = body::read(self.parts, body, limit).await?;
+        let bytes = self.server.bodies.read(self.parts, body).await?;
         body::object(&body::media_type(self.parts), &bytes)
     }
 
@@ -115,8 +114,7 @@ impl<S: Source> Call<'_, S> {
     }
 
     pub(super) async fn patch(&self, body: Body) -> Result<Response, Status> {
-        let limit = self.server.config.body_bytes_max;
-        let bytes = body::read(self.parts, body, limit).await?;
+        let bytes = self.server.bodies.read(self.parts, body).await?;
         let patch = Patch::parse(&body::media_type(self.parts), &bytes, &self.kind)?;
         self.replace(Wanted::Patch(&patch), self.subresource())
             .await
