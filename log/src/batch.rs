@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::id::{Epoch, Offset, Revision, StreamId};
-use crate::key::Key;
+use crate::key::{Key, NodeName};
 use crate::record::{Draft, Slot};
 
 /// Everything that becomes durable together or not at all: records, the places reached in streams,
@@ -122,6 +122,15 @@ pub enum StreamChange {
 /// Names a consumer's place in a stream, such as the cloud's write-back worker of one node.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct CursorName(pub Arc<str>);
+
+impl CursorName {
+    /// The place of the consumer of what a node sent. It holds a revision of this store, and what
+    /// is after it in a copy of `up/<node>` is never trimmed.
+    #[must_use]
+    pub fn write_back(node: &NodeName) -> Self {
+        Self(format!("writeback/{node}").into())
+    }
+}
 
 /// Names a table of projection rows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

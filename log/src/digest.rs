@@ -2,17 +2,20 @@
 //!
 //! An entry is one key and slot: 16 bytes that name it, and 16 bytes that say in what state it is.
 //! Offsets, event ids and times are not part of it, so two histories that lead to the same state
-//! have the same digest. A key that is gone has no entry, whether its `Delete` is still kept or not.
+//! have the same digest. A key that is gone has no entry, whether its `Delete` is still kept or not,
+//! and neither has its status or twin from before: each side lets go of those when its own history
+//! window says.
 //!
-//! Facts happened and have no state: each side keeps them as long as it likes. The digest of a
-//! stream leaves them out; a reconcile lists them (see [`Scope`]) so that none is sent in vain.
+//! Facts, requests and answers happened and have no state: each side keeps them as long as it likes.
+//! The digest of a stream leaves them out; a reconcile lists them (see [`Scope`]) so that none is
+//! sent in vain, and never drops them.
 
 use std::fmt;
 
 use serde::Serialize;
 
 use crate::error::ReadError;
-use crate::id::StreamId;
+use crate::id::{Direction, Revision, StreamId, Version};
 use crate::key::{Key, Uid};
 use crate::limits::DIGEST_BUCKETS;
 use crate::record::{Op, Record, Slot, Stored};
@@ -222,12 +225,26 @@ pub fn is_gone(record: &Record) -> bool {
 pub enum Scope {
     /// Everything that has a state.
     State,
-    /// Facts too.
+    /// Facts, requests and answers too.
     All,
 }
 
+/// What a newest record of a key and slot means beside the other records of its key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Standing {
+    /// It says something: of the state of the key, or a fact.
+    Counts,
+    /// It counts, although the object was deleted before.
+    Since,
+    /// A request that is answered and whose object is gone: the peer had it, whether it still keeps
+    /// it or not.
+    Settled,
+    /// The object it is about is gone.
+    Buried,
+}
+
 /// Calls `visit` with the newest record of every key and slot of a stream, gone ones included, in
-/// pages of bounded size.
+/// pages of bounded size. What is kept of an object that is gone is left out.
 ///
 /// # Errors
 /// [`ReadError`]
@@ -237,7 +254,30 @@ pub fn scan(
     scope: Scope,
     mut visit: impl FnMut(Stored),
 ) -> Result<(), ReadError> {
+    scan_standing(store, stream, |stored, standing| {
+        let has_state = match stored.record.header.op.slot() {
+            Slot::Object | Slot::Status | Slot::Twin => true,
+            Slot::Request | Slot::Fact => false,
+        };
+        if standing != Standing::Buried && (has_state || scope == Scope::All) {
+            visit(stored);
+        }
+    })
+}
+
+/// Calls `visit` with the newest record of every key and slot of a stream, and what it means.
+pub(crate) fn scan_standing(
+    store: &dyn Store,
+    stream: &StreamId,
+    mut visit: impl FnMut(Stored, Standing),
+) -> Result<(), ReadError> {
+    let down = match stream {
+        StreamId::Node(node, Direction::Up) => Some(StreamId::down(node.clone())),
+        StreamId::Node(_, Direction::Down) | StreamId::Cluster => None,
+    };
     let mut last: Option<(Key, Slot)> = None;
+    // The slot of the object comes first of its key.
+    let mut gone: Option<(Key, Revision)> = None;
     loop {
         let after = last.as_ref().map(|(key, slot)| (key, *slot));
         let page = store.scan_newest(stream, after, ReadLimit::SCAN)?;
@@ -246,11 +286,56 @@ pub fn scan(
         };
         last = Some((end.record.header.key.clone(), end.record.header.op.slot()));
         for stored in page {
-            if scope == Scope::All || stored.record.header.op.slot().is_state() {
-                visit(stored);
+            let header = &stored.record.header;
+            if ends_object(&stored.record) {
+                gone = Some((header.key.clone(), stored.revision));
             }
+            let gone = gone.as_ref().filter(|(key, _)| *key == header.key);
+            let gone = gone.map(|(_, revision)| *revision);
+            let standing = standing(store, down.as_ref(), &stored, gone)?;
+            visit(stored, standing);
         }
     }
+}
+
+/// Whether a record ends an object with everything that is kept of it. A `Delete` that a reconcile
+/// made of a key which only the receiver had speaks of that slot alone.
+fn ends_object(record: &Record) -> bool {
+    record.header.op == Op::Delete && record.header.version > Version::ZERO
+}
+
+fn standing(
+    store: &dyn Store,
+    down: Option<&StreamId>,
+    stored: &Stored,
+    gone: Option<Revision>,
+) -> Result<Standing, ReadError> {
+    let header = &stored.record.header;
+    Ok(match (header.op.slot(), gone) {
+        (Slot::Status | Slot::Twin, Some(gone)) if stored.revision < gone => Standing::Buried,
+        (Slot::Status | Slot::Twin, Some(_)) => Standing::Since,
+        (Slot::Object | Slot::Status | Slot::Twin | Slot::Fact, _) => Standing::Counts,
+        (Slot::Request, _) => match down {
+            Some(down) if is_settled(store, down, &stored.record)? => Standing::Settled,
+            Some(_) | None => Standing::Counts,
+        },
+    })
+}
+
+/// Whether a request is answered and its object gone, so that the cloud may have let go of both.
+fn is_settled(store: &dyn Store, down: &StreamId, request: &Record) -> Result<bool, ReadError> {
+    let key = &request.header.key;
+    let answer = store.newest(down, key, Slot::Request)?;
+    let Some(answer) = answer.filter(|it| it.record.header.cause == Some(request.header.id)) else {
+        return Ok(false);
+    };
+    let object = store.newest(down, key, Slot::Object)?;
+    Ok(match object.map(|object| object.record) {
+        Some(object) if object.header.op != Op::Delete => false,
+        Some(object) if ends_object(&object) => true,
+        // A cloud that lost what it accepted is asked again.
+        Some(_) | None => answer.record.header.op == Op::Reject,
+    })
 }
 
 /// The state of a stream in [`DIGEST_BUCKETS`] hashes.

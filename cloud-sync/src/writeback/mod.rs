@@ -117,10 +117,11 @@ pub struct WroteBack {
     pub more: bool,
 }
 
-/// The place of the write-back in what a node sent. It holds a revision of this store.
+/// The place of the write-back in what a node sent. It holds a revision of this store; the history
+/// window takes nothing that is after it.
 #[must_use]
 pub fn cursor(node: &NodeName) -> CursorName {
-    CursorName(format!("writeback/{node}").into())
+    CursorName::write_back(node)
 }
 
 /// Applies whatever nodes send until stopped. Nodes take turns page by page.

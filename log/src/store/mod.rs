@@ -31,8 +31,9 @@ pub use engine::VerifyReport;
 
 /// An append-only, many-stream, newest-per-key-compacted record store.
 ///
-/// All methods block. A [`crate::writer::Writer`] thread is the only caller of `append`; anybody may
-/// read, `trim` and `try_recover`. Reads for others (`read`, `read_coalesced`, `held_at`,
+/// All methods block. A [`crate::writer::Writer`] thread is the only caller of `append` and `sync`;
+/// anybody may read, `trim` and `try_recover`, at any time, also between an `append` and its `sync`:
+/// the four exclude each other and each is atomic. Reads for others (`read`, `read_coalesced`, `held_at`,
 /// `scan_newest`) see the durable state only; the rest see what is written, for the writer.
 ///
 /// # Guarantees
@@ -45,10 +46,19 @@ pub use engine::VerifyReport;
 ///   unsynced records which had been read by nobody outside.
 /// - **Fidelity**: a record read equals the record written, byte for byte (LOG-3); damage is an
 ///   error, never a different record.
-/// - **Newest survives**: `trim` never removes the newest record of a key and slot, except a
-///   `Delete` that the peer has acked (or, in a stream that is replicated nowhere, one older than
-///   the history window) and a fact that the peer has acked. The last record of a copy stays in any
-///   case: it tells the sender, at the next handshake, whose past this is.
+/// - **Newest survives**: `trim` never removes the newest record of a key and slot, except, when it
+///   is older than the history window and the peer has acked it (in a stream that is replicated
+///   nowhere or a copy, the window alone decides):
+///   - a fact;
+///   - a `Delete`, but one going up only when the node's `down` stream does not hold the object;
+///   - with a `Delete`, and before it, the older status and twin of its key in the same stream;
+///   - a request that is answered and its answer, when the object is gone: the request first.
+///
+///   So what is left never says that an object is there which is gone, or that a request waits which
+///   is answered. The last record of a copy stays in any case: it tells the sender, at the next
+///   handshake, whose past this is.
+/// - **Consumed first**: of a copy of `up/<node>`, `trim` removes nothing after the cursor
+///   [`CursorName::write_back`] of the node, not even what is superseded; without a cursor, nothing.
 /// - **After a failed write** the store is read-only: reads go on, `append` and `sync` answer
 ///   [`AppendError::ReadOnly`] with the reason until [`Store::try_recover`] succeeds.
 ///
@@ -62,11 +72,13 @@ pub trait Store: Send + Sync + std::fmt::Debug + 'static {
     /// [`AppendError`]; nothing was applied.
     fn append(&self, batch: &Batch) -> Result<Appended, AppendError>;
 
-    /// Makes everything written so far durable and says up to where that is.
+    /// Makes everything written so far durable and says up to where that is. It is the answer to
+    /// all appends since the last call, whoever else synced or recovered the store in between.
     ///
     /// # Errors
-    /// [`SyncError`]; the store is read-only from then on, and nothing above the last durable
-    /// watermark may be acknowledged.
+    /// [`SyncError`]: an append since the last call is not durable. When the write failed now, the
+    /// store is read-only from then on; nothing above the last durable watermark may be
+    /// acknowledged.
     fn sync(&self) -> Result<Revision, SyncError>;
 
     /// The two watermarks.
@@ -173,9 +185,9 @@ pub trait Store: Send + Sync + std::fmt::Debug + 'static {
         limit: usize,
     ) -> Result<Vec<(Bytes, Bytes)>, ReadError>;
 
-    /// Applies the history window: removes superseded records, acked tombstones and facts, what
-    /// dropped streams left, and bodies nobody refers to. Bounded work per call; `more` says
-    /// whether to call again. What it removed is gone durably when it returns; when there was
+    /// Applies the history window: removes superseded records, acked tombstones and facts, what is
+    /// kept of objects that are gone, what dropped streams left, and bodies nobody refers to. Removes
+    /// a bounded number of records per call; `more` says whether to call again. What it removed is gone durably when it returns; when there was
     /// nothing to remove, nothing is written.
     ///
     /// # Errors
@@ -238,7 +250,7 @@ pub struct StreamInfo {
     pub received: Offset,
     /// As writer: everything up to here is durable at the peer.
     pub acked: Offset,
-    /// As writer: the highest offset of an acked tombstone or fact that was trimmed. A peer below
+    /// As writer: the highest offset of an acked newest record that was trimmed. A peer below
     /// it cannot be resumed, only reconciled. Facts dropped over the quota do not count: a peer
     /// that misses them misses nothing else.
     pub floor: Offset,
@@ -283,7 +295,7 @@ pub struct Coalesced {
 }
 
 /// The history window: a superseded record may go when the record that superseded it is older than
-/// *all* given bounds, an acked tombstone or fact when it is itself.
+/// *all* given bounds, a newest record that may go at all when it is itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TrimPolicy {
     /// Keep at least so many of the newest revisions of the store.

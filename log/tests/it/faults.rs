@@ -180,3 +180,94 @@ fn a_second_store_on_a_disk_fences_the_first() {
     assert!(first.append(&one("c")).is_err());
     assert_eq!(names(&second), ["a", "b"]);
 }
+
+/// Between an append and its sync, maintenance may do what it likes: the sync tells the truth.
+mod between_append_and_sync {
+    use super::*;
+
+    /// A store with something to trim, and a batch that is not synced.
+    fn appended() -> MemoryStore {
+        let store = store();
+        commit(&store, &one("a"));
+        store.append(&one("b")).unwrap();
+        store
+    }
+
+    #[test]
+    fn a_trim_makes_it_durable() {
+        let store = appended();
+        assert_eq!(store.trim(&POLICY).unwrap().records, 1);
+        assert_eq!(names(&store), ["a", "b"]);
+        assert_eq!(store.sync().unwrap(), store.watermarks().written);
+        assert!(store.verify().unwrap().is_sound());
+    }
+
+    #[test]
+    fn what_a_trim_synced_is_safe_from_the_failure_after_it() {
+        let store = appended();
+        let written = store.watermarks().written;
+        store.trim(&POLICY).unwrap();
+        store.disk().set_fault(Fault::WriteFails);
+        assert!(store.append(&one("c")).is_err());
+        assert!(store.stats().read_only);
+        assert_eq!(store.sync().unwrap(), written, "it is durable");
+        assert!(store.sync().is_err(), "the store is read-only all the same");
+    }
+
+    #[test]
+    fn what_a_recovery_took_back_is_not_confirmed() {
+        for fault in [Fault::WriteFails, Fault::SyncFails] {
+            let store = appended();
+            store.disk().set_fault(fault);
+            assert!(store.trim(&POLICY).is_err());
+            store.disk().heal();
+            store.try_recover().unwrap();
+            assert!(!store.stats().read_only);
+            assert_eq!(names(&store), ["a", "a"]);
+            assert!(store.sync().is_err(), "the batch is lost");
+            store.append(&one("d")).unwrap();
+            store.sync().unwrap();
+            assert_eq!(names(&store), ["a", "a", "d"]);
+            assert!(store.verify().unwrap().is_sound());
+        }
+    }
+
+    #[test]
+    fn a_failure_that_was_told_is_not_told_again() {
+        let store = appended();
+        store.disk().set_fault(Fault::SyncFails);
+        assert!(store.sync().is_err());
+        store.disk().heal();
+        store.try_recover().unwrap();
+        commit(&store, &one("d"));
+    }
+
+    #[test]
+    fn trims_and_a_writer_on_two_threads_exclude_each_other() {
+        let store = store();
+        std::thread::scope(|scope| {
+            let trims = scope.spawn(|| {
+                let mut removed = 0;
+                // Of the twenty versions of each key all but the last go.
+                while removed < 8 * 19 {
+                    removed += store.trim(&POLICY).unwrap().records;
+                    std::thread::yield_now();
+                }
+                removed
+            });
+            for round in 0..20 {
+                for name in ["k0", "k1", "k2", "k3", "k4", "k5", "k6", "k7"] {
+                    let appended = store.append(&one(name)).unwrap();
+                    let durable = store.sync().unwrap();
+                    assert!(
+                        appended.revisions.iter().all(|it| *it <= durable),
+                        "{round}"
+                    );
+                }
+            }
+            assert_eq!(trims.join().unwrap(), 8 * 19);
+        });
+        assert_eq!(names(&store).len(), 9);
+        assert!(store.verify().unwrap().is_sound());
+    }
+}

@@ -1,11 +1,11 @@
 //! Random histories against a simple model, on both stores.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use causeway_log::batch::{Batch, Entry, Place, StreamChange};
 use causeway_log::id::{Offset, StreamId};
 use causeway_log::record::{Draft, Op};
-use causeway_log::store::conformance::{Harness, down, draft, entries, epoch, key};
+use causeway_log::store::conformance::{Harness, down, draft, entries, epoch, key, up};
 use causeway_log::store::{ReadLimit, TrimPolicy};
 use causeway_log::{Key, Revision, Slot, Store, Stored, WallTime};
 use proptest::prelude::*;
@@ -14,6 +14,8 @@ use proptest::test_runner::{Config, TestRunner};
 use crate::harness::{Fjall, Memory, Verify};
 
 const NAMES: u8 = 5;
+const STREAMS: u8 = 3;
+const OPS: u8 = 9;
 const ALL: ReadLimit = ReadLimit {
     records: usize::MAX,
     bytes: usize::MAX,
@@ -21,18 +23,18 @@ const ALL: ReadLimit = ReadLimit {
 
 #[derive(Clone, Debug)]
 enum Step {
-    Append(Vec<(bool, u8, u8, u16)>),
+    Append(Vec<(u8, u8, u8, u16)>),
     Sync,
     Crash,
-    Ack(u8),
+    Ack(bool, u8),
     Trim { keep: u8, quota: u8, work: u8 },
-    Drop(bool),
+    Drop(u8),
 }
 
 fn step() -> impl Strategy<Value = Step> {
     let entry = (
-        any::<bool>(),
-        0..7_u8,
+        0..STREAMS,
+        0..OPS,
         0..NAMES,
         prop_oneof![0..40_u16, 1000..1100_u16],
     );
@@ -40,10 +42,10 @@ fn step() -> impl Strategy<Value = Step> {
         8 => prop::collection::vec(entry, 1..6).prop_map(Step::Append),
         6 => Just(Step::Sync),
         2 => Just(Step::Crash),
-        2 => any::<u8>().prop_map(Step::Ack),
+        3 => (any::<bool>(), any::<u8>()).prop_map(|(is_up, share)| Step::Ack(is_up, share)),
         3 => (0..30_u8, 0..6_u8, 1..20_u8)
             .prop_map(|(keep, quota, work)| Step::Trim { keep, quota, work }),
-        1 => any::<bool>().prop_map(Step::Drop),
+        1 => (0..STREAMS).prop_map(Step::Drop),
     ]
 }
 
@@ -63,6 +65,8 @@ struct Stream {
     /// Everything there ever was.
     all: BTreeMap<Revision, Stored>,
     newest: BTreeMap<(Key, Slot), Revision>,
+    /// What went as the newest of its key and slot.
+    ended: BTreeSet<Revision>,
     acked: Offset,
 }
 
@@ -88,11 +92,12 @@ struct Model {
     durable: World,
 }
 
-fn stream(is_cluster: bool) -> StreamId {
-    if is_cluster {
-        StreamId::Cluster
-    } else {
-        down()
+/// The store writes all of them; what matters is how two streams of one node depend on each other.
+fn stream(number: u8) -> StreamId {
+    match number {
+        0 => StreamId::Cluster,
+        1 => down(),
+        _ => up(),
     }
 }
 
@@ -105,23 +110,35 @@ fn op(number: u8) -> Op {
         Op::Apply,
         Op::Put,
         Op::Fact,
+        Op::Reject,
+        Op::Delete,
     ][usize::from(number)]
 }
 
 impl Model {
-    fn append(&mut self, store: &dyn Store, given: &[(bool, u8, u8, u16)]) {
+    fn append(&mut self, store: &dyn Store, given: &[(u8, u8, u8, u16)]) {
         let mut batch = entries(Vec::new());
-        for (is_cluster, number, name, len) in given {
-            let body = vec![*name; usize::from(*len)];
-            let draft = draft(op(*number), &format!("n{name}"), &body);
+        for (to, number, name, len) in given {
+            let op = op(*number);
+            // Few different requests, so that answers name them.
+            let len = if op.slot() == Slot::Request {
+                len % 2
+            } else {
+                *len
+            };
+            let body = vec![*name; usize::from(len)];
+            let mut draft = draft(op, &format!("n{name}"), &body);
+            if *to == 1 && op.slot() == Slot::Request {
+                draft.cause = Some(draft.id);
+            }
             batch.entries.push(Entry {
-                stream: stream(*is_cluster),
+                stream: stream(*to),
                 place: Place::Next,
                 draft,
             });
         }
-        for is_cluster in [false, true] {
-            let stream = stream(is_cluster);
+        for number in 0..STREAMS {
+            let stream = stream(number);
             if !self.written.streams.contains_key(&stream) {
                 batch.streams.push(StreamChange::Open {
                     stream: stream.clone(),
@@ -177,18 +194,19 @@ impl Model {
         stored
     }
 
-    fn ack(&mut self, store: &dyn Store, share: u8) {
+    fn ack(&mut self, store: &dyn Store, is_up: bool, share: u8) {
+        let name = stream(1 + u8::from(is_up));
         // Only what is durable can have been sent.
-        let Some(known) = self.durable.streams.get(&down()) else {
+        let Some(known) = self.durable.streams.get(&name) else {
             return;
         };
-        if !self.written.streams.contains_key(&down()) {
+        if !self.written.streams.contains_key(&name) {
             return;
         }
         let head = known.all.keys().next_back().copied().unwrap_or_default();
         let upto = Offset::new(head.get() * u64::from(share) / 255);
         let change = StreamChange::Acked {
-            stream: down(),
+            stream: name.clone(),
             upto,
         };
         store
@@ -197,7 +215,7 @@ impl Model {
                 ..Batch::default()
             })
             .unwrap();
-        let stream = self.written.streams.get_mut(&down()).unwrap();
+        let stream = self.written.streams.get_mut(&name).unwrap();
         stream.acked = stream.acked.max(upto);
     }
 
@@ -206,8 +224,8 @@ impl Model {
         self.durable = self.written.clone();
     }
 
-    fn drop_stream(&mut self, store: &dyn Store, is_cluster: bool) {
-        let stream = stream(is_cluster);
+    fn drop_stream(&mut self, store: &dyn Store, number: u8) {
+        let stream = stream(number);
         let change = StreamChange::Drop {
             stream: stream.clone(),
         };
@@ -233,6 +251,10 @@ impl Model {
         store.trim(&policy).unwrap();
         self.sync(store);
         let window_end = Revision::new(self.written.revision.saturating_sub(keep.into()));
+        let past = Past {
+            streams: self.written.streams.clone(),
+            window_end,
+        };
         for (name, stream) in &mut self.written.streams {
             let left = store.read(name, Revision::ZERO, ALL).unwrap();
             let left: BTreeMap<_, _> = left
@@ -261,12 +283,14 @@ impl Model {
                         (is_acked && revision <= window_end) || facts > usize::from(quota)
                     }
                     (_, Some((by, _))) => *by <= window_end,
-                    (Op::Delete, None) => is_acked && revision <= window_end,
-                    (_, None) => false,
+                    (_, None) => {
+                        is_acked && revision <= window_end && past.may_end(store, name, &stored)
+                    }
                 };
                 assert!(may_go, "{name}: {revision} must stay");
                 if stream.newest.get(&about) == Some(&revision) {
                     stream.newest.remove(&about);
+                    stream.ended.insert(revision);
                 }
             }
         }
@@ -297,6 +321,63 @@ impl Model {
             if let Some(durable) = durable.filter(|durable| durable.born == written.born) {
                 check_durable(store, name, durable);
             }
+        }
+    }
+}
+
+/// How it was before a trim.
+struct Past {
+    streams: BTreeMap<StreamId, Stream>,
+    window_end: Revision,
+}
+
+impl Past {
+    fn newest(&self, name: &StreamId, key: &Key, slot: Slot) -> Option<&Stored> {
+        let stream = self.streams.get(name)?;
+        let revision = stream.newest.get(&(key.clone(), slot))?;
+        stream.all.get(revision)
+    }
+
+    /// Whether a stream had no object of a key, and since when, if it was within the window.
+    fn is_gone(&self, name: &StreamId, key: &Key) -> bool {
+        self.newest(name, key, Slot::Object).is_none_or(|object| {
+            object.record.header.op == Op::Delete && object.revision <= self.window_end
+        })
+    }
+
+    /// Whether a newest record, which is acked and outside of the window, may go.
+    fn may_end(&self, store: &dyn Store, name: &StreamId, stored: &Stored) -> bool {
+        let header = &stored.record.header;
+        let (key, slot) = identity(stored);
+        match (slot, name) {
+            (Slot::Object, StreamId::Node(..)) if *name == up() => {
+                header.op == Op::Delete && self.is_gone(&down(), &key)
+            }
+            (Slot::Object, _) => header.op == Op::Delete,
+            (Slot::Status | Slot::Twin, _) => {
+                let end = self.newest(name, &key, Slot::Object);
+                end.is_some_and(|end| {
+                    end.record.header.op == Op::Delete
+                        && end.revision > stored.revision
+                        && end.revision <= self.window_end
+                })
+            }
+            (Slot::Request, StreamId::Node(..)) if *name == up() => {
+                let Some(answer) = self.newest(&down(), &key, Slot::Request) else {
+                    return false;
+                };
+                let has_object = self.newest(&down(), &key, Slot::Object).is_some();
+                answer.record.header.cause == Some(header.id)
+                    && answer.revision <= self.window_end
+                    && self.is_gone(&down(), &key)
+                    && (has_object || answer.record.header.op == Op::Reject)
+            }
+            (Slot::Request, StreamId::Node(..)) => {
+                let request = store.newest(&up(), &key, Slot::Request).unwrap();
+                request.is_none() && self.is_gone(name, &key)
+            }
+            (Slot::Request, StreamId::Cluster) => false,
+            (Slot::Fact, _) => true,
         }
     }
 }
@@ -342,8 +423,11 @@ fn check_durable(store: &dyn Store, name: &StreamId, stream: &Stream) {
                 .held_at(name, &about.0, about.1, upto.as_own_offset())
                 .unwrap();
             let expected = Stream::newest_upto(&stream.all, &about, upto);
-            // A tombstone may be forgotten; then its object is as absent as it says.
-            let is_gone = expected.is_none_or(|stored| stored.record.header.op == Op::Delete);
+            // A tombstone may be forgotten, then its object is as absent as it says; and what
+            // ended with an object.
+            let is_gone = expected.is_none_or(|stored| {
+                stored.record.header.op == Op::Delete || stream.ended.contains(&stored.revision)
+            });
             assert!(
                 held.as_ref() == expected || (held.is_none() && is_gone),
                 "{name} {about:?} at {upto}: {held:?}, not {expected:?}"
@@ -370,8 +454,8 @@ fn run<H: Harness + Verify>(make: impl Fn() -> H, cases: u32) {
             match step {
                 Step::Append(given) => model.append(harness.store(), &given),
                 Step::Sync => model.sync(harness.store()),
-                Step::Ack(share) => model.ack(harness.store(), share),
-                Step::Drop(is_cluster) => model.drop_stream(harness.store(), is_cluster),
+                Step::Ack(is_up, share) => model.ack(harness.store(), is_up, share),
+                Step::Drop(number) => model.drop_stream(harness.store(), number),
                 Step::Trim { keep, quota, work } => {
                     model.trim(harness.store(), keep, quota, work);
                 }

@@ -83,8 +83,8 @@ pub struct Entry {
     pub(super) owned: Option<Owned>,
     pub(super) status: Option<Box<Layer>>,
     pub(super) asked: Option<Box<Asked>>,
-    /// The owner's answer to `asked`.
-    pub(super) answer: Option<Box<Answer>>,
+    /// The owner's newest answer to a request for this life.
+    pub(super) told: Option<Box<Answer>>,
     /// The node has finished with the object.
     pub(super) finished: Option<Revision>,
     /// Where the tombstone of this life stands.
@@ -101,7 +101,7 @@ impl Entry {
             owned: None,
             status: None,
             asked: None,
-            answer: None,
+            told: None,
             finished: None,
             buried: None,
         }
@@ -128,7 +128,7 @@ impl Entry {
         let owned = self.owned.as_ref().map(Owned::revision);
         let status = self.status.as_ref().map(|layer| layer.revision);
         let asked = self.asked.as_ref().map(|asked| asked.layer.revision);
-        let answered = self.answer.as_ref().map(|answer| answer.revision);
+        let answered = self.answer().map(|answer| answer.revision);
         let revisions = [owned, status, asked, answered, self.finished];
         revisions.into_iter().flatten().max().unwrap_or_default()
     }
@@ -176,8 +176,16 @@ impl Entry {
         }
     }
 
+    /// The owner's answer to `asked`.
+    fn answer(&self) -> Option<&Answer> {
+        let asked = self.asked.as_ref()?.layer.id;
+        self.told
+            .as_deref()
+            .filter(|answer| answer.request == Some(asked))
+    }
+
     fn waiting(&self) -> Option<&Asked> {
-        self.asked.as_deref().filter(|_| self.answer.is_none())
+        self.asked.as_deref().filter(|_| self.answer().is_none())
     }
 
     /// The request that shows: one that waits, or a create that was accepted and whose object is
@@ -186,7 +194,7 @@ impl Entry {
         let coming = self.owned.is_none() && self.is_alive();
         self.asked
             .as_deref()
-            .filter(|_| coming || self.answer.is_none())
+            .filter(|_| coming || self.answer().is_none())
     }
 
     /// Whether there is an object to serve.
@@ -198,10 +206,7 @@ impl Entry {
             Some(Owned::Put(_)) => true,
             Some(Owned::Deleted { .. }) => false,
             None => {
-                let refused = self
-                    .answer
-                    .as_ref()
-                    .is_some_and(|answer| answer.refusal.is_some());
+                let refused = self.answer().is_some_and(|answer| answer.refusal.is_some());
                 self.asked
                     .as_ref()
                     .is_some_and(|asked| asked.verb == Verb::Create)
@@ -219,10 +224,7 @@ impl Entry {
             Some(Owned::Put(_)) => None,
             Some(Owned::Deleted { revision, since }) => Some((*revision, *since)),
             None => {
-                let refused = self
-                    .answer
-                    .as_ref()
-                    .filter(|answer| answer.refusal.is_some())?;
+                let refused = self.answer().filter(|answer| answer.refusal.is_some())?;
                 Some((refused.revision, self.created()))
             }
         }
@@ -342,7 +344,7 @@ impl Entry {
     /// Why the last request was refused, unless the object changed since.
     #[must_use]
     pub fn refusal(&self) -> Option<String> {
-        let answer = self.answer.as_ref()?;
+        let answer = self.answer()?;
         let refusal = answer.refusal.as_ref()?;
         if self
             .put()

@@ -20,7 +20,6 @@ pub(super) enum Side {
 pub(super) struct Name {
     lives: Vec<Entry>,
     served: Option<usize>,
-    answer: Option<Box<Answer>>,
 }
 
 impl Name {
@@ -97,7 +96,7 @@ impl Name {
                 };
                 self.own(key, gone)
             }
-            (Side::Owner, Op::Apply | Op::Reject) => self.answer(stored),
+            (Side::Owner, Op::Apply | Op::Reject) => self.answer(key, stored),
             (Side::Edge, Op::Delete) => {
                 let life = self.life(key);
                 let newer = life.finished < Some(stored.revision);
@@ -142,14 +141,14 @@ impl Name {
         })
     }
 
-    fn answer(&mut self, stored: &Stored) -> bool {
+    fn answer(&mut self, key: &Key, stored: &Stored) -> bool {
         let Record { header, body } = &stored.record;
         let answer = Answer {
             revision: stored.revision,
             request: header.cause,
             refusal: (header.op == Op::Reject).then(|| body.clone()),
         };
-        set_newer(&mut self.answer, answer, |answer| answer.revision)
+        set_newer(&mut self.life(key).told, answer, |answer| answer.revision)
     }
 
     fn life(&mut self, key: &Key) -> &mut Entry {
@@ -166,13 +165,6 @@ impl Name {
     }
 
     fn choose(&mut self) {
-        for life in &mut self.lives {
-            let asked = life.asked.as_ref().map(|asked| asked.layer.id);
-            life.answer = self
-                .answer
-                .clone()
-                .filter(|answer| asked.is_some() && answer.request == asked);
-        }
         let ranked = self
             .lives
             .iter()

@@ -3,14 +3,14 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use crate::body::Body;
-use crate::digest::{self, Digest, DigestEntry, KeyHash, Scope, StateHash};
+use crate::digest::{self, Digest, DigestEntry, KeyHash, Standing, StateHash};
 use crate::error::ReadError;
-use crate::id::{Offset, Revision, StreamId};
+use crate::id::{Direction, Offset, Revision, StreamId};
 use crate::limits::{
     DIGEST_ENTRIES_MAX, DIGEST_ENTRIES_PER_FRAME_MAX, FRAME_DECODED_BYTES_MAX, FRAME_RECORDS_MAX,
     FRAME_TARGET_BYTES,
 };
-use crate::record::{Record, Slot, Stored};
+use crate::record::{Op, Record, Slot, Stored};
 use crate::replication::flow::Mark;
 use crate::replication::outgoing::Ready;
 use crate::replication::stats::Traffic;
@@ -107,7 +107,9 @@ impl Sending {
                 asked.insert(bucket);
             }
         }
-        comparison.own.retain(|key, _| asked.contains(key.bucket()));
+        comparison
+            .own
+            .retain(|key, own| asked.contains(key.bucket()) || own.is_sent_always());
         if asked.is_empty() {
             self.step = comparison.finish();
             return Ok(None);
@@ -266,20 +268,41 @@ struct Comparison {
 enum Own {
     /// Something.
     Present { offset: Offset, state: StateHash },
+    /// Something that is newer than the end of its object: it must come after that at the receiver,
+    /// too.
+    Since { offset: Offset, state: StateHash },
     /// A record that says there is nothing.
     Gone { offset: Offset },
-    /// It is not known any more; its present state follows as a record after `upto`.
-    Later,
+    /// The node says that it has finished with an object, which the receiver may not know.
+    Finished { offset: Offset },
+    /// A request that is answered and over: the receiver had it, and must not decide it again.
+    Settled { state: StateHash },
+    /// It does not matter: its object is gone, or its present state is not known any more and
+    /// follows as a record after `upto`.
+    Any,
 }
 
 impl Comparison {
     fn new(store: &dyn Store, stream: &StreamId, upto: Offset) -> Result<Self, ReadError> {
         let mut own = BTreeMap::new();
         let mut failed = None;
-        digest::scan(store, stream, Scope::All, |newest| {
+        let is_up = matches!(stream, StreamId::Node(_, Direction::Up));
+        digest::scan_standing(store, stream, |newest, standing| {
             let newest = newest.record;
             let key = KeyHash::of(&newest);
             let slot = newest.header.op.slot();
+            match standing {
+                Standing::Counts | Standing::Since => {}
+                Standing::Settled => {
+                    let state = StateHash::of(&newest);
+                    own.insert(key, Own::Settled { state });
+                    return;
+                }
+                Standing::Buried => {
+                    own.insert(key, Own::Any);
+                    return;
+                }
+            }
             let then = if newest.header.offset <= upto {
                 Some(newest)
             } else if slot == Slot::Fact {
@@ -293,7 +316,13 @@ impl Comparison {
                     }
                 }
             };
-            own.insert(key, then.map_or(Own::Later, |record| Own::of(&record)));
+            let mut then = then.map_or(Own::Any, |record| Own::of(&record, is_up));
+            if let Own::Present { offset, state } = then
+                && standing == Standing::Since
+            {
+                then = Own::Since { offset, state };
+            }
+            own.insert(key, then);
         })?;
         match failed {
             None => Ok(Self {
@@ -307,7 +336,9 @@ impl Comparison {
     fn digest(&self) -> Digest {
         let mut digest = Digest::default();
         for (key, own) in &self.own {
-            if let Own::Present { state, .. } = own {
+            if let Own::Present { state, .. } | Own::Since { state, .. } | Own::Settled { state } =
+                own
+            {
                 digest.add(&DigestEntry {
                     key: *key,
                     state: *state,
@@ -326,10 +357,15 @@ impl Comparison {
             let held = Some(entry.state.body);
             match self.own.remove(&entry.key) {
                 Some(Own::Present { state, .. }) if state == entry.state => {}
-                Some(Own::Present { offset, .. } | Own::Gone { offset }) => {
+                Some(
+                    Own::Present { offset, .. }
+                    | Own::Since { offset, .. }
+                    | Own::Gone { offset }
+                    | Own::Finished { offset },
+                ) => {
                     self.differences.push(Difference { offset, held });
                 }
-                Some(Own::Later) => {}
+                Some(Own::Settled { .. } | Own::Any) => {}
                 None if self.drops.len() >= DIGEST_ENTRIES_MAX => return Err(Violation::Digest),
                 None => self.drops.push(entry.key),
             }
@@ -340,7 +376,10 @@ impl Comparison {
     fn finish(self) -> Step {
         let mut differences = self.differences;
         for own in self.own.into_values() {
-            if let Own::Present { offset, .. } = own {
+            if let Own::Present { offset, .. }
+            | Own::Since { offset, .. }
+            | Own::Finished { offset } = own
+            {
                 differences.push(Difference { offset, held: None });
             }
         }
@@ -353,9 +392,16 @@ impl Comparison {
 }
 
 impl Own {
-    fn of(record: &Record) -> Self {
+    /// Whether the digest does not tell if the receiver has it.
+    const fn is_sent_always(&self) -> bool {
+        matches!(self, Self::Finished { .. } | Self::Since { .. })
+    }
+
+    fn of(record: &Record, is_up: bool) -> Self {
         let offset = record.header.offset;
-        if digest::is_gone(record) {
+        if is_up && record.header.op == Op::Delete {
+            Self::Finished { offset }
+        } else if digest::is_gone(record) {
             Self::Gone { offset }
         } else {
             Self::Present {

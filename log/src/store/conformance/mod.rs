@@ -6,7 +6,7 @@
 use bytes::Bytes;
 use uuid::Uuid;
 
-use crate::batch::{Batch, Entry, Place, StreamChange};
+use crate::batch::{Batch, CursorName, Entry, Place, StreamChange};
 use crate::body::Body;
 use crate::id::{Epoch, EventId, Offset, Revision, StreamId, Version, WallTime};
 use crate::key::{Key, NodeName, Resource, Uid};
@@ -14,6 +14,7 @@ use crate::record::{Draft, Op, Slot, Stored};
 use crate::store::{Appended, ReadLimit, Store, TrimPolicy, Trimmed};
 
 mod appending;
+mod burying;
 mod crashing;
 mod reading;
 mod trimming;
@@ -140,6 +141,30 @@ pub const CHECKS: &[(&str, Check)] = &[
         trimming::dropped_stream_leaves_nothing,
     ),
     ("history_has_no_gaps", trimming::history_has_no_gaps),
+    (
+        "a_tombstone_takes_along_what_else_is_kept",
+        burying::tombstone_takes_all,
+    ),
+    (
+        "an_end_going_up_waits_for_the_end_coming_down",
+        burying::end_going_up_waits,
+    ),
+    (
+        "a_request_goes_before_its_answer",
+        burying::request_before_answer,
+    ),
+    (
+        "requests_of_live_objects_stay",
+        burying::requests_of_live_objects_stay,
+    ),
+    (
+        "nothing_goes_before_its_consumer_has_it",
+        burying::nothing_unconsumed_goes,
+    ),
+    (
+        "a_reconciled_end_speaks_of_one_slot",
+        burying::reconciled_end_is_one_slot,
+    ),
 ];
 
 /// Runs every check, each on a store that `make` gives empty.
@@ -264,6 +289,22 @@ fn acked(store: &dyn Store, stream: &StreamId, upto: Revision) {
             stream: stream.clone(),
             upto,
         }]),
+    );
+}
+
+/// The consumer of what came up has taken everything.
+fn consumed(store: &dyn Store) {
+    let place = store.watermarks().written.as_own_offset();
+    let StreamId::Node(node, _) = up() else {
+        return;
+    };
+    let cursors = vec![(CursorName::write_back(&node), place)];
+    commit(
+        store,
+        &Batch {
+            cursors,
+            ..Batch::default()
+        },
     );
 }
 

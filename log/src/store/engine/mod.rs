@@ -1,7 +1,7 @@
 //! The log over an ordered map: every rule of the [`Store`] contract, once, for every [`Kv`].
 //!
 //! Split by concern: `admit` checks a batch, `plan` turns it into writes, `append` applies it;
-//! `read` reads; `trim` applies the history window; `open` loads and checks, `verify` checks
+//! `read` reads; `trim` applies the history window and `settle` ends what waits in it; `open` loads and checks, `verify` checks
 //! everything; `state` is what is kept in memory.
 //!
 //! # Which numbers may be used again
@@ -32,6 +32,7 @@ mod bodies;
 mod open;
 mod plan;
 mod read;
+mod settle;
 mod state;
 #[cfg(test)]
 mod tests;
@@ -43,7 +44,7 @@ pub(crate) use open::RECOVERY;
 pub use verify::VerifyReport;
 
 use bodies::BodyCache;
-use state::{Published, WriterSide};
+use state::{Published, SinceSync, WriterSide};
 
 /// How much memory the engine itself may use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -179,17 +180,34 @@ fn get<V: View, T>(
 
 impl<K: Kv> Store for Engine<K> {
     fn append(&self, batch: &Batch) -> Result<Appended, AppendError> {
-        let _writer = self
+        let mut writer = self
             .writing()
             .map_err(|ReadOnly { reason }| AppendError::ReadOnly { reason })?;
-        self.append_locked(batch)
+        let appended = self.append_locked(batch)?;
+        writer.since_sync.append();
+        Ok(appended)
     }
 
     fn sync(&self) -> Result<Revision, SyncError> {
-        let _writer = self
-            .writing()
-            .map_err(|ReadOnly { reason }| SyncError::ReadOnly { reason })?;
-        self.sync_locked().map_err(SyncError::Engine)
+        let mut writer = self.writer.lock();
+        let (durable, read_only) = {
+            let published = self.published.read();
+            (published.marks.durable, published.read_only.clone())
+        };
+        // Whatever the answer, whoever appended knows then.
+        match (std::mem::take(&mut writer.since_sync), read_only) {
+            (SinceSync::Lost, _) => Err(SyncError::ReadOnly {
+                reason: "a recovery has taken back what was written".to_owned(),
+            }),
+            // A trim has synced it, before the write that failed.
+            (SinceSync::Durable, Some(_)) => Ok(durable),
+            (SinceSync::Nothing | SinceSync::Unsynced, Some(reason)) => {
+                Err(SyncError::ReadOnly { reason })
+            }
+            (SinceSync::Nothing | SinceSync::Unsynced | SinceSync::Durable, None) => {
+                self.sync_locked().map_err(SyncError::Engine)
+            }
+        }
     }
 
     fn watermarks(&self) -> Watermarks {

@@ -84,7 +84,12 @@ impl<K: Kv> Engine<K> {
                 })
             })?
         };
-        *writer = WriterSide::default();
+        let mut since_sync = writer.since_sync;
+        since_sync.recover();
+        *writer = WriterSide {
+            since_sync,
+            ..WriterSide::default()
+        };
         self.bodies.lock().clear();
         let mut published = self.published.write();
         let stats = published.stats;

@@ -200,7 +200,7 @@ impl<'a, V: View> Plan<'a, V> {
             .filter(|before| before.op != Op::Delete)
             .map_or(revision, |before| before.since);
         self.supersede(no, slot, before, revision, draft.time);
-        if draft.op == Op::Delete || slot == Slot::Fact {
+        if draft.op == Op::Delete || matches!(slot, Slot::Request | Slot::Fact) {
             let key = Bytes::copy_from_slice(&keys::pending(no, revision));
             let pending = Pending {
                 slot,
@@ -302,7 +302,7 @@ impl<'a, V: View> Plan<'a, V> {
         let value = codec::seal_superseded(&mut self.meta_arena, &key, &superseded);
         self.writes.put(Space::Meta, key, value);
         self.changes.superseded_bytes += u64::from(bytes);
-        if before.op == Op::Delete {
+        if before.op == Op::Delete || slot == Slot::Request {
             let pending = Bytes::copy_from_slice(&keys::pending(no, before.revision));
             self.meta.insert(pending, None);
         }

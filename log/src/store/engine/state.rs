@@ -13,6 +13,46 @@ pub(super) struct WriterSide {
     /// Everything superseded by a revision up to here has been removed: where the next trim starts
     /// to look, instead of walking over what the engine has not compacted away yet.
     pub(super) trimmed_upto: Revision,
+    pub(super) since_sync: SinceSync,
+}
+
+/// What became of what was appended since `sync` last answered: trimming and recovering may come
+/// between an append and its sync.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum SinceSync {
+    /// Nothing was appended.
+    #[default]
+    Nothing,
+    /// A crash would lose it.
+    Unsynced,
+    /// The sync of a trim made it durable.
+    Durable,
+    /// A recovery took it back.
+    Lost,
+}
+
+impl SinceSync {
+    /// Something was appended.
+    pub(super) const fn append(&mut self) {
+        *self = match self {
+            Self::Lost => Self::Lost,
+            Self::Nothing | Self::Unsynced | Self::Durable => Self::Unsynced,
+        };
+    }
+
+    /// A trim made everything durable.
+    pub(super) const fn trim(&mut self) {
+        if matches!(self, Self::Unsynced) {
+            *self = Self::Durable;
+        }
+    }
+
+    /// A recovery went back to what is durable.
+    pub(super) const fn recover(&mut self) {
+        if matches!(self, Self::Unsynced) {
+            *self = Self::Lost;
+        }
+    }
 }
 
 /// What readers see. Changed only by the writing side, after the map has changed.

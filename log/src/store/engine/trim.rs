@@ -1,9 +1,9 @@
 //! The history window.
 //!
-//! Superseded records wait in a queue ordered by the revision that superseded them, tombstones and
-//! facts in one per stream. Trimming takes from the front only, so that of each key the oldest
-//! record goes first and what is left of its history has no gaps; each call does bounded work and
-//! the next one goes on where it ended.
+//! Superseded records wait in a queue ordered by the revision that superseded them; tombstones,
+//! facts, requests and answers in one per stream (see `settle`). Of each key the oldest record goes
+//! first, so what is left of its history has no gaps; each call removes a bounded number of records
+//! and the next one goes on where it ended.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -15,7 +15,6 @@ use super::{Engine, damaged, get, read_error};
 use crate::body::BodyHash;
 use crate::error::{ReadError, TrimError};
 use crate::id::{Revision, StreamId, WallTime};
-use crate::record::Slot;
 use crate::store::codec::{self, BodyAt, Corrupt, Pending};
 use crate::store::keys::{self, StreamNo, meta};
 use crate::store::kv::{Kv, Space, View, Writes};
@@ -51,6 +50,7 @@ impl<K: Kv> Engine<K> {
         self.published.write().trimmed(outcome.changes);
         // Readers see the room only after a sync, and the disk gets it only then.
         self.sync_locked().map_err(TrimError::Engine)?;
+        writer.since_sync.trim();
         Ok(trimmed)
     }
 }
@@ -86,26 +86,30 @@ struct Changes {
     finished: Vec<StreamNo>,
 }
 
-struct Sweep<'a, V> {
-    view: &'a V,
-    published: &'a Published,
-    policy: &'a TrimPolicy,
+pub(super) struct Sweep<'a, V> {
+    pub(super) view: &'a V,
+    pub(super) published: &'a Published,
+    pub(super) policy: &'a TrimPolicy,
     /// Revisions above this one are inside the window.
     window_end: Revision,
-    writes: Writes,
-    trimmed: Trimmed,
+    pub(super) writes: Writes,
+    pub(super) trimmed: Trimmed,
     /// Removals still allowed in this call.
-    budget: usize,
+    pub(super) budget: usize,
     trimmed_upto: Revision,
     /// Everything superseded below this revision is gone.
-    oldest_superseder: Revision,
+    pub(super) oldest_superseder: Revision,
     superseded_bytes: u64,
-    streams: BTreeMap<StreamId, StreamState>,
+    pub(super) streams: BTreeMap<StreamId, StreamState>,
     finished: Vec<StreamNo>,
     dereferenced: BTreeMap<BodyHash, u64>,
     freed: Vec<BodyHash>,
-    /// Newest entries removed by this sweep, for facts of one key.
-    unindexed: BTreeSet<Vec<u8>>,
+    /// Newest entries removed by this sweep.
+    pub(super) unindexed: BTreeSet<Vec<u8>>,
+    /// Records removed by this sweep that did not wait in the queue of superseded ones.
+    pub(super) settled: BTreeSet<(StreamNo, Revision)>,
+    /// Up to where the consumers of copies have come, as far as asked.
+    pub(super) consumed: BTreeMap<StreamNo, Revision>,
 }
 
 impl<'a, V: View> Sweep<'a, V> {
@@ -132,11 +136,13 @@ impl<'a, V: View> Sweep<'a, V> {
             dereferenced: BTreeMap::new(),
             freed: Vec::new(),
             unindexed: BTreeSet::new(),
+            settled: BTreeSet::new(),
+            consumed: BTreeMap::new(),
         }
     }
 
     /// Takes one unit of work; `false`: the call has done its share.
-    fn spend(&mut self) -> bool {
+    pub(super) fn spend(&mut self) -> bool {
         if self.budget == 0 {
             self.trimmed.more = true;
             return false;
@@ -145,11 +151,11 @@ impl<'a, V: View> Sweep<'a, V> {
         true
     }
 
-    fn is_out_of_window(&self, revision: Revision, time: WallTime) -> bool {
+    pub(super) fn is_out_of_window(&self, revision: Revision, time: WallTime) -> bool {
         revision <= self.window_end && time < self.policy.keep_since
     }
 
-    fn stream_mut(&mut self, name: &StreamId) -> Option<&mut StreamState> {
+    pub(super) fn stream_mut(&mut self, name: &StreamId) -> Option<&mut StreamState> {
         if !self.streams.contains_key(name) {
             let state = self.published.streams.get(name)?.clone();
             self.streams.insert(name.clone(), state);
@@ -199,7 +205,7 @@ impl<'a, V: View> Sweep<'a, V> {
         Ok(true)
     }
 
-    fn remove_record(&mut self, record: Found) {
+    pub(super) fn remove_record(&mut self, record: Found) {
         self.trimmed.records += 1;
         if let BodyAt::Hashed { hash, .. } = record.value.body {
             *self.dereferenced.entry(hash).or_default() += 1;
@@ -220,8 +226,13 @@ impl<'a, V: View> Sweep<'a, V> {
             let entry = codec::open_superseded(&key, &value).map_err(corrupt)?;
             let is_over =
                 self.policy.bytes_max > 0 && self.superseded_bytes > self.policy.bytes_max;
+            let name = self.published.names.get(&entry.stream);
+            let is_awaited = match name {
+                Some(name) => entry.revision > self.consumed_upto(name)?,
+                None => false,
+            };
             let may_go = is_over || self.is_out_of_window(by, entry.time);
-            if !may_go || !self.spend() {
+            if is_awaited || !may_go || !self.spend() {
                 self.oldest_superseder = by;
                 return Ok(());
             }
@@ -229,9 +240,7 @@ impl<'a, V: View> Sweep<'a, V> {
             self.trimmed_upto = by;
             self.writes.remove(Space::Meta, key);
             // A dropped stream's records are removed with the stream.
-            let Some(name) = self.published.names.get(&entry.stream) else {
-                continue;
-            };
+            let Some(name) = name else { continue };
             let Some(record) = get_record(view, entry.stream, entry.revision)? else {
                 let key = keys::log(entry.stream, entry.revision);
                 return Err(damaged(
@@ -244,124 +253,6 @@ impl<'a, V: View> Sweep<'a, V> {
             if let Some(state) = self.stream_mut(name) {
                 state.value.history = state.value.history.max(by);
             }
-        }
-        Ok(())
-    }
-
-    fn pending(&mut self) -> Result<(), ReadError> {
-        let published = self.published;
-        for (name, state) in &published.streams {
-            if self.budget == 0 {
-                self.trimmed.more = true;
-                return Ok(());
-            }
-            let is_replicated = state.is_replicated(name);
-            self.settled(name, state, is_replicated)?;
-            if is_replicated {
-                self.surplus_facts(name, state.value.no)?;
-            }
-        }
-        Ok(())
-    }
-
-    /// Removes tombstones and facts that the peer has and the window does not hold. In a stream
-    /// that nobody acknowledges, the window alone decides.
-    fn settled(
-        &mut self,
-        name: &StreamId,
-        state: &StreamState,
-        is_replicated: bool,
-    ) -> Result<(), ReadError> {
-        let no = state.value.no;
-        for waiting in pending_of(self.view, no) {
-            let (revision, key, pending) = waiting?;
-            let Some(record) = get_record(self.view, no, revision)? else {
-                return Err(damaged(
-                    Space::Meta,
-                    &key,
-                    Corrupt("waiting record is missing"),
-                ));
-            };
-            let offset = record.value.header.offset;
-            let is_acked = !is_replicated || offset <= state.value.acked;
-            // The last record of a copy tells its sender, at the next handshake, whose past it is.
-            let is_head = state.value.is_copy && offset == state.value.received_head;
-            // A tombstone goes after everything it superseded, or the object would be back.
-            let is_last = revision < self.oldest_superseder || pending.slot == Slot::Fact;
-            let is_held = !is_acked || !is_last || is_head;
-            if is_held || !self.is_out_of_window(revision, pending.time) {
-                return Ok(());
-            }
-            if !self.spend() {
-                return Ok(());
-            }
-            self.remove_pending(name, no, key, record)?;
-            if let Some(state) = self.stream_mut(name) {
-                state.value.floor = state.value.floor.max(offset);
-            }
-        }
-        Ok(())
-    }
-
-    /// Drops the oldest facts over the quota, those first that the peer has; it never gets the
-    /// others, and they are counted.
-    fn surplus_facts(&mut self, name: &StreamId, no: StreamNo) -> Result<(), ReadError> {
-        let swept = self.streams.get(name);
-        let Some(state) = swept.or_else(|| self.published.streams.get(name)) else {
-            return Ok(());
-        };
-        let acked = state.value.acked;
-        let mut surplus = state.facts.saturating_sub(self.policy.facts_max);
-        if surplus == 0 {
-            return Ok(());
-        }
-        let floor = swept.map(|state| state.value.floor);
-        for waiting in pending_of(self.view, no) {
-            let (revision, key, pending) = waiting?;
-            let is_gone = floor.is_some_and(|floor| revision.as_own_offset() <= floor);
-            if pending.slot != Slot::Fact || is_gone {
-                continue;
-            }
-            if surplus == 0 || !self.spend() {
-                return Ok(());
-            }
-            let Some(record) = get_record(self.view, no, revision)? else {
-                return Err(damaged(
-                    Space::Meta,
-                    &key,
-                    Corrupt("waiting record is missing"),
-                ));
-            };
-            let was_waiting = record.value.header.offset > acked;
-            self.remove_pending(name, no, key, record)?;
-            self.trimmed.facts_dropped += u64::from(was_waiting);
-            surplus -= 1;
-        }
-        Ok(())
-    }
-
-    fn remove_pending(
-        &mut self,
-        name: &StreamId,
-        no: StreamNo,
-        key: Bytes,
-        record: Found,
-    ) -> Result<(), ReadError> {
-        self.writes.remove(Space::Meta, key);
-        let header = &record.value.header;
-        let slot = header.op.slot();
-        let index_key = keys::newest(no, &header.key, slot);
-        let newest = get(self.view, Space::Newest, &index_key, codec::open_newest)?;
-        if newest.is_some_and(|newest| newest.revision == record.revision)
-            && self.unindexed.insert(index_key.clone())
-        {
-            self.writes.remove(Space::Newest, index_key);
-        }
-        self.remove_record(record);
-        if slot == Slot::Fact
-            && let Some(state) = self.stream_mut(name)
-        {
-            state.facts = state.facts.saturating_sub(1);
         }
         Ok(())
     }
