@@ -20,11 +20,12 @@ use causeway_log::error::{AppendError, ReadError, SyncError};
 use causeway_log::replication::{Incoming, Role, SessionWrite};
 use causeway_log::writer::{Committed, Machine, Planned, RoundError};
 use causeway_log::{
-    Batch, Draft, Epoch, EventId, Key, NodeName, Offset, Resource, Revision, Store, StreamId,
+    Batch, Draft, Epoch, EventId, Key, NodeName, Offset, Op, Resource, Revision, Store, StreamId,
 };
 use tokio::sync::{oneshot, watch};
 
 mod decide;
+mod ended;
 
 use decide::{Change, Decision, decide};
 
@@ -126,6 +127,7 @@ impl EdgeMachine {
         write: SessionWrite,
         batch: &mut Batch,
     ) -> Result<Option<SessionWrite>, ReadError> {
+        let mut ended = Vec::new();
         match &write {
             SessionWrite::Incoming(incoming) => {
                 let epoch = match self.round.epoch {
@@ -143,6 +145,11 @@ impl EdgeMachine {
                     .iter()
                     .map(|(_, draft)| name_of(&draft.key));
                 self.round.touched.extend(names);
+                let deleted = incoming
+                    .records
+                    .iter()
+                    .filter(|(_, draft)| draft.op == Op::Delete);
+                ended.extend(deleted.map(|(_, draft)| draft.key.clone()));
             }
             SessionWrite::OpenOwn { .. } => {
                 if !batch.is_empty() {
@@ -157,6 +164,7 @@ impl EdgeMachine {
             }
         }
         write.stage(Role::Edge, &self.node, &*self.store, batch)?;
+        self.end_reports(ended, batch)?;
         Ok(None)
     }
 

@@ -14,6 +14,7 @@ use uuid::Uuid;
 
 use super::*;
 
+mod ended;
 mod rounds;
 mod writes;
 
