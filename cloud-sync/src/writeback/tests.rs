@@ -7,6 +7,7 @@ use super::Outcome;
 use crate::rig::{Rig, key, object, pod};
 
 mod requests;
+mod soak;
 
 fn running() -> Vec<u8> {
     json!({"phase": "Running"}).to_string().into_bytes()

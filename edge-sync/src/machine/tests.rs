@@ -16,6 +16,7 @@ use super::*;
 
 mod ended;
 mod rounds;
+mod soak;
 mod writes;
 
 /// A machine and the store it writes; each round takes the requests it is given.
