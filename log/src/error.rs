@@ -136,7 +136,7 @@ pub enum SyncError {
 #[derive(Debug, thiserror::Error)]
 pub enum ReadError {
     /// What stands on disk is not what was written.
-    #[error("cannot read a damaged record")]
+    #[error("cannot read a damaged record; {}", crate::store::engine::RECOVERY)]
     Damaged(#[source] Damage),
     /// The engine failed.
     #[error("cannot read")]

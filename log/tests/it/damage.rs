@@ -184,6 +184,28 @@ fn damage_in_the_middle_of_the_journal_is_not_a_torn_tail() {
 }
 
 #[test]
+fn a_pointer_to_a_file_that_is_not_there_is_damage() {
+    let (dir, _) = closed();
+    for entry in fs::read_dir(dir.path().join("keyspaces")).unwrap() {
+        let pointer = entry.unwrap().path().join("current");
+        let whole = fs::read(&pointer).unwrap();
+        let mut damaged = whole.clone();
+        damaged[0] ^= 1;
+        fs::write(&pointer, &damaged).unwrap();
+        match open(dir.path()) {
+            Err(error @ OpenError::Damaged { .. }) => {
+                let source = std::error::Error::source(&error).unwrap().to_string();
+                assert!(source.contains("keyspaces"), "the place is named: {source}");
+                assert!(error.to_string().contains("backup"), "{error}");
+            }
+            other => panic!("damage was expected, not {other:?}"),
+        }
+        fs::write(&pointer, &whole).unwrap();
+    }
+    assert_eq!(count(&open(dir.path()).unwrap().0), 20);
+}
+
+#[test]
 fn a_directory_of_something_else_is_refused() {
     let dir = tempfile::tempdir().unwrap();
     fs::write(dir.path().join("version"), b"something else").unwrap();

@@ -6,7 +6,7 @@
 
 use std::fmt;
 use std::fs::File;
-use std::io::Write as _;
+use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
@@ -76,7 +76,7 @@ impl FjallKv {
     /// # Errors
     /// The file system's.
     #[cfg(feature = "testing")]
-    pub fn copy_crashed(&self, to: &Path) -> std::io::Result<()> {
+    pub fn copy_crashed(&self, to: &Path) -> io::Result<()> {
         let open = self.open.read();
         copy_dir(&self.path, to)?;
         match &*open {
@@ -106,7 +106,7 @@ impl FjallKv {
     }
 
     /// Checks that there is room, by taking it: what a full disk says of free room is not enough.
-    fn probe_room(&self) -> std::io::Result<()> {
+    fn probe_room(&self) -> io::Result<()> {
         let path = self.path.join("room.probe");
         let probe = || {
             let mut file = File::create(&path)?;
@@ -244,7 +244,7 @@ impl Kv for FjallKv {
 }
 
 #[cfg(feature = "testing")]
-fn copy_dir(from: &Path, to: &Path) -> std::io::Result<()> {
+fn copy_dir(from: &Path, to: &Path) -> io::Result<()> {
     std::fs::create_dir_all(to)?;
     for entry in std::fs::read_dir(from)? {
         let entry = entry?;
@@ -325,7 +325,7 @@ impl View for FjallView<'_> {
 
 /// The lock that fjall takes too, held while its files are looked at before it opens them.
 fn lock(path: &Path) -> Result<Option<File>, OpenError> {
-    let engine = |source: std::io::Error| OpenError::Engine {
+    let engine = |source: io::Error| OpenError::Engine {
         path: path.to_owned(),
         source: EngineError {
             action: "lock the directory",
@@ -338,7 +338,7 @@ fn lock(path: &Path) -> Result<Option<File>, OpenError> {
         .open(path.join("lock"))
     {
         Ok(file) => file,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(engine(error)),
     };
     match file.try_lock() {
@@ -407,9 +407,24 @@ fn damage_in(error: &fjall::Error) -> Option<&'static str> {
     })
 }
 
+/// A database that is there names its files itself; when one is not found, or ends too early, the
+/// name is wrong or the file is.
+#[expect(clippy::wildcard_enum_match_arm, reason = "the enums are open")]
+fn lost_file(error: &fjall::Error) -> Option<&'static str> {
+    let error = match error {
+        fjall::Error::Io(error) | fjall::Error::Storage(fjall::LsmError::Io(error)) => error,
+        _ => return None,
+    };
+    match error.kind() {
+        io::ErrorKind::NotFound => Some("a file of the storage engine is missing"),
+        io::ErrorKind::UnexpectedEof => Some("a file of the storage engine ends too early"),
+        _ => None,
+    }
+}
+
 fn open_error(path: &Path, error: fjall::Error) -> OpenError {
-    if let Some(what) = damage_in(&error) {
-        return damaged_files(path, PathBuf::from("files of the storage engine"), what);
+    if let Some(what) = damage_in(&error).or_else(|| lost_file(&error)) {
+        return damaged_files(path, path.join("keyspaces"), what);
     }
     #[expect(clippy::wildcard_enum_match_arm, reason = "the enum is open")]
     match error {
