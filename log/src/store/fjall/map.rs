@@ -411,9 +411,9 @@ fn damage_in(error: &fjall::Error) -> Option<&'static str> {
 /// name is wrong or the file is.
 #[expect(clippy::wildcard_enum_match_arm, reason = "the enums are open")]
 fn lost_file(error: &fjall::Error) -> Option<&'static str> {
-    let error = match error {
-        fjall::Error::Io(error) | fjall::Error::Storage(fjall::LsmError::Io(error)) => error,
-        _ => return None,
+    let (fjall::Error::Io(error) | fjall::Error::Storage(fjall::LsmError::Io(error))) = error
+    else {
+        return None;
     };
     match error.kind() {
         io::ErrorKind::NotFound => Some("a file of the storage engine is missing"),
