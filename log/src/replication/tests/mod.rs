@@ -9,5 +9,6 @@ mod property;
 mod reconcile;
 mod resume;
 mod sync;
+mod trimmed;
 
 use pair::{Pair, Side, body};
