@@ -27,7 +27,10 @@ impl Notes {
             Tree::Bool(value) => format!("`{value}`"),
             other => other.kind().to_owned(),
         };
-        self.at(found.place, format!("expected {expected}, found {found_kind}"));
+        self.at(
+            found.place,
+            format!("expected {expected}, found {found_kind}"),
+        );
     }
 
     /// The fields of a mapping.
@@ -135,10 +138,18 @@ impl<'t> Fields<'t> {
     }
 
     /// Takes a field that must be there.
-    pub(super) fn need(&mut self, name: &str, what: &str, notes: &mut Notes) -> Option<&'t At<Tree>> {
+    pub(super) fn need(
+        &mut self,
+        name: &str,
+        what: &str,
+        notes: &mut Notes,
+    ) -> Option<&'t At<Tree>> {
         let found = self.take(name);
         if found.is_none() {
-            notes.at(self.place, format!("expected `{name}:` ({what}) here, found none"));
+            notes.at(
+                self.place,
+                format!("expected `{name}:` ({what}) here, found none"),
+            );
         }
         found
     }

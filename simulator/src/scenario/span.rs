@@ -78,7 +78,17 @@ mod tests {
         for (text, millis) in cases {
             assert_eq!(parse(text), Some(Duration::from_millis(millis)), "{text}");
         }
-        for text in ["", "10", "s", "-1s", "1.5h", "1y", "10 s", "101w5200w", "9999999999999999999d"] {
+        for text in [
+            "",
+            "10",
+            "s",
+            "-1s",
+            "1.5h",
+            "1y",
+            "10 s",
+            "101w5200w",
+            "9999999999999999999d",
+        ] {
             assert_eq!(parse(text), None, "{text}");
         }
     }

@@ -1,0 +1,38 @@
+//! Scenarios: a user's own manifests, what happens to the system, and what must be so.
+//!
+//! ```text
+//!   file ── read ──▶ Scenario ── run ──▶ Outcome ──▶ report: text, HTML, JUnit, JSON
+//!        (Mistakes)             │  ▲
+//!                       actions ▼  │ node states
+//!                             System: the simulated world, or real daemons
+//! ```
+//!
+//! The language is described in `docs/simulator.md`.
+
+mod claims;
+mod desired;
+mod expectations;
+mod fields;
+mod history;
+mod manifests;
+mod mistake;
+mod model;
+mod read;
+mod run;
+pub mod span;
+mod steps;
+mod tree;
+mod virtually;
+
+pub use self::history::{Look, NodeHistory, Spans};
+pub use self::manifests::{Directory, Files, NoFiles};
+pub use self::mistake::{Mistake, Mistakes};
+pub use self::model::{
+    Action, Claim, Cut, Expectation, Manifest, Part, PodClaim, Road, Scenario, Step, Target, When,
+};
+pub use self::run::{Outcome, System, SystemError, Verdict, run};
+pub use self::tree::Place;
+pub use self::virtually::{Virtual, simulate};
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,452 @@
+//! `timeline:`: what happens when.
+
+use std::time::Duration;
+
+use causeway_kube_api::Catalog;
+use causeway_log::NodeName;
+
+use super::fields::{Fields, Notes};
+use super::manifests::{self, Files};
+use super::model::{Action, Cut, Manifest, Part, Road, Step, Target};
+use super::read::Names;
+use super::span;
+use super::tree::{At, Place, Tree};
+
+/// The most steps, repetitions included.
+const STEPS_MAX: usize = 100_000;
+
+const VERBS: [&str; 13] = [
+    "cut", "heal", "flap", "slow", "storm", "apply", "delete", "kill", "start", "reboot", "wipe",
+    "snapshot", "restore",
+];
+const KNOWN: &str = "one of cut, heal, flap, slow, storm, apply, delete, kill, start, reboot, \
+                     wipe, snapshot, restore, clock";
+
+/// Reads the steps, in the order of time.
+pub(super) fn read(
+    tree: &At<Tree>,
+    names: &Names<'_>,
+    nodes: &[NodeName],
+    files: &dyn Files,
+    notes: &mut Notes,
+) -> Vec<Step> {
+    let mut steps = Vec::new();
+    for item in notes.list(tree, "a list of things that happen, each with `at:`") {
+        let Some(fields) = notes.fields(item, "a mapping with `at:` and what happens") else {
+            continue;
+        };
+        let reader = Reader {
+            names,
+            nodes,
+            files,
+        };
+        reader.step(fields, &mut steps, notes);
+    }
+    if steps.len() > STEPS_MAX {
+        notes.at(tree.place, format!("expected at most {STEPS_MAX} steps"));
+    }
+    steps.sort_by_key(|step: &Step| step.at);
+    steps
+}
+
+struct Reader<'a> {
+    names: &'a Names<'a>,
+    nodes: &'a [NodeName],
+    files: &'a dyn Files,
+}
+
+impl Reader<'_> {
+    fn step(&self, mut fields: Fields<'_>, steps: &mut Vec<Step>, notes: &mut Notes) {
+        let place = fields.place;
+        let at = fields
+            .need("at", "when, such as 10s or 2h", notes)
+            .and_then(|tree| notes.span(tree))
+            .unwrap_or_default();
+        let verbs: Vec<&str> = fields
+            .names()
+            .filter(|name| VERBS.contains(name) || *name == "clock")
+            .collect();
+        let [verb] = verbs.as_slice() else {
+            let found = if verbs.is_empty() {
+                "none".to_owned()
+            } else {
+                verbs.join(" and ")
+            };
+            notes.at(
+                place,
+                format!("expected {KNOWN} at this time, found {found}"),
+            );
+            return;
+        };
+        let Some(subject) = fields.take(verb) else {
+            return;
+        };
+        let label = label(verb, subject);
+        let lasting = match *verb {
+            "cut" | "flap" | "slow" | "kill" => {
+                fields.take("for").and_then(|tree| notes.span(tree))
+            }
+            _ => None,
+        };
+        let (action, known) = self.action(verb, subject, &mut fields, notes);
+        fields.finish(known, notes);
+        let Some(action) = action else { return };
+        let undo = lasting.and_then(|lasting| {
+            let (action, verb) = undo(&action)?;
+            Some(Step {
+                at: at.saturating_add(lasting).min(span::LONGEST),
+                place,
+                label: format!(
+                    "{verb} {}",
+                    label.split_once(' ').map_or("", |(_, rest)| rest)
+                ),
+                action,
+            })
+        });
+        steps.push(Step {
+            at,
+            place,
+            label,
+            action,
+        });
+        steps.extend(undo);
+    }
+
+    /// The action, and which keys it may have beside it.
+    fn action(
+        &self,
+        verb: &str,
+        subject: &At<Tree>,
+        fields: &mut Fields<'_>,
+        notes: &mut Notes,
+    ) -> (Option<Action>, &'static str) {
+        let names = self.names;
+        match verb {
+            "cut" => {
+                let ways = [
+                    ("silent", Cut::Silent),
+                    ("reset", Cut::Reset),
+                    ("to-edge", Cut::ToEdge),
+                    ("to-cloud", Cut::ToCloud),
+                ];
+                let how = fields.take("how").and_then(|tree| notes.word(tree, &ways));
+                let action = Action::Cut {
+                    nodes: names.nodes(subject, notes),
+                    how: how.unwrap_or_default(),
+                };
+                (Some(action), "one of at, how, for beside `cut`")
+            }
+            "heal" => {
+                let action = Action::Heal(names.nodes(subject, notes));
+                (Some(action), "nothing but `at` beside `heal`")
+            }
+            "storm" => {
+                let action = Action::Storm(names.nodes(subject, notes));
+                (Some(action), "nothing but `at` beside `storm`")
+            }
+            "flap" => {
+                let action = flap(names.nodes(subject, notes), fields, notes);
+                (action, "one of at, up, down, for beside `flap`")
+            }
+            "slow" => {
+                let action = Action::Slow {
+                    nodes: names.nodes(subject, notes),
+                    road: road(fields, notes),
+                };
+                (
+                    Some(action),
+                    "one of at, delay, jitter, rate, loss, for beside `slow`",
+                )
+            }
+            "apply" => {
+                let objects = manifests::entry(subject, self.nodes, self.files, notes);
+                (
+                    Some(Action::Apply(objects)),
+                    "nothing but `at` beside `apply`",
+                )
+            }
+            "delete" => {
+                let action = target(subject, notes).map(Action::Delete);
+                (action, "nothing but `at` beside `delete`")
+            }
+            "kill" => {
+                let action = Action::Kill(names.parts(subject, notes));
+                (Some(action), "one of at, for beside `kill`")
+            }
+            "start" => {
+                let action = Action::Start(names.parts(subject, notes));
+                (Some(action), "nothing but `at` beside `start`")
+            }
+            "reboot" => {
+                let action = Action::Reboot(names.nodes(subject, notes));
+                (Some(action), "nothing but `at` beside `reboot`")
+            }
+            "wipe" => (
+                Some(Action::Wipe(disks(
+                    names.parts(subject, notes),
+                    subject,
+                    notes,
+                ))),
+                "nothing but `at` beside `wipe`",
+            ),
+            "snapshot" => (
+                Some(Action::Snapshot(disks(
+                    names.parts(subject, notes),
+                    subject,
+                    notes,
+                ))),
+                "nothing but `at` beside `snapshot`",
+            ),
+            "restore" => (
+                Some(Action::Restore(disks(
+                    names.parts(subject, notes),
+                    subject,
+                    notes,
+                ))),
+                "nothing but `at` beside `restore`",
+            ),
+            _ => {
+                let by = fields.need("by", "how far, such as 2h or -730d", notes);
+                let action = Action::Clock {
+                    parts: disks(names.parts(subject, notes), subject, notes),
+                    by_millis: by.and_then(|tree| signed(tree, notes)).unwrap_or(0),
+                };
+                (Some(action), "one of at, by beside `clock`")
+            }
+        }
+    }
+}
+
+/// What ends a fault that lasts for a while.
+fn undo(action: &Action) -> Option<(Action, &'static str)> {
+    match action {
+        Action::Cut { nodes, .. } | Action::Flap { nodes, .. } | Action::Slow { nodes, .. } => {
+            Some((Action::Heal(nodes.clone()), "heal"))
+        }
+        Action::Kill(parts) => Some((Action::Start(parts.clone()), "start")),
+        Action::Heal(_)
+        | Action::Storm(_)
+        | Action::Apply(_)
+        | Action::Delete(_)
+        | Action::Start(_)
+        | Action::Reboot(_)
+        | Action::Wipe(_)
+        | Action::Snapshot(_)
+        | Action::Restore(_)
+        | Action::Clock { .. } => None,
+    }
+}
+
+fn flap(nodes: Vec<NodeName>, fields: &mut Fields<'_>, notes: &mut Notes) -> Option<Action> {
+    let mut span = |name, what| {
+        let tree = fields.need(name, what, notes)?;
+        let span = notes.span(tree)?;
+        if span < Duration::from_millis(10) {
+            notes.expected(tree, "a time of at least 10ms");
+            return None;
+        }
+        Some(span)
+    };
+    let up = span("up", "how long the link is whole each time");
+    let down = span("down", "how long the link is cut each time");
+    Some(Action::Flap {
+        nodes,
+        up: up?,
+        down: down?,
+    })
+}
+
+fn road(fields: &mut Fields<'_>, notes: &mut Notes) -> Road {
+    let mut span = |name| fields.take(name).and_then(|tree| notes.span(tree));
+    let (delay, jitter) = (span("delay"), span("jitter"));
+    let rate = fields.take("rate").and_then(|tree| {
+        let read = match &tree.value {
+            Tree::Text(text) => rate(text),
+            _ => None,
+        };
+        if read.is_none() {
+            notes.expected(tree, "bytes per second such as 500B, 2kB or 1MB");
+        }
+        read
+    });
+    let loss = fields.take("loss").and_then(|tree| {
+        let read = match &tree.value {
+            Tree::Text(text) => per_mille(text),
+            _ => None,
+        };
+        if read.is_none() {
+            notes.expected(tree, "a share such as 5% or 0.1%, at most 90%");
+        }
+        read
+    });
+    Road {
+        delay: delay.unwrap_or_default(),
+        jitter: jitter.unwrap_or_default(),
+        bytes_per_second: rate,
+        loss_per_mille: loss.unwrap_or(0),
+    }
+}
+
+fn rate(text: &str) -> Option<u64> {
+    let text = text.trim().trim_end_matches("/s");
+    let (number, factor) = [("kB", 1_000), ("MB", 1_000_000), ("B", 1)]
+        .iter()
+        .find_map(|(unit, factor)| Some((text.strip_suffix(unit)?, *factor)))?;
+    let number = number.trim().parse::<u64>().ok()?.checked_mul(factor)?;
+    Some(number).filter(|number| *number > 0)
+}
+
+fn per_mille(text: &str) -> Option<u16> {
+    let number = text.trim().strip_suffix('%')?.trim();
+    let (whole, tenths) = number.split_once('.').unwrap_or((number, "0"));
+    let tenths = if tenths.len() == 1 {
+        tenths.parse::<u16>().ok()?
+    } else {
+        return None;
+    };
+    let loss = whole
+        .parse::<u16>()
+        .ok()?
+        .checked_mul(10)?
+        .checked_add(tenths)?;
+    Some(loss).filter(|loss| *loss <= 900)
+}
+
+fn signed(tree: &At<Tree>, notes: &mut Notes) -> Option<i64> {
+    let read = match &tree.value {
+        Tree::Text(text) => {
+            let (sign, rest) = match text.strip_prefix('-') {
+                Some(rest) => (-1, rest),
+                None => (1, text.strip_prefix('+').unwrap_or(text)),
+            };
+            let span = span::parse(rest).map(|span| i64::try_from(span.as_millis()));
+            span.and_then(Result::ok).map(|millis: i64| sign * millis)
+        }
+        _ => None,
+    };
+    if read.is_none() {
+        notes.expected(tree, "how far the clock jumps, such as 2h or -730d");
+    }
+    read
+}
+
+/// `Pod hello/greeter`, or a mapping with kind or resource, namespace, name, grace.
+fn target(tree: &At<Tree>, notes: &mut Notes) -> Option<Target> {
+    let expected =
+        "an object such as `Pod hello/greeter`, or a mapping with kind, name, namespace, grace";
+    if let Tree::Text(text) = &tree.value {
+        let (kind, name) = text.split_once(' ').unwrap_or(("", ""));
+        let (namespace, name) = split_name(name);
+        if kind.is_empty() || name.is_empty() {
+            notes.expected(tree, expected);
+            return None;
+        }
+        let (resource, namespaced) = resource_of(kind, tree.place, notes)?;
+        return Some(Target {
+            resource,
+            namespace: if namespaced { namespace } else { "" }.to_owned(),
+            name: name.to_owned(),
+            grace: None,
+        });
+    }
+    let mut fields = notes.fields(tree, expected)?;
+    let kind = fields.take("kind");
+    let resource = fields.take("resource");
+    let name = fields.need("name", "of the object", notes);
+    let namespace = fields
+        .take("namespace")
+        .and_then(|tree| notes.text(tree, "a namespace"));
+    let grace = fields.take("grace").and_then(|tree| notes.span(tree));
+    let place = fields.place;
+    fields.finish("one of kind, resource, name, namespace, grace", notes);
+    let (resource, namespaced) = match (kind, resource) {
+        (Some(kind), None) => {
+            let kind_name = notes.text(kind, "a kind such as Pod")?;
+            resource_of(&kind_name, kind.place, notes)?
+        }
+        // Of a custom kind; without a namespace it is the cluster's.
+        (None, Some(resource)) => {
+            let resource = notes.text(resource, "a resource such as widgets.example.com")?;
+            (resource, namespace.is_some())
+        }
+        (None, None) | (Some(_), Some(_)) => {
+            notes.at(
+                place,
+                "expected either `kind:` (such as Pod) or `resource:` here",
+            );
+            return None;
+        }
+    };
+    let namespace = namespace.unwrap_or_else(|| "default".to_owned());
+    Some(Target {
+        resource,
+        namespace: if namespaced { namespace } else { String::new() },
+        name: notes.text(name?, "a name")?,
+        grace,
+    })
+}
+
+/// The plural name of a built-in kind, and whether it has namespaces.
+fn resource_of(kind: &str, place: Place, notes: &mut Notes) -> Option<(String, bool)> {
+    let catalog = Catalog::builtin();
+    let found = catalog.kinds().find(|known| *known.kind == *kind);
+    if found.is_none() {
+        let what = format!(
+            "expected a built-in kind such as Pod, found `{kind}`; for others, use a mapping with \
+             `resource:`"
+        );
+        notes.at(place, what);
+    }
+    found.map(|known| (known.resource.to_string(), known.namespaced))
+}
+
+/// Disks belong to the cloud and to nodes as a whole.
+fn disks(parts: Vec<Part>, tree: &At<Tree>, notes: &mut Notes) -> Vec<Part> {
+    let whole = parts
+        .iter()
+        .all(|part| matches!(part, Part::Cloud | Part::Node(_)));
+    if !whole {
+        notes.expected(tree, "cloud or a whole node");
+    }
+    parts
+}
+
+/// Namespace and name of `hello/greeter`, or of `greeter` in the default namespace.
+pub(super) fn split_name(text: &str) -> (&str, &str) {
+    let text = text.trim();
+    text.split_once('/').unwrap_or(("default", text))
+}
+
+/// `cut edge-1`, for people.
+fn label(verb: &str, subject: &At<Tree>) -> String {
+    let about = match &subject.value {
+        Tree::Text(text) => text.clone(),
+        Tree::List(items) => {
+            let mut shown: Vec<String> = items.iter().take(3).map(short).collect();
+            if items.len() > shown.len() {
+                shown.push(format!("and {} more", items.len() - shown.len()));
+            }
+            shown.join(", ")
+        }
+        _ => short(subject),
+    };
+    format!("{verb} {about}")
+}
+
+fn short(tree: &At<Tree>) -> String {
+    match &tree.value {
+        Tree::Text(text) => text.clone(),
+        Tree::Map(_) => {
+            let manifest = Manifest {
+                source: String::new(),
+                object: tree.value.json(),
+            };
+            let (kind, name) = (&manifest.object["kind"], &manifest.object["name"]);
+            if let (Some(kind), Some(name)) = (kind.as_str(), name.as_str()) {
+                return format!("{kind} {name}");
+            }
+            manifest.about().trim().to_owned()
+        }
+        other => other.kind().to_owned(),
+    }
+}

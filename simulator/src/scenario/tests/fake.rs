@@ -1,0 +1,91 @@
+//! A system that does what a test says, to try expectations on.
+
+use std::time::Duration;
+
+use causeway_log::NodeName;
+use serde_json::Value;
+
+use crate::scenario::{Action, System, SystemError};
+use crate::world::{ContainerState, NodeState, PodState};
+
+type States = Box<dyn Fn(Duration) -> NodeState>;
+
+/// One node whose state is a function of time.
+pub(super) struct Fake {
+    now: Duration,
+    states: States,
+    pub(super) objects: Vec<Value>,
+    pub(super) acts: Vec<(Duration, Action)>,
+    /// The system breaks at this time.
+    pub(super) breaks: Option<Duration>,
+}
+
+impl Fake {
+    pub(super) fn new(states: impl Fn(Duration) -> NodeState + 'static) -> Self {
+        Self {
+            now: Duration::ZERO,
+            states: Box::new(states),
+            objects: Vec::new(),
+            acts: Vec::new(),
+            breaks: None,
+        }
+    }
+}
+
+impl System for Fake {
+    fn now(&self) -> Duration {
+        self.now
+    }
+
+    fn run_until(&mut self, at: Duration) -> Result<(), SystemError> {
+        if self.breaks.is_some_and(|breaks| breaks <= at) {
+            return Err(SystemError {
+                invariant: Some("AUTO-1"),
+                what: "it broke".to_owned(),
+            });
+        }
+        self.now = at;
+        Ok(())
+    }
+
+    fn act(&mut self, action: &Action) -> Result<(), SystemError> {
+        self.acts.push((self.now, action.clone()));
+        Ok(())
+    }
+
+    fn node(&mut self, _node: &NodeName) -> NodeState {
+        (self.states)(self.now)
+    }
+
+    fn objects(&mut self) -> Vec<Value> {
+        self.objects.clone()
+    }
+}
+
+pub(super) fn pod(name: &str, uid: &str, image: &str, restarts: u32) -> PodState {
+    PodState {
+        namespace: "default".to_owned(),
+        name: name.to_owned(),
+        uid: uid.to_owned(),
+        running: true,
+        containers: vec![ContainerState {
+            name: "main".to_owned(),
+            image: image.to_owned(),
+            env: vec![("MODE".to_owned(), "fast".to_owned())],
+            copies: 1,
+            restarts,
+            ..ContainerState::default()
+        }],
+        files: [("settings/mode".to_owned(), "fast\n".to_owned())].into(),
+    }
+}
+
+pub(super) fn state(pods: Vec<PodState>) -> NodeState {
+    NodeState {
+        connected: true,
+        edge_running: true,
+        edged_running: true,
+        serving: true,
+        pods,
+    }
+}

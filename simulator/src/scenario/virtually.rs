@@ -1,0 +1,202 @@
+//! A scenario on the simulated world.
+
+use std::time::Duration;
+
+use causeway_log::NodeName;
+use causeway_log::replication::Moment;
+use serde_json::Value;
+
+use super::model::{Action, Cut, Manifest, Part, Road, Scenario, Target};
+use super::run::{Outcome, System, SystemError, run};
+use crate::trace::Trace;
+use crate::world::{self, Act, NodeState, Options, Stats, Violation, Who, World};
+
+/// The simulated world as a [`System`].
+#[derive(Debug)]
+pub struct Virtual {
+    world: World,
+}
+
+/// Runs a scenario in virtual time.
+#[must_use]
+pub fn simulate(
+    scenario: &Scenario,
+    seed: u64,
+    trace: bool,
+    progress: &mut dyn FnMut(Duration),
+) -> (Outcome, Virtual) {
+    let mut system = Virtual::new(scenario, seed, trace);
+    let outcome = run(scenario, seed, &mut system, progress);
+    (outcome, system)
+}
+
+impl Virtual {
+    /// A world with the nodes of a scenario, at its start.
+    #[must_use]
+    pub fn new(scenario: &Scenario, seed: u64, trace: bool) -> Self {
+        let options = Options {
+            nodes: scenario.nodes.len(),
+            names: scenario.nodes.iter().map(ToString::to_string).collect(),
+            trace,
+            ..Options::default()
+        };
+        Self {
+            world: World::new(seed, options),
+        }
+    }
+
+    /// What happened, line by line, when it was asked for.
+    #[must_use]
+    pub fn trace(&self) -> &Trace {
+        self.world.trace()
+    }
+
+    /// Counters.
+    #[must_use]
+    pub fn stats(&self) -> Stats {
+        self.world.stats()
+    }
+
+    /// Stands for everything that happened: the same seed gives the same.
+    #[must_use]
+    pub fn digest(&self) -> u64 {
+        self.world.digest()
+    }
+
+    fn each(&mut self, nodes: &[NodeName], act: impl Fn(NodeName) -> Act) {
+        for node in nodes {
+            self.world.act(act(node.clone()));
+        }
+    }
+
+    fn parts(&mut self, parts: &[Part], act: impl Fn(Who) -> Act) {
+        for part in parts {
+            for who in processes(part) {
+                self.world.act(act(who));
+            }
+        }
+    }
+
+    /// Disks and clocks belong to the machine, which its sync daemon stands for.
+    fn machines(&mut self, parts: &[Part], act: impl Fn(Who) -> Act) {
+        for part in parts {
+            let who = match part {
+                Part::Cloud => Who::Cloud,
+                Part::Node(node) | Part::EdgeSync(node) | Part::Edged(node) => {
+                    Who::Edge(node.clone())
+                }
+            };
+            self.world.act(act(who));
+        }
+    }
+
+    fn slow(&mut self, nodes: &[NodeName], road: &Road) {
+        let Road {
+            delay,
+            jitter,
+            bytes_per_second,
+            loss_per_mille,
+        } = *road;
+        self.each(nodes, |node| Act::Slow {
+            node,
+            delay,
+            jitter,
+            bytes_per_second: bytes_per_second.unwrap_or(0),
+            loss: f64::from(loss_per_mille) / 1000.0,
+        });
+    }
+
+    fn delete(&mut self, target: &Target) {
+        let Target {
+            resource,
+            namespace,
+            name,
+            grace,
+        } = target.clone();
+        self.world.act(Act::Delete {
+            resource,
+            namespace,
+            name,
+            grace: grace.map(|grace| i64::try_from(grace.as_secs()).unwrap_or(i64::MAX)),
+        });
+    }
+}
+
+impl System for Virtual {
+    fn now(&self) -> Duration {
+        self.world.now().0
+    }
+
+    fn run_until(&mut self, at: Duration) -> Result<(), SystemError> {
+        self.world.run_until(Moment(at)).map_err(SystemError::from)
+    }
+
+    fn act(&mut self, action: &Action) -> Result<(), SystemError> {
+        match action {
+            Action::Cut { nodes, how } => {
+                let kind = match how {
+                    Cut::Silent => world::Cut::Silent,
+                    Cut::Reset => world::Cut::Reset,
+                    Cut::ToEdge => world::Cut::Down,
+                    Cut::ToCloud => world::Cut::Up,
+                };
+                self.each(nodes, |node| Act::Cut { node, kind });
+            }
+            Action::Heal(nodes) => self.each(nodes, |node| Act::Heal { node }),
+            Action::Flap { nodes, up, down } => {
+                let (up, down) = (*up, *down);
+                self.each(nodes, |node| Act::Flap { node, up, down });
+            }
+            Action::Slow { nodes, road } => self.slow(nodes, road),
+            Action::Storm(nodes) => {
+                let kind = world::Cut::Reset;
+                self.each(nodes, |node| Act::Cut { node, kind });
+                self.each(nodes, |node| Act::Heal { node });
+            }
+            Action::Apply(manifests) => {
+                for Manifest { object, .. } in manifests {
+                    self.world.act(Act::Apply(object.clone()));
+                }
+            }
+            Action::Delete(target) => self.delete(target),
+            Action::Kill(parts) => self.parts(parts, |who| Act::Kill { who }),
+            Action::Start(parts) => self.parts(parts, |who| Act::Start { who }),
+            Action::Reboot(nodes) => self.each(nodes, |node| Act::Reboot { node }),
+            Action::Wipe(parts) => self.machines(parts, |who| Act::Wipe { who }),
+            Action::Snapshot(parts) => self.machines(parts, |who| Act::Snapshot { who }),
+            Action::Restore(parts) => self.machines(parts, |who| Act::Restore { who }),
+            Action::Clock { parts, by_millis } => {
+                let by = *by_millis;
+                self.machines(parts, |who| Act::Clock { who, by });
+            }
+        }
+        Ok(())
+    }
+
+    fn node(&mut self, node: &NodeName) -> NodeState {
+        self.world.node(node)
+    }
+
+    fn objects(&mut self) -> Vec<Value> {
+        self.world.cloud_objects()
+    }
+}
+
+impl From<Violation> for SystemError {
+    fn from(violation: Violation) -> Self {
+        Self {
+            invariant: Some(violation.invariant),
+            what: violation.to_string(),
+        }
+    }
+}
+
+/// The processes of a part.
+fn processes(part: &Part) -> Vec<Who> {
+    match part {
+        Part::Cloud => vec![Who::Cloud],
+        Part::Node(node) => vec![Who::Edge(node.clone()), Who::Edged(node.clone())],
+        Part::EdgeSync(node) => vec![Who::Edge(node.clone())],
+        Part::Edged(node) => vec![Who::Edged(node.clone())],
+    }
+}
