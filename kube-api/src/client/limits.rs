@@ -16,6 +16,9 @@ pub(super) const CONNECTION_BUFFER_BYTES_MAX: usize = 32 * 1024;
 pub(super) const RESPONSE_BYTES_MAX: usize = 32 << 20;
 /// Largest single watch event: an object of the largest size served plus its envelope.
 pub(super) const EVENT_BYTES_MAX: usize = 4 << 20;
+/// Requests under way at once, watches apart: each has a connection, and on both ends its buffers.
+/// More would not be answered sooner by a server on the same machine.
+pub(super) const REQUESTS_MAX: usize = 4;
 /// Idle connections kept for the next request.
 pub(super) const IDLE_MAX: usize = 2;
 /// Objects asked for at a time by a reflector.

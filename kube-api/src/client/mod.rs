@@ -1,7 +1,8 @@
 //! A small HTTP/1.1 JSON client of the Kubernetes API over TCP or a Unix socket.
 //!
 //! Connections are driven by whoever waits on them, so there are no background tasks: dropping a
-//! request or a watch closes its connection. A watch costs one connection and a few KB.
+//! request or a watch closes its connection. A watch costs one connection and a few KB. Of other
+//! requests only a few are under way at once, the others wait for their turn.
 //!
 //! ```no_run
 //! # async fn demo() -> Result<(), causeway_kube_api::client::ApiError> {
@@ -31,6 +32,7 @@ use bytes::Bytes;
 use http_body_util::Full;
 use parking_lot::Mutex;
 use serde_json::Value;
+use tokio::sync::Semaphore;
 
 pub use self::error::ApiError;
 pub use self::options::{
@@ -40,7 +42,7 @@ pub use self::options::{
 pub use self::reflect::{Reflected, Reflector};
 pub use self::watch::{Watch, WatchEvent};
 
-use self::limits::{IDLE_MAX, REQUEST_TIMEOUT, RESPONSE_BYTES_MAX};
+use self::limits::{IDLE_MAX, REQUEST_TIMEOUT, REQUESTS_MAX, RESPONSE_BYTES_MAX};
 use self::link::{Address, Link, SendError};
 use crate::status::Status;
 
@@ -56,6 +58,8 @@ struct Inner {
     response_bytes_max: usize,
     request_timeout: Duration,
     idle: Mutex<Vec<Link>>,
+    /// Requests under way, watches apart.
+    turns: Semaphore,
 }
 
 impl std::fmt::Debug for Client {
@@ -98,6 +102,7 @@ impl Client {
                 response_bytes_max: RESPONSE_BYTES_MAX,
                 request_timeout: REQUEST_TIMEOUT,
                 idle: Mutex::new(Vec::new()),
+                turns: Semaphore::new(REQUESTS_MAX),
             }),
         }
     }
@@ -112,6 +117,7 @@ impl Client {
                 response_bytes_max: bytes,
                 request_timeout: self.inner.request_timeout,
                 idle: Mutex::new(Vec::new()),
+                turns: Semaphore::new(REQUESTS_MAX),
             }),
         }
     }
@@ -324,6 +330,8 @@ impl Client {
         path: &str,
         body: Option<(&'static str, &Value)>,
     ) -> Result<Value, ApiError> {
+        let turn = self.inner.turns.acquire().await;
+        let _turn = turn.expect("the semaphore is never closed");
         let timeout = self.inner.request_timeout;
         tokio::time::timeout(timeout, self.exchange(method, path, body))
             .await
