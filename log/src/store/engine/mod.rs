@@ -39,7 +39,6 @@ mod tests;
 mod trim;
 mod verify;
 
-#[cfg(feature = "fjall")]
 pub(crate) use open::RECOVERY;
 pub use verify::VerifyReport;
 
