@@ -177,6 +177,51 @@ fn a_request_shows_until_it_is_answered() {
 }
 
 #[test]
+fn an_answer_of_one_life_hides_no_answer_of_another() {
+    let mut log = Log::default();
+    let ask = |life: u64| {
+        let request = Request {
+            verb: Verb::Create,
+            object: Some(json!({"kind": "ConfigMap", "metadata": {}})),
+            base: None,
+            uid: key("a", life).uid,
+            follows: None,
+            grace_period_seconds: None,
+        };
+        serde_json::from_slice::<Value>(&request.encode()).unwrap()
+    };
+    let refusal = || json!({"kind": "Status", "message": "no"});
+    log.add(Direction::Up, Op::Apply, key("a", 1), ask(1));
+    log.add_caused(
+        Direction::Down,
+        Op::Reject,
+        key("a", 1),
+        refusal(),
+        Some(event(1)),
+    );
+    log.add(Direction::Up, Op::Apply, key("a", 2), ask(2));
+    let made = json!({"kind": "ConfigMap", "metadata": {}});
+    log.add(Direction::Down, Op::Put, key("a", 2), made);
+    log.add_caused(
+        Direction::Down,
+        Op::Apply,
+        key("a", 2),
+        Value::Null,
+        Some(event(3)),
+    );
+    // A reconcile may send an answer again that this end has let go of.
+    log.add_caused(
+        Direction::Down,
+        Op::Reject,
+        key("a", 1),
+        refusal(),
+        Some(event(1)),
+    );
+    let shown = list(&log.fold()).remove(0);
+    assert!(shown["metadata"].get("annotations").is_none(), "{shown}");
+}
+
+#[test]
 fn a_created_object_waits_for_its_owner_and_goes_when_refused() {
     let mut log = Log::default();
     let request = Request {
