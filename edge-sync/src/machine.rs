@@ -151,6 +151,7 @@ impl EdgeMachine {
                     .filter(|(_, draft)| draft.op == Op::Delete);
                 ended.extend(deleted.map(|(_, draft)| draft.key.clone()));
             }
+            SessionWrite::Barrier => return Ok(None),
             SessionWrite::OpenOwn { .. } => {
                 if !batch.is_empty() {
                     return Ok(Some(write));

@@ -249,6 +249,8 @@ impl Machine for ClusterMachine {
         let class = request.class();
         let request = match self.refuse_unless_writable() {
             Ok(()) => request,
+            // A store that cannot be written has nothing under way either.
+            Err(_) if request.is_barrier() => request,
             Err(reason) => {
                 answer::refuse(request, &reason);
                 self.depths.planned(class);

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
+use causeway_log::replication::SessionWrite;
 use causeway_log::writer::{WriterGone, WriterHandle};
 
 use super::Request;
@@ -37,6 +38,16 @@ impl Class {
 }
 
 impl Request {
+    /// Whether it only waits for what comes before it.
+    pub(super) const fn is_barrier(&self) -> bool {
+        match self {
+            Self::Session { write, .. } => matches!(write, SessionWrite::Barrier),
+            Self::Write { .. } | Self::WriteBack { .. } | Self::Forget { .. } | Self::FlushAcks => {
+                false
+            }
+        }
+    }
+
     /// Its class.
     #[must_use]
     pub const fn class(&self) -> Class {

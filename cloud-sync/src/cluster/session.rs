@@ -45,6 +45,8 @@ impl ClusterMachine {
                 let _ = answer.send(Ok(()));
                 return Planned::InBatch;
             }
+            // It is answered when the round ends, and rounds end one after the other.
+            SessionWrite::Barrier => Ok(Fit::Done),
             SessionWrite::OpenOwn { epoch } => Ok(self.plan_open(&node, epoch, batch)),
             SessionWrite::Incoming(incoming) => self.plan_incoming(&node, incoming, batch),
         };

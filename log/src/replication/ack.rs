@@ -18,6 +18,8 @@ pub(super) enum Purpose {
     },
     /// A frame of a reconcile.
     Staged { seq: u64, decoded: usize },
+    /// Whatever was under way as the session began.
+    Barrier,
     /// A new epoch of the own stream.
     Opened,
     /// What the peer has.

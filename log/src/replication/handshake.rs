@@ -19,10 +19,18 @@ pub(super) struct Handshake {
     pub(super) deadline: Moment,
     /// The peer's process start, once it has spoken.
     peer: Option<Uuid>,
+    /// What the edge said, until the cloud can answer.
+    greeting: Option<Greeting>,
     /// What to do when the own stream's new epoch is durable.
     opening: Option<Opening>,
     sending: Option<Start>,
     receiving: Option<Start>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Greeting {
+    incarnation: Uuid,
+    held: Option<Held>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -36,6 +44,7 @@ impl Handshake {
         Self {
             deadline: Moment(now.0 + HANDSHAKE_TIMEOUT),
             peer: None,
+            greeting: None,
             opening: None,
             sending: None,
             receiving: None,
@@ -75,7 +84,6 @@ impl Session {
         node: &NodeName,
         incarnation: Uuid,
         theirs: Option<Held>,
-        store: &dyn Store,
     ) -> Result<(), Fault> {
         self.expect_first(Role::Cloud, "Hello")?;
         if !(versions.0..=versions.1).contains(&PROTOCOL_VERSION) {
@@ -87,6 +95,25 @@ impl Session {
         if *node != self.config.node {
             return Err(Violation::Node.into());
         }
+        if let Some(handshake) = self.handshake_mut() {
+            handshake.greeting = Some(Greeting {
+                incarnation,
+                held: theirs,
+            });
+        }
+        self.out.write(SessionWrite::Barrier, Purpose::Barrier);
+        Ok(())
+    }
+
+    /// No write of a session before is under way any more, nor will there be: say what is held.
+    pub(super) fn handle_barrier(&mut self, store: &dyn Store) -> Result<(), Fault> {
+        let Some(Greeting {
+            incarnation,
+            held: theirs,
+        }) = self.handshake().and_then(|handshake| handshake.greeting)
+        else {
+            return Ok(());
+        };
         let held = self.incoming.describe(store)?;
         let version = PROTOCOL_VERSION;
         let welcome = Frame::Welcome {
@@ -117,7 +144,13 @@ impl Session {
 
     fn expect_first(&self, role: Role, frame: &'static str) -> Result<(), Violation> {
         match self.handshake() {
-            Some(handshake) if self.config.role == role && handshake.peer.is_none() => Ok(()),
+            Some(handshake)
+                if self.config.role == role
+                    && handshake.peer.is_none()
+                    && handshake.greeting.is_none() =>
+            {
+                Ok(())
+            }
             Some(_) | None => Err(Violation::Unexpected { frame }),
         }
     }

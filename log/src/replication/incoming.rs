@@ -366,7 +366,7 @@ impl Receiver {
                 }
                 decoded
             }
-            Purpose::Opened | Purpose::Acked => return,
+            Purpose::Barrier | Purpose::Opened | Purpose::Acked => return,
         };
         self.uncommitted.remove(decoded);
         self.overlay.retain(|_, (write, _)| *write > number);

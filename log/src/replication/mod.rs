@@ -27,8 +27,10 @@
 //! | `stage` | from what a session asks for to a batch |
 //!
 //! Law of use: after every `handle_*`, drain `poll_effect` and `poll_frame` until both are empty,
-//! then look at `poll_timeout`. A session of a node begins only when no write of the session before
-//! it is under way: what it tells the peer it holds must be all there is.
+//! then look at `poll_timeout`. What a session tells the peer it holds must be all there is, so no
+//! write of the session before may be under way then. An edge has one session at a time and waits
+//! for its writes; the cloud may have several of a node for a while. Its newest one fences the
+//! others by its first write, which is a [`SessionWrite::Barrier`], and answers `Hello` after it.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -139,6 +141,9 @@ pub enum Effect {
 pub enum SessionWrite {
     /// Records of the peer's stream.
     Incoming(Incoming),
+    /// Nothing: it is durable when all writes before it are. The cloud asks for it before it says
+    /// what it holds, since records of a session that this one replaces may still be on their way.
+    Barrier,
     /// Begin a new epoch of this end's own stream.
     OpenOwn {
         /// The epoch.

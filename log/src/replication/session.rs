@@ -115,6 +115,10 @@ impl Session {
             Purpose::Place { .. } | Purpose::Staged { .. } => {
                 self.incoming.handle_written(number, purpose);
             }
+            Purpose::Barrier => {
+                let settled = self.handle_barrier(store);
+                self.settle(settled);
+            }
             Purpose::Opened => {
                 let opened = self.handle_opened(store);
                 self.settle(opened);
@@ -344,7 +348,7 @@ impl Session {
                 node,
                 incarnation,
                 held,
-            } => self.handle_hello((version_min, version_max), &node, incarnation, held, store),
+            } => self.handle_hello((version_min, version_max), &node, incarnation, held),
             Frame::Welcome {
                 version,
                 incarnation,

@@ -22,6 +22,7 @@ impl SessionWrite {
     ) -> Result<(), ReadError> {
         let own = StreamId::Node(node.clone(), role.sends());
         match self {
+            Self::Barrier => {}
             Self::OpenOwn { epoch } => {
                 batch
                     .streams
