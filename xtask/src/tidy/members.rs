@@ -9,7 +9,7 @@ use crate::tree;
 const TEST_ARROWS: [(&str, &str); 1] = [("cloud-sync", "edge-sync")];
 
 /// Which crates of ours each crate may use. Daemons meet on the wire, never as crates.
-const ARROWS: [(&str, &[&str]); 10] = [
+const ARROWS: [(&str, &[&str]); 11] = [
     ("log", &["log"]),
     ("projections", &["log"]),
     ("kube-api", &["log", "projections"]),
@@ -19,6 +19,18 @@ const ARROWS: [(&str, &[&str]); 10] = [
     ("edged", &["log", "projections", "kube-api", "daemon"]),
     (
         "simulator",
+        &[
+            "log",
+            "projections",
+            "kube-api",
+            "daemon",
+            "cloud-sync",
+            "edge-sync",
+            "edged",
+        ],
+    ),
+    (
+        "proptests",
         &[
             "log",
             "projections",

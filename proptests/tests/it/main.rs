@@ -1,0 +1,3 @@
+//! Properties and models that span crates.
+
+mod exhaustive;
