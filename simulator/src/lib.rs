@@ -3,6 +3,7 @@
 //! - [`world`]: one cloud and its edges, the real code on virtual links and disks; one seed rules.
 //! - [`rng`], [`trace`]: where its chances come from, and what happened.
 //! - [`scenario`]: a user's manifests, what happens to the system, and what must be so.
+//! - [`report`]: what such a run showed: for people, for CI, for programs.
 //! - [`proxy`]: a TCP link that can be cut (silently or with a reset), slowed, made to flap, and
 //!   that counts the bytes it carries. `causeway up` puts one between each edge and the cloud;
 //!   end-to-end tests and benchmarks steer it.
@@ -13,6 +14,7 @@
 pub mod http;
 pub mod process;
 pub mod proxy;
+pub mod report;
 pub mod rng;
 pub mod scenario;
 pub mod trace;

@@ -179,7 +179,9 @@ fn label(tree: &At<Tree>) -> String {
     match &tree.value {
         Tree::Text(text) => text.clone(),
         Tree::List(items) => items.iter().map(label).collect::<Vec<_>>().join(", "),
-        other => other.kind().to_owned(),
+        other @ (Tree::Null | Tree::Bool(_) | Tree::Number(_) | Tree::Map(_)) => {
+            other.kind().to_owned()
+        }
     }
 }
 

@@ -25,7 +25,9 @@ impl Notes {
             Tree::Text(text) if text.chars().count() <= 40 => format!("`{text}`"),
             Tree::Number(number) => format!("`{number}`"),
             Tree::Bool(value) => format!("`{value}`"),
-            other => other.kind().to_owned(),
+            other @ (Tree::Null | Tree::Text(_) | Tree::List(_) | Tree::Map(_)) => {
+                other.kind().to_owned()
+            }
         };
         self.at(
             found.place,
@@ -35,27 +37,23 @@ impl Notes {
 
     /// The fields of a mapping.
     pub(super) fn fields<'t>(&mut self, tree: &'t At<Tree>, expected: &str) -> Option<Fields<'t>> {
-        match &tree.value {
-            Tree::Map(fields) => Some(Fields {
-                place: tree.place,
-                left: fields.iter().map(|(key, value)| (key, value)).collect(),
-            }),
-            _ => {
-                self.expected(tree, expected);
-                None
-            }
-        }
+        let Some(fields) = tree.value.as_map() else {
+            self.expected(tree, expected);
+            return None;
+        };
+        Some(Fields {
+            place: tree.place,
+            left: fields.iter().map(|(key, value)| (key, value)).collect(),
+        })
     }
 
     /// The items of a list.
     pub(super) fn list<'t>(&mut self, tree: &'t At<Tree>, expected: &str) -> &'t [At<Tree>] {
-        match &tree.value {
-            Tree::List(items) => items,
-            _ => {
-                self.expected(tree, expected);
-                &[]
-            }
+        let items = tree.value.as_list();
+        if items.is_none() {
+            self.expected(tree, expected);
         }
+        items.unwrap_or_default()
     }
 
     /// A text; numbers and truth values are taken as they are written.
@@ -73,10 +71,7 @@ impl Notes {
 
     /// One of some words.
     pub(super) fn word<T: Copy>(&mut self, tree: &At<Tree>, words: &[(&str, T)]) -> Option<T> {
-        let text = match &tree.value {
-            Tree::Text(text) => Some(text.as_str()),
-            _ => None,
-        };
+        let text = tree.value.as_text();
         let found = words.iter().find(|(word, _)| Some(*word) == text);
         if found.is_none() {
             let known: Vec<&str> = words.iter().map(|(word, _)| *word).collect();
@@ -87,10 +82,11 @@ impl Notes {
 
     /// A length of time.
     pub(super) fn span(&mut self, tree: &At<Tree>) -> Option<Duration> {
-        let read = match &tree.value {
-            Tree::Text(text) => span::parse(text),
-            Tree::Number(number) if number.as_u64() == Some(0) => Some(Duration::ZERO),
-            _ => None,
+        let zero = tree.value.as_number().and_then(serde_json::Number::as_u64) == Some(0);
+        let read = if zero {
+            Some(Duration::ZERO)
+        } else {
+            tree.value.as_text().and_then(span::parse)
         };
         if read.is_none() {
             self.expected(tree, "a time such as 10s, 1h30m or 30d");
@@ -100,21 +96,16 @@ impl Notes {
 
     /// True or false.
     pub(super) fn truth(&mut self, tree: &At<Tree>) -> Option<bool> {
-        match &tree.value {
-            Tree::Bool(value) => Some(*value),
-            _ => {
-                self.expected(tree, "true or false");
-                None
-            }
+        if let Tree::Bool(value) = &tree.value {
+            return Some(*value);
         }
+        self.expected(tree, "true or false");
+        None
     }
 
     /// A number within bounds.
     pub(super) fn number(&mut self, tree: &At<Tree>, min: u64, max: u64) -> Option<u64> {
-        let read = match &tree.value {
-            Tree::Number(number) => number.as_u64(),
-            _ => None,
-        };
+        let read = tree.value.as_number().and_then(serde_json::Number::as_u64);
         let read = read.filter(|number| (min..=max).contains(number));
         if read.is_none() {
             self.expected(tree, &format!("a whole number from {min} to {max}"));

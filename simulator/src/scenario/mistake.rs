@@ -26,7 +26,7 @@ pub struct Mistakes {
 
 impl Mistakes {
     pub(super) fn new(file: &str, text: &str, mut mistakes: Vec<Mistake>) -> Self {
-        mistakes.sort_by(|a, b| a.place.cmp(&b.place));
+        mistakes.sort_by_key(|mistake| mistake.place);
         mistakes.dedup();
         mistakes.truncate(MISTAKES_MAX);
         let line = |mistake: &Mistake| {

@@ -12,6 +12,8 @@
 mod claims;
 mod desired;
 mod expectations;
+#[cfg(test)]
+pub(crate) mod fake;
 mod fields;
 mod history;
 mod manifests;

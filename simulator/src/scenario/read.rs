@@ -163,14 +163,14 @@ impl<'a> Names<'a> {
 
     /// One node, several, or `all`.
     pub(super) fn nodes(&self, tree: &At<Tree>, notes: &mut Notes) -> Vec<NodeName> {
-        match &tree.value {
-            Tree::Text(text) if text == "all" => self.nodes.to_vec(),
-            Tree::List(items) => items
-                .iter()
-                .filter_map(|item| self.node(item, notes))
-                .collect(),
-            _ => self.node(tree, notes).into_iter().collect(),
+        if tree.value.as_text() == Some("all") {
+            return self.nodes.to_vec();
         }
+        let items = tree.value.as_list().unwrap_or(std::slice::from_ref(tree));
+        items
+            .iter()
+            .filter_map(|item| self.node(item, notes))
+            .collect()
     }
 
     /// Every node.
@@ -191,16 +191,14 @@ impl<'a> Names<'a> {
     /// Processes: `cloud`, a node, `edge-1/edge-sync`, `edge-1/edged`, several of them, or `all`
     /// for every node.
     pub(super) fn parts(&self, tree: &At<Tree>, notes: &mut Notes) -> Vec<Part> {
-        match &tree.value {
-            Tree::Text(text) if text == "all" => {
-                self.nodes.iter().cloned().map(Part::Node).collect()
-            }
-            Tree::List(items) => items
-                .iter()
-                .filter_map(|item| self.part(item, notes))
-                .collect(),
-            _ => self.part(tree, notes).into_iter().collect(),
+        if tree.value.as_text() == Some("all") {
+            return self.nodes.iter().cloned().map(Part::Node).collect();
         }
+        let items = tree.value.as_list().unwrap_or(std::slice::from_ref(tree));
+        items
+            .iter()
+            .filter_map(|item| self.part(item, notes))
+            .collect()
     }
 
     fn part(&self, tree: &At<Tree>, notes: &mut Notes) -> Option<Part> {

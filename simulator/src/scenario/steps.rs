@@ -260,20 +260,14 @@ fn road(fields: &mut Fields<'_>, notes: &mut Notes) -> Road {
     let mut span = |name| fields.take(name).and_then(|tree| notes.span(tree));
     let (delay, jitter) = (span("delay"), span("jitter"));
     let rate = fields.take("rate").and_then(|tree| {
-        let read = match &tree.value {
-            Tree::Text(text) => rate(text),
-            _ => None,
-        };
+        let read = tree.value.as_text().and_then(rate);
         if read.is_none() {
             notes.expected(tree, "bytes per second such as 500B, 2kB or 1MB");
         }
         read
     });
     let loss = fields.take("loss").and_then(|tree| {
-        let read = match &tree.value {
-            Tree::Text(text) => per_mille(text),
-            _ => None,
-        };
+        let read = tree.value.as_text().and_then(per_mille);
         if read.is_none() {
             notes.expected(tree, "a share such as 5% or 0.1%, at most 90%");
         }
@@ -313,17 +307,14 @@ fn per_mille(text: &str) -> Option<u16> {
 }
 
 fn signed(tree: &At<Tree>, notes: &mut Notes) -> Option<i64> {
-    let read = match &tree.value {
-        Tree::Text(text) => {
-            let (sign, rest) = match text.strip_prefix('-') {
-                Some(rest) => (-1, rest),
-                None => (1, text.strip_prefix('+').unwrap_or(text)),
-            };
-            let span = span::parse(rest).map(|span| i64::try_from(span.as_millis()));
-            span.and_then(Result::ok).map(|millis: i64| sign * millis)
-        }
-        _ => None,
-    };
+    let read = tree.value.as_text().and_then(|text| {
+        let (sign, rest) = match text.strip_prefix('-') {
+            Some(rest) => (-1, rest),
+            None => (1, text.strip_prefix('+').unwrap_or(text)),
+        };
+        let millis = i64::try_from(span::parse(rest)?.as_millis()).ok()?;
+        Some(sign * millis)
+    });
     if read.is_none() {
         notes.expected(tree, "how far the clock jumps, such as 2h or -730d");
     }
@@ -419,34 +410,30 @@ pub(super) fn split_name(text: &str) -> (&str, &str) {
 
 /// `cut edge-1`, for people.
 fn label(verb: &str, subject: &At<Tree>) -> String {
-    let about = match &subject.value {
-        Tree::Text(text) => text.clone(),
-        Tree::List(items) => {
-            let mut shown: Vec<String> = items.iter().take(3).map(short).collect();
-            if items.len() > shown.len() {
-                shown.push(format!("and {} more", items.len() - shown.len()));
-            }
-            shown.join(", ")
-        }
-        _ => short(subject),
-    };
-    format!("{verb} {about}")
+    let items = subject
+        .value
+        .as_list()
+        .unwrap_or(std::slice::from_ref(subject));
+    let mut shown: Vec<String> = items.iter().take(3).map(short).collect();
+    if items.len() > shown.len() {
+        shown.push(format!("and {} more", items.len() - shown.len()));
+    }
+    format!("{verb} {}", shown.join(", "))
 }
 
 fn short(tree: &At<Tree>) -> String {
-    match &tree.value {
-        Tree::Text(text) => text.clone(),
-        Tree::Map(_) => {
-            let manifest = Manifest {
-                source: String::new(),
-                object: tree.value.json(),
-            };
-            let (kind, name) = (&manifest.object["kind"], &manifest.object["name"]);
-            if let (Some(kind), Some(name)) = (kind.as_str(), name.as_str()) {
-                return format!("{kind} {name}");
-            }
-            manifest.about().trim().to_owned()
-        }
-        other => other.kind().to_owned(),
+    if let Some(text) = tree.value.as_text() {
+        return text.to_owned();
+    }
+    let object = tree.value.json();
+    if let (Some(kind), Some(name)) = (object["kind"].as_str(), object["name"].as_str()) {
+        return format!("{kind} {name}");
+    }
+    let source = String::new();
+    let about = Manifest { source, object }.about();
+    if about.trim().is_empty() {
+        tree.value.kind().to_owned()
+    } else {
+        about
     }
 }

@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use super::*;
 
-mod fake;
 mod running;
 
 const POD: &str = "apiVersion: v1\nkind: Pod\nmetadata: {name: web}\n";

@@ -100,6 +100,38 @@ impl Tree {
         }
     }
 
+    pub(super) fn as_text(&self) -> Option<&str> {
+        if let Self::Text(text) = self {
+            Some(text)
+        } else {
+            None
+        }
+    }
+
+    pub(super) const fn as_number(&self) -> Option<&serde_json::Number> {
+        if let Self::Number(number) = self {
+            Some(number)
+        } else {
+            None
+        }
+    }
+
+    pub(super) fn as_list(&self) -> Option<&[At<Self>]> {
+        if let Self::List(items) = self {
+            Some(items)
+        } else {
+            None
+        }
+    }
+
+    pub(super) fn as_map(&self) -> Option<&[(At<String>, At<Self>)]> {
+        if let Self::Map(fields) = self {
+            Some(fields)
+        } else {
+            None
+        }
+    }
+
     /// The same as JSON.
     pub(super) fn json(&self) -> Value {
         match self {

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use super::fake::{Fake, pod, state};
 use super::parse;
+use crate::scenario::fake::{Fake, pod, state};
 use crate::scenario::{Outcome, run};
 use crate::world::NodeState;
 

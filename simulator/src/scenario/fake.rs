@@ -11,17 +11,17 @@ use crate::world::{ContainerState, NodeState, PodState};
 type States = Box<dyn Fn(Duration) -> NodeState>;
 
 /// One node whose state is a function of time.
-pub(super) struct Fake {
+pub(crate) struct Fake {
     now: Duration,
     states: States,
-    pub(super) objects: Vec<Value>,
-    pub(super) acts: Vec<(Duration, Action)>,
+    pub(crate) objects: Vec<Value>,
+    pub(crate) acts: Vec<(Duration, Action)>,
     /// The system breaks at this time.
-    pub(super) breaks: Option<Duration>,
+    pub(crate) breaks: Option<Duration>,
 }
 
 impl Fake {
-    pub(super) fn new(states: impl Fn(Duration) -> NodeState + 'static) -> Self {
+    pub(crate) fn new(states: impl Fn(Duration) -> NodeState + 'static) -> Self {
         Self {
             now: Duration::ZERO,
             states: Box::new(states),
@@ -62,7 +62,7 @@ impl System for Fake {
     }
 }
 
-pub(super) fn pod(name: &str, uid: &str, image: &str, restarts: u32) -> PodState {
+pub(crate) fn pod(name: &str, uid: &str, image: &str, restarts: u32) -> PodState {
     PodState {
         namespace: "default".to_owned(),
         name: name.to_owned(),
@@ -80,7 +80,7 @@ pub(super) fn pod(name: &str, uid: &str, image: &str, restarts: u32) -> PodState
     }
 }
 
-pub(super) fn state(pods: Vec<PodState>) -> NodeState {
+pub(crate) fn state(pods: Vec<PodState>) -> NodeState {
     NodeState {
         connected: true,
         edge_running: true,
