@@ -32,8 +32,8 @@ pub const ALL: &[(&str, &str)] = &[
         "a receiver inside a reconcile says that it is whole",
     ),
     (
-        "send-before-durable",
-        "an end mark acknowledges a reconcile as soon as it arrives",
+        "hello-without-barrier",
+        "the cloud says what it holds while an older session still writes",
     ),
     (
         "unchecked-delta-base",
@@ -57,7 +57,7 @@ pub const ALL: &[(&str, &str)] = &[
     ),
     (
         "write-back-twice",
-        "what a node sent is applied to the cluster again after a restart",
+        "what a node sent is applied to the cluster again and again",
     ),
     (
         "write-back-skips",

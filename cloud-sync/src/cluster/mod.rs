@@ -325,7 +325,9 @@ impl Machine for ClusterMachine {
         for (node, upto) in round.flushed_acks {
             self.acks.entry(node).or_insert(upto);
         }
-        self.graph = self.graph_of_view(&round.stuck);
+        if !causeway_log::mutant::is_on("failed-round-keeps-graph") {
+            self.graph = self.graph_of_view(&round.stuck);
+        }
         for answer in round.answers {
             answer.failed(error);
         }

@@ -25,7 +25,9 @@ impl ClusterMachine {
         answer: oneshot::Sender<Result<(), WriteRefused>>,
         batch: &mut Batch,
     ) -> Planned<Request> {
-        if !self.hub.is_current(&node, session) {
+        let is_current =
+            self.hub.is_current(&node, session) || causeway_log::mutant::is_on("forget-fencing");
+        if !is_current {
             let _ = answer.send(Err(WriteRefused::Fenced));
             return Planned::InBatch;
         }

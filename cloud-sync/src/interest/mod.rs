@@ -151,6 +151,9 @@ impl Graph {
             return;
         };
         for node in live.holders.intersection(&held) {
+            if causeway_log::mutant::is_on("lost-update") {
+                continue;
+            }
             deltas.push(Delta {
                 node: node.clone(),
                 key: key.clone(),
@@ -343,6 +346,9 @@ impl Graph {
             Step::Put
         } else {
             live.holders.remove(node);
+            if causeway_log::mutant::is_on("lost-withdraw") {
+                return;
+            }
             Step::Withdraw
         };
         let delta = Delta {

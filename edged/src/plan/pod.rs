@@ -217,6 +217,11 @@ impl PodPlanner<'_> {
                 return start(container, attempt.saturating_add(1), steps);
             }
             ContainerState::Created => return start(container, attempt, steps),
+            ContainerState::Running { .. }
+                if causeway_log::mutant::is_on("planner-starts-twice") =>
+            {
+                return start(container, attempt.saturating_add(1), steps);
+            }
             ContainerState::Running { .. } => {
                 let why = if changed {
                     StopReason::SpecChanged

@@ -214,6 +214,7 @@ impl Cursor {
         }
         // Who may have had it as matching is told that it is gone; who had not, passes over it.
         let had = self.matching.remove(uid) || (!new && self.is_unsure(entry.created()));
+        let had = had && !causeway_log::mutant::is_on("watch-keeps-unselected");
         had.then_some((Kind::Deleted, object))
     }
 
@@ -237,6 +238,9 @@ impl Cursor {
     /// Everything up to `upto` has been told.
     pub(super) fn advance(&mut self, upto: Revision) {
         self.at = self.at.max(upto);
+        if causeway_log::mutant::is_on("watch-skips-a-page") {
+            self.at = self.at.next().unwrap_or(self.at);
+        }
     }
 }
 

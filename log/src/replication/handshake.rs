@@ -10,6 +10,7 @@ use super::{CloseCode, Effect, Established, Moment, Role, SessionWrite, Start};
 use crate::id::{Epoch, Offset};
 use crate::key::NodeName;
 use crate::limits::HANDSHAKE_TIMEOUT;
+use crate::mutant;
 use crate::store::Store;
 use crate::wire::{Begin, Frame, Held, PROTOCOL_VERSION};
 
@@ -84,6 +85,7 @@ impl Session {
         node: &NodeName,
         incarnation: Uuid,
         theirs: Option<Held>,
+        store: &dyn Store,
     ) -> Result<(), Fault> {
         self.expect_first(Role::Cloud, "Hello")?;
         if !(versions.0..=versions.1).contains(&PROTOCOL_VERSION) {
@@ -100,6 +102,9 @@ impl Session {
                 incarnation,
                 held: theirs,
             });
+        }
+        if mutant::is_on("hello-without-barrier") {
+            return self.handle_barrier(store);
         }
         self.out.write(SessionWrite::Barrier, Purpose::Barrier);
         Ok(())

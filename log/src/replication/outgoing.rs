@@ -19,7 +19,8 @@ use crate::body::Body;
 use crate::error::ReadError;
 use crate::id::{Epoch, Offset, StreamId};
 use crate::limits::{FRAME_DECODED_BYTES_MAX, FRAME_TARGET_BYTES, REWINDS_MAX};
-use crate::record::Record;
+use crate::mutant;
+use crate::record::{Op, Record};
 use crate::store::{Coalesced, ReadLimit, Store};
 use crate::wire::frame::RecordsFrame;
 use crate::wire::{Begin, Encoder, Frame};
@@ -247,8 +248,13 @@ impl Sender {
         let mut frame = RecordsFrame::new(self.built);
         let (mut decoded, mut reached, mut is_cut) = (0, upto, false);
         let mut sent = Vec::with_capacity(records.len());
-        for stored in &records {
+        let is_first = self.built == self.base && self.base > Offset::ZERO;
+        let skipped = usize::from(is_first && mutant::is_on("skip-record-on-resume"));
+        for stored in records.iter().skip(skipped) {
             let record = &stored.record;
+            if record.header.op == Op::Delete && mutant::is_on("drop-tombstone") {
+                continue;
+            }
             if frame.count() > 0
                 && (frame.len() >= FRAME_TARGET_BYTES
                     || decoded + record.body.len() > FRAME_DECODED_BYTES_MAX)

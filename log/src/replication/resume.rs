@@ -12,6 +12,7 @@
 use super::violation::Fault;
 use crate::error::ReadError;
 use crate::id::{EventId, Offset, Revision, StreamId};
+use crate::mutant;
 use crate::store::{ReadLimit, Store, StreamInfo};
 use crate::wire::Held;
 
@@ -63,7 +64,10 @@ pub(super) fn decide(
             Decision::Reconcile
         });
     }
-    if held.unfinished || held.have < own.floor || held.have > own.durable {
+    if held.unfinished
+        || (held.have < own.floor && !mutant::is_on("resume-below-floor"))
+        || held.have > own.durable
+    {
         return Ok(Decision::Reconcile);
     }
     let is_ours = match held.last {
@@ -75,7 +79,7 @@ pub(super) fn decide(
             Known::Forgotten => offset <= own.acked,
         },
     };
-    Ok(if is_ours {
+    Ok(if is_ours || mutant::is_on("trust-foreign-past") {
         Decision::Resume { after: held.have }
     } else {
         Decision::Reconcile
@@ -121,7 +125,7 @@ pub(super) fn held(store: &dyn Store, stream: &StreamId) -> Result<Option<Held>,
         bytes: 0,
     };
     let empty = store.scan_newest(stream, None, one)?.is_empty();
-    let unfinished = info.head > info.received;
+    let unfinished = info.head > info.received && !mutant::is_on("forget-unfinished-reconcile");
     let last = if unfinished || info.head == Offset::ZERO {
         None
     } else {

@@ -348,7 +348,7 @@ impl Session {
                 node,
                 incarnation,
                 held,
-            } => self.handle_hello((version_min, version_max), &node, incarnation, held),
+            } => self.handle_hello((version_min, version_max), &node, incarnation, held, store),
             Frame::Welcome {
                 version,
                 incarnation,

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use causeway_log::mutant;
 use serde_json::Value;
 
 use super::{SelectorError, check_length};
@@ -108,6 +109,9 @@ impl LabelSelector {
                 Test::Exists => value.is_some(),
                 Test::Absent => value.is_none(),
                 Test::In(values) => value.is_some_and(|value| values.contains(value)),
+                Test::NotIn(_) if value.is_none() && mutant::is_on("notin-needs-the-label") => {
+                    false
+                }
                 Test::NotIn(values) => value.is_none_or(|value| !values.contains(value)),
                 Test::Above(bound) => number().is_some_and(|number| number > *bound),
                 Test::Below(bound) => number().is_some_and(|number| number < *bound),

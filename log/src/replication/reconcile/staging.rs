@@ -7,6 +7,7 @@ use crate::digest::{self, DigestEntry, KeyHash, Scope};
 use crate::error::ReadError;
 use crate::id::{Epoch, EventId, Offset, StreamId, Version};
 use crate::limits::DIGEST_ENTRIES_PER_FRAME_MAX;
+use crate::mutant;
 use crate::record::{Draft, Op, Record, Slot};
 use crate::replication::session::Outbox;
 use crate::replication::violation::{Fault, Violation};
@@ -127,7 +128,8 @@ impl Staging {
         digest::scan(store, stream, Scope::State, |stored| {
             let record = stored.record;
             let hash = KeyHash::of(&record);
-            if keys.contains(&hash) && !digest::is_gone(&record) {
+            let is_kept = mutant::is_on("drop-withdrawn-in-reconcile");
+            if keys.contains(&hash) && !digest::is_gone(&record) && !is_kept {
                 drafts.push(self.gone_draft(&hash, record));
             }
         })?;
