@@ -220,6 +220,12 @@ impl Control {
         )
     }
 
+    /// What the closer asked for, if it did.
+    #[must_use]
+    pub fn requested(&self) -> Option<Close> {
+        self.request.as_ref()?.borrow().clone()
+    }
+
     async fn closing(&mut self) -> Close {
         let request = &mut self.request;
         let asked = async {

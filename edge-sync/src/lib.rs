@@ -23,4 +23,5 @@ mod run;
 mod status;
 
 pub use config::EdgeConfig;
+pub use link::{Outcome, ended};
 pub use run::{RunError, run, run_on};

@@ -35,14 +35,15 @@ pub(crate) struct Link {
     pub(crate) board: Arc<LinkBoard>,
 }
 
-/// How an attempt ended, as far as the next one cares.
-struct Outcome {
+/// How an attempt to be connected ended, as far as the next one cares.
+#[derive(Clone, Debug)]
+pub struct Outcome {
     /// In words; `None` when there is nothing to complain about.
-    error: Option<String>,
+    pub error: Option<String>,
     /// The other side is alive and wants us: the next pause is a short one.
-    alive: bool,
+    pub alive: bool,
     /// The other side asked for a pause.
-    retry_after: Option<Duration>,
+    pub retry_after: Option<Duration>,
 }
 
 impl Link {
@@ -120,7 +121,8 @@ impl Link {
 }
 
 /// Judges a session by its end.
-fn ended(end: &SessionEnd) -> Outcome {
+#[must_use]
+pub fn ended(end: &SessionEnd) -> Outcome {
     let (error, wanted, retry_after) = match &end.reason {
         EndReason::Lost(reason) => (reason.clone(), true, None),
         EndReason::Closed(close) => (

@@ -24,9 +24,11 @@ use causeway_log::{
 };
 use tokio::sync::{oneshot, watch};
 
+mod begin;
 mod decide;
 mod ended;
 
+pub use begin::{BeginError, begin};
 use decide::{Change, Decision, decide};
 
 use crate::first_sync::{self, FirstSync};
@@ -351,7 +353,12 @@ impl Machine for EdgeMachine {
 
     fn failed(&mut self, error: &RoundError) {
         if !std::mem::replace(&mut self.failing, true) {
-            tracing::error!(error = %error_chain(error), "a write failed; reads go on");
+            let reason = error_chain(error);
+            if error.is_of_disk() {
+                tracing::warn!(error = %reason, "the disk failed a write; reads go on");
+            } else {
+                tracing::error!(error = %reason, "a write failed; nothing of it was done");
+            }
         }
         let round = std::mem::take(&mut self.round);
         self.acked = self.acked.max(round.acked);

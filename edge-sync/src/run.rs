@@ -10,11 +10,10 @@ use causeway_daemon::store_dir::{self, StoreDirError};
 use causeway_daemon::tasks::{self, Shutdown, Task};
 use causeway_kube_api::source::system_clock;
 use causeway_kube_api::{ServerConfig, View};
-use causeway_log::batch::StreamChange;
-use causeway_log::error::{AppendError, ReadError, SyncError};
+use causeway_log::error::ReadError;
 use causeway_log::store::fjall::FjallConfig;
 use causeway_log::writer::{Writer, WriterHandle, WriterPanicked};
-use causeway_log::{Batch, Epoch, NodeName, Offset, Store, StreamId};
+use causeway_log::{Epoch, NodeName, Offset, Store, StreamId};
 use causeway_projections::rebuild::rebuild;
 use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::watch;
@@ -25,7 +24,7 @@ use crate::config::{ApiConfig, EdgeConfig};
 use crate::endpoint::EdgeEndpoint;
 use crate::first_sync::FirstSync;
 use crate::link::Link;
-use crate::machine::{EdgeMachine, Request};
+use crate::machine::{BeginError, EdgeMachine, Request, begin};
 use crate::status::{EdgeStatus, LinkBoard};
 
 /// The parts get this long to end.
@@ -40,12 +39,9 @@ pub enum RunError {
     /// The store is there but cannot be read.
     #[error("cannot read the store")]
     Read(#[from] ReadError),
-    /// A new store cannot be written.
-    #[error("cannot begin the log of this node")]
-    Begin(#[from] AppendError),
-    /// A new store cannot be written durably.
-    #[error("cannot make the beginning of the log durable")]
-    BeginSync(#[from] SyncError),
+    /// The log of this node cannot begin.
+    #[error(transparent)]
+    Begin(#[from] BeginError),
     /// A listener cannot be bound.
     #[error("cannot listen on {address}")]
     Listen {
@@ -152,7 +148,7 @@ impl Edge {
     /// Rebuilds what is served from the store, and starts the writer.
     fn start(store: Arc<dyn Store>, config: &EdgeConfig) -> Result<(Self, Writer), RunError> {
         let node = config.node.clone();
-        let head = begin(&*store, &node)?;
+        let head = begin(&*store, &node, Epoch::new(Uuid::new_v4()))?;
         let streams = [StreamId::down(node.clone()), StreamId::up(node.clone())];
         let view = View::new(rebuild(&*store, &streams)?);
         let first_sync = FirstSync::read(&*store, &node)?;
@@ -248,24 +244,6 @@ impl Edge {
         }
         tasks
     }
-}
-
-/// Opens the stream that this node writes, at its very first start. Gives its durable head.
-fn begin(store: &dyn Store, node: &NodeName) -> Result<Offset, RunError> {
-    let up = StreamId::up(node.clone());
-    if let Some(info) = store.stream(&up)? {
-        return Ok(info.durable);
-    }
-    let open = StreamChange::Open {
-        stream: up,
-        epoch: Epoch::new(Uuid::new_v4()),
-    };
-    store.append(&Batch {
-        streams: vec![open],
-        ..Batch::default()
-    })?;
-    store.sync()?;
-    Ok(Offset::ZERO)
 }
 
 /// All handles are gone, so the writer ends after what it is doing.

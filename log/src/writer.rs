@@ -70,6 +70,27 @@ pub enum RoundError {
     Sync(#[source] SyncError),
 }
 
+impl RoundError {
+    /// Whether the disk failed, which passes or is mended, rather than a batch that should never
+    /// have been planned. Such a failure is told as what the store now is, read-only, and is no
+    /// error of the program.
+    #[must_use]
+    pub const fn is_of_disk(&self) -> bool {
+        match self {
+            Self::Append(AppendError::ReadOnly { .. } | AppendError::Engine(_)) | Self::Sync(_) => {
+                true
+            }
+            Self::Append(
+                AppendError::Conflict { .. }
+                | AppendError::NotOpen { .. }
+                | AppendError::Order { .. }
+                | AppendError::TooLarge { .. }
+                | AppendError::Read(_),
+            ) => false,
+        }
+    }
+}
+
 /// The writer thread has ended: it was shut down, or its machine panicked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the writer has ended")]
@@ -213,62 +234,102 @@ impl<M: Machine> Rounds<M> {
             .pop_front()
             .or_else(|| self.receiver.blocking_recv())
         {
-            let batch = self.plan_round(first);
-            self.commit(&batch);
+            let receiver = &mut self.receiver;
+            let (round, deferred) =
+                Round::plan(&mut self.machine, first, || receiver.try_recv().ok());
+            self.deferred.extend(deferred);
+            if let Some(written) = round.append(&mut self.machine, &*self.store) {
+                written.sync(&mut self.machine, &*self.store);
+            }
         }
     }
+}
 
-    /// Plans `first` and whatever else waits, until the round is full.
-    fn plan_round(&mut self, first: M::Request) -> Batch {
+/// One round, step by step: what the writer's thread does, for who has no thread. Planned, then
+/// written, then durable; a crash in between loses it.
+#[derive(Debug)]
+pub struct Round {
+    batch: Batch,
+}
+
+/// A round whose batch is written and not yet durable.
+#[derive(Debug)]
+pub struct WrittenRound {
+    batch: Batch,
+    appended: Appended,
+}
+
+impl Round {
+    /// Plans `first` and whatever else waits, until the round is full. Gives back the request that
+    /// must come first in the next one, if there is one.
+    ///
+    /// # Panics
+    /// When the machine hands back a request that comes first.
+    pub fn plan<M: Machine>(
+        machine: &mut M,
+        first: M::Request,
+        mut more: impl FnMut() -> Option<M::Request>,
+    ) -> (Self, Option<M::Request>) {
         let mut batch = Batch::default();
         let mut fullness = Fullness::default();
         let mut next = Some(first);
+        let mut deferred = None;
         let mut planned = 0;
         while let Some(request) = next {
-            match self.machine.plan(request, &mut batch) {
+            match machine.plan(request, &mut batch) {
                 Planned::InBatch => planned += 1,
                 Planned::Later(request) => {
                     assert!(
                         planned > 0,
                         "a request that comes first in a round can be planned"
                     );
-                    self.deferred.push_back(request);
+                    deferred = Some(request);
                     break;
                 }
             }
             if planned == WRITER_QUEUE_MAX || fullness.is_reached(&batch) {
                 break;
             }
-            next = self.receiver.try_recv().ok();
+            next = more();
         }
-        batch
+        (Self { batch }, deferred)
     }
 
-    fn commit(&mut self, batch: &Batch) {
+    /// Writes the batch. `None`: there was nothing to write, or it was refused; the machine was
+    /// told.
+    pub fn append<M: Machine>(self, machine: &mut M, store: &dyn Store) -> Option<WrittenRound> {
+        let Self { batch } = self;
         if batch.is_empty() && batch.expect.is_empty() {
-            let durable = self.store.watermarks().durable;
-            self.machine.committed(&Committed {
-                batch,
+            machine.committed(&Committed {
+                batch: &batch,
                 records: &[],
-                durable,
+                durable: store.watermarks().durable,
             });
-            return;
+            return None;
         }
-        let appended = match self.store.append(batch) {
-            Ok(appended) => appended,
-            Err(error) => return self.machine.failed(&RoundError::Append(error)),
-        };
-        match self.store.sync() {
-            Ok(durable) => {
-                let records = stored_entries(batch, &appended);
-                self.machine.committed(&Committed {
-                    batch,
-                    records: &records,
-                    durable,
-                });
+        match store.append(&batch) {
+            Ok(appended) => Some(WrittenRound { batch, appended }),
+            Err(error) => {
+                machine.failed(&RoundError::Append(error));
+                None
             }
-            Err(error) => self.machine.failed(&RoundError::Sync(error)),
         }
+    }
+}
+
+impl WrittenRound {
+    /// Makes the batch durable and tells the machine, also when that failed. Gives the batch back.
+    pub fn sync<M: Machine>(self, machine: &mut M, store: &dyn Store) -> Batch {
+        let Self { batch, appended } = self;
+        match store.sync() {
+            Ok(durable) => machine.committed(&Committed {
+                batch: &batch,
+                records: &stored_entries(&batch, &appended),
+                durable,
+            }),
+            Err(error) => machine.failed(&RoundError::Sync(error)),
+        }
+        batch
     }
 }
 

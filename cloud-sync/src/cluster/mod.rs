@@ -317,10 +317,12 @@ impl Machine for ClusterMachine {
     }
 
     fn failed(&mut self, error: &RoundError) {
-        tracing::error!(
-            error = %causeway_daemon::telemetry::error_chain(error),
-            "a round of writes failed; nothing of it was done",
-        );
+        let reason = causeway_daemon::telemetry::error_chain(error);
+        if error.is_of_disk() {
+            tracing::warn!(error = %reason, "the disk failed a round of writes; reads go on");
+        } else {
+            tracing::error!(error = %reason, "a round of writes failed; nothing of it was done");
+        }
         let round = std::mem::take(&mut self.round);
         for (node, upto) in round.flushed_acks {
             self.acks.entry(node).or_insert(upto);

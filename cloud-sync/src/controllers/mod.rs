@@ -23,7 +23,7 @@ pub mod scheduler;
 mod tests;
 
 pub use index::{Index, NodeFacts, PodFacts, Readiness, Taint};
-pub use run::{Controllers, run};
+pub use run::{Controllers, Decided, Sight, Turns, run};
 
 /// Writes of one controller in one turn; the rest follows in the next.
 const WRITES_PER_TURN_MAX: usize = 1024;

@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use causeway_daemon::tasks::Stop;
-use causeway_kube_api::{Catalog, Clock, Source as _, Write, WriteError};
-use causeway_log::{Direction, NodeName, Revision, Slot, Store, StreamId};
+use causeway_kube_api::{Catalog, Clock, Source as _, View, Write, WriteError};
+use causeway_log::{Direction, NodeName, Revision, Slot, Store, StreamId, WallTime};
 use tokio::sync::oneshot;
 use tokio::time::{Instant, MissedTickBehavior};
 
@@ -45,11 +45,8 @@ pub async fn run(controllers: Controllers, mut stop: Stop) {
     let mut presence = controllers.hub.watch_presence();
     let mut tick = tokio::time::interval(TICK);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut turns = Turns {
-        index: Index::new(),
-        catalog: None,
-        events_due: monotonic(),
-    };
+    let mut turns = Turns::new();
+    let began = monotonic();
     loop {
         tokio::select! {
             biased;
@@ -61,29 +58,63 @@ pub async fn run(controllers: Controllers, mut stop: Stop) {
         tokio::select! {
             biased;
             () = stop.wait() => return,
-            () = turns.turn(&controllers) => {}
+            () = turn(&mut turns, &controllers, began.elapsed()) => {}
         }
     }
 }
 
-struct Turns {
+/// What the controllers remember from turn to turn. Pure: told the time, it gives writes.
+#[derive(Debug, Default)]
+pub struct Turns {
     index: Index,
     /// The served kinds, as of a change of the definitions.
     catalog: Option<(Revision, Catalog)>,
-    events_due: Instant,
+    events_due: Duration,
+}
+
+/// What a turn looks at.
+#[derive(Clone, Copy, Debug)]
+pub struct Sight<'a> {
+    /// The cluster.
+    pub view: &'a View,
+    /// Whether nodes are here.
+    pub hub: &'a Hub,
+    /// What nodes reported.
+    pub store: &'a dyn Store,
+    /// Settings.
+    pub control: &'a Control,
+    /// For times in objects.
+    pub now: WallTime,
+    /// Time that never goes back.
+    pub elapsed: Duration,
+}
+
+/// What follows from a turn.
+#[derive(Debug, Default)]
+pub struct Decided {
+    /// Changes of objects, at most one of each.
+    pub writes: Vec<Write>,
+    /// Nodes whose streams nobody needs any more, as far as one sees from here.
+    pub leavers: Vec<NodeName>,
 }
 
 impl Turns {
-    async fn turn(&mut self, controllers: &Controllers) {
-        let Controllers {
-            cluster,
+    /// At the first turn.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// What all controllers want.
+    pub fn decide(&mut self, sight: &Sight<'_>) -> Decided {
+        let Sight {
+            view,
             hub,
             store,
-            clock,
             control,
-            ..
-        } = controllers;
-        let now = clock.now();
+            now,
+            elapsed,
+        } = *sight;
         let stamp = causeway_kube_api::source::format_time(now);
         let is_connected =
             |name: &str| NodeName::new(name).is_ok_and(|node| hub.is_connected(&node));
@@ -98,8 +129,8 @@ impl Turns {
             let newest = store.newest(&up, key, Slot::Status).ok()??;
             Some(newest.record.body)
         };
-        let events_due = monotonic() >= self.events_due;
-        let mut writes = cluster.view().read(|objects| {
+        let events_due = elapsed >= self.events_due;
+        let mut writes = view.read(|objects| {
             self.index.observe(objects);
             let index = &self.index;
             let definitions =
@@ -128,18 +159,17 @@ impl Turns {
             writes
         });
         if events_due {
-            self.events_due = monotonic() + EVENTS_INTERVAL;
+            self.events_due = elapsed + EVENTS_INTERVAL;
         }
         // Two controllers may want the same object; the second decides anew.
         let mut seen = std::collections::BTreeSet::new();
         writes.retain(|write| seen.insert(write.key.clone()));
-        commit(cluster, writes).await;
-        self.forget_leavers(controllers, events_due).await;
+        let leavers = self.leavers(hub, store, events_due);
+        Decided { writes, leavers }
     }
 
     /// Nodes whose streams nobody needs any more.
-    fn leavers(&self, controllers: &Controllers, strangers: bool) -> Vec<NodeName> {
-        let Controllers { hub, store, .. } = controllers;
+    fn leavers(&self, hub: &Hub, store: &dyn Store, strangers: bool) -> Vec<NodeName> {
         let is_connected =
             |name: &str| NodeName::new(name).is_ok_and(|node| hub.is_connected(&node));
         let has_streams = |node: &NodeName| {
@@ -167,26 +197,39 @@ impl Turns {
         }
         leavers
     }
+}
 
-    async fn forget_leavers(&self, controllers: &Controllers, strangers: bool) {
-        let Controllers { hub, writer, .. } = controllers;
-        for node in self.leavers(controllers, strangers) {
-            let (answer, answered) = oneshot::channel();
-            if writer
-                .send(Request::Forget {
-                    node: node.clone(),
-                    answer,
-                })
-                .await
-                .is_err()
-            {
-                return;
-            }
-            // The machine knows best: nothing is forgotten that any node holds.
-            if matches!(answered.await, Ok(Ok(true))) {
-                hub.forget(&node);
-                tracing::info!(%node, "the node left the cluster; its streams are gone");
-            }
+async fn turn(turns: &mut Turns, controllers: &Controllers, elapsed: Duration) {
+    let Controllers {
+        cluster,
+        hub,
+        store,
+        clock,
+        control,
+        writer,
+    } = controllers;
+    let Decided { writes, leavers } = turns.decide(&Sight {
+        view: cluster.view(),
+        hub,
+        store: &**store,
+        control,
+        now: clock.now(),
+        elapsed,
+    });
+    commit(cluster, writes).await;
+    for node in leavers {
+        let (answer, answered) = oneshot::channel();
+        let request = Request::Forget {
+            node: node.clone(),
+            answer,
+        };
+        if writer.send(request).await.is_err() {
+            return;
+        }
+        // The machine knows best: nothing is forgotten that any node holds.
+        if matches!(answered.await, Ok(Ok(true))) {
+            hub.forget(&node);
+            tracing::info!(%node, "the node left the cluster; its streams are gone");
         }
     }
 }

@@ -8,7 +8,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use causeway_daemon::session_driver::{Closer, Control};
 use causeway_daemon::tasks::Stop;
@@ -29,11 +29,18 @@ pub use endpoint::{SessionEndpoint, SessionStats};
 /// not all come back at once.
 const OVERLOADED_RETRY: Duration = Duration::from_secs(5);
 
+/// Time that never goes back.
+pub trait Monotonic: Send + Sync + std::fmt::Debug + 'static {
+    /// Since whenever it likes.
+    fn elapsed(&self) -> Duration;
+}
+
 /// See the module documentation.
 #[derive(Debug)]
 pub struct Hub {
     sessions_max: usize,
-    started: Instant,
+    time: Arc<dyn Monotonic>,
+    started: Duration,
     state: Mutex<State>,
     /// Nodes with durable records that the write-back has not seen.
     received: Mutex<BTreeSet<NodeName>>,
@@ -68,13 +75,13 @@ struct Current {
     closer: Closer,
     stats: Arc<SessionStats>,
     since: WallTime,
-    since_instant: Instant,
+    since_elapsed: Duration,
 }
 
 #[derive(Clone, Debug)]
 struct Last {
     ended: WallTime,
-    ended_instant: Instant,
+    ended_elapsed: Duration,
     reason: String,
 }
 
@@ -127,9 +134,16 @@ impl Hub {
     /// A hub without sessions.
     #[must_use]
     pub fn new(sessions_max: usize) -> Arc<Self> {
+        Self::with_time(sessions_max, Arc::new(Since(monotonic())))
+    }
+
+    /// A hub without sessions that measures time with `time`.
+    #[must_use]
+    pub fn with_time(sessions_max: usize, time: Arc<dyn Monotonic>) -> Arc<Self> {
         Arc::new(Self {
             sessions_max,
-            started: monotonic(),
+            started: time.elapsed(),
+            time,
             state: Mutex::default(),
             received: Mutex::default(),
             receiving: Notify::new(),
@@ -200,14 +214,14 @@ impl Hub {
         let node = state.nodes.get(node);
         if let Some(current) = node.and_then(|node| node.current.as_ref()) {
             return Presence::Connected {
-                lasting: current.since_instant.elapsed(),
+                lasting: self.time.elapsed().saturating_sub(current.since_elapsed),
             };
         }
         let ended = node
             .and_then(|node| node.last.as_ref())
-            .map(|last| last.ended_instant);
+            .map(|last| last.ended_elapsed);
         Presence::Away {
-            lasting: ended.unwrap_or(self.started).elapsed(),
+            lasting: (self.time.elapsed()).saturating_sub(ended.unwrap_or(self.started)),
         }
     }
 
@@ -289,12 +303,18 @@ impl Hub {
     /// Waits for nodes with records to write back, and takes them all.
     pub async fn received(&self) -> BTreeSet<NodeName> {
         loop {
-            let nodes = std::mem::take(&mut *self.received.lock());
+            let nodes = self.take_received();
             if !nodes.is_empty() {
                 return nodes;
             }
             self.receiving.notified().await;
         }
+    }
+
+    /// Takes the nodes with records to write back.
+    #[must_use]
+    pub fn take_received(&self) -> BTreeSet<NodeName> {
+        std::mem::take(&mut *self.received.lock())
     }
 
     /// Forgets a node that left the cluster, unless it is connected.
@@ -311,8 +331,18 @@ impl Hub {
     clippy::disallowed_methods,
     reason = "the hub is a shell: it sees sessions come and go"
 )]
-fn monotonic() -> Instant {
-    Instant::now()
+fn monotonic() -> std::time::Instant {
+    std::time::Instant::now()
+}
+
+/// The time of the machine since a moment.
+#[derive(Debug)]
+struct Since(std::time::Instant);
+
+impl Monotonic for Since {
+    fn elapsed(&self) -> Duration {
+        self.0.elapsed()
+    }
 }
 
 impl Node {
@@ -341,7 +371,7 @@ impl Seat {
     }
 
     /// Makes this the session of its node, unless a newer one is. Idempotent.
-    pub(crate) fn take_over(&self, now: WallTime) {
+    pub fn take_over(&self, now: WallTime) {
         let mut state = self.hub.state.lock();
         let Some(node) = state.nodes.get_mut(&self.node) else {
             return;
@@ -360,7 +390,7 @@ impl Seat {
             closer: self.closer.clone(),
             stats: Arc::clone(&self.stats),
             since: now,
-            since_instant: monotonic(),
+            since_elapsed: self.hub.time.elapsed(),
         };
         if let Some(older) = node.current.replace(current) {
             let reason = format!("session {} of this node took over", self.number);
@@ -389,7 +419,7 @@ impl Seat {
             node.current = None;
             node.last = Some(Last {
                 ended: now,
-                ended_instant: monotonic(),
+                ended_elapsed: self.hub.time.elapsed(),
                 reason: reason.to_owned(),
             });
             self.hub.presence.send_modify(|count| *count += 1);

@@ -10,8 +10,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 pub use self::config::{ConfigData, ConfigKind, ConfigRef, Configs, config_data, references};
-pub(crate) use self::volume::hash_all;
-pub use self::volume::{File, Volume, VolumeSource};
+pub use self::volume::{File, Volume, VolumeSource, hash_all};
 
 use crate::config::GRACE_DEFAULT;
 use crate::hash::Fnv;

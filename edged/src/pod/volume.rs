@@ -67,7 +67,8 @@ impl Volume {
 }
 
 /// Identifies what all volumes of a pod hold.
-pub(crate) fn hash_all(volumes: &[Volume]) -> u64 {
+#[must_use]
+pub fn hash_all(volumes: &[Volume]) -> u64 {
     volumes
         .iter()
         .fold(Fnv::new(), |hash, one| {

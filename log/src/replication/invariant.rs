@@ -53,6 +53,15 @@ invariants! {
     WatchGone = "WATCH-2", "below the trim point the answer is Gone, never silence";
     PlanConverged = "PLAN-1", "planning a converged pod yields no action";
     PlanIdempotent = "PLAN-2", "every action can be repeated";
+    OneCopy = "PLAN-3", "no pod runs twice, and no two lives of one name at a time";
+    RunsOn = "AUTO-1", "a node that is cut off keeps running what its projection says, through restarts";
+    RunsExactly = "AUTO-2", "after healing each node runs exactly what the cloud wants, nothing lost, nothing doubled";
+    Converges = "LIVE-1", "after healing everything comes to rest within a bound";
+    Promised = "API-1", "what the API acknowledged is neither lost nor undone";
+    Answered = "API-2", "every request of an edge is answered at last";
+    CostOfResume = "COST-1", "the bytes after a resume are bounded by the keys that changed";
+    Fair = "FAIR-1", "a node that misbehaves delays others by at most a bound";
+    NoErrors = "LOUD-1", "expected faults are no errors";
 }
 
 impl Invariant {

@@ -28,6 +28,8 @@ pub struct Options {
     pub bytes_per_second: u64,
     /// The longest that a sync of a disk takes.
     pub sync_max: Duration,
+    /// Revisions that the cloud's store keeps of the past; an edge keeps a quarter.
+    pub history: u64,
     /// Steps of users, on average in a minute.
     pub acts_per_minute: u32,
     /// Faults, on average in a minute.
@@ -54,6 +56,7 @@ impl Default for Options {
             loss: 0.0,
             bytes_per_second: 0,
             sync_max: Duration::from_millis(3),
+            history: 10_000,
             acts_per_minute: 0,
             faults_per_minute: 0,
             loses_disks: false,
@@ -88,6 +91,7 @@ impl Options {
                 0
             },
             sync_max: Duration::from_millis(rng.u64(1..=200)),
+            history: rng.u64(4..=2000),
             acts_per_minute: rng.u32(2..=30),
             faults_per_minute: rng.u32(0..=10),
             loses_disks: one_in(&mut rng, 3),
@@ -110,6 +114,7 @@ impl fmt::Display for Options {
             loss,
             bytes_per_second,
             sync_max,
+            history,
             acts_per_minute,
             faults_per_minute,
             loses_disks,
@@ -120,7 +125,8 @@ impl fmt::Display for Options {
         write!(
             f,
             "{nodes} nodes, {} s then at most {} s, links {delay:?} + {jitter:?}, loss {loss:.3}, \
-             {bytes_per_second} B/s, syncs up to {sync_max:?}, {acts_per_minute} acts and \
+             {bytes_per_second} B/s, syncs up to {sync_max:?}, \
+             {history} revisions kept, {acts_per_minute} acts and \
              {faults_per_minute} faults a minute, loses disks: {loses_disks}, breaks disks: \
              {breaks_disks}, jumps clocks: {jumps_clocks}",
             safety.as_secs(),

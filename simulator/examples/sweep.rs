@@ -1,0 +1,47 @@
+//! `sweep FROM TO [JOBS]`: runs seeds; on failure prints the shortest schedule that still fails.
+
+use std::process::ExitCode;
+use std::time::Instant;
+
+use causeway_simulator::run::{run, run_schedule, shrink, sweep};
+use causeway_simulator::world::Options;
+
+#[expect(
+    clippy::disallowed_methods,
+    clippy::print_stdout,
+    reason = "a program for people, which measures"
+)]
+fn main() -> ExitCode {
+    let numbers: Vec<u64> = std::env::args()
+        .skip(1)
+        .filter_map(|arg| arg.parse().ok())
+        .collect();
+    let &[from, to, ref jobs @ ..] = numbers.as_slice() else {
+        println!("usage: sweep FROM TO [JOBS]");
+        return ExitCode::FAILURE;
+    };
+    let began = Instant::now();
+    let jobs = jobs
+        .first()
+        .map_or(1, |jobs| usize::try_from(*jobs).unwrap_or(1));
+    match sweep(from..to, jobs, |_| {}) {
+        Ok(summary) => {
+            println!("{summary:?} in {:?}", began.elapsed());
+            ExitCode::SUCCESS
+        }
+        Err(failure) => {
+            let options = Options::draw(failure.seed);
+            println!("{failure}\n{options}");
+            let shorter = shrink(failure.seed, &options, &failure.schedule, 300);
+            for (at, act) in &shorter.0 {
+                println!("{:.3} {act:?}", at.as_secs_f64());
+            }
+            println!(
+                "{:?}",
+                run_schedule(failure.seed, &options, &shorter).map_err(|f| f.cause)
+            );
+            println!("again: {:?}", run(failure.seed).map_err(|f| f.cause));
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,355 @@
+//! Acts become events and states.
+
+use std::time::Duration;
+
+use causeway_log::NodeName;
+use causeway_log::store::TrimPolicy;
+use causeway_log::store::memory::{Disk, Fault};
+use causeway_log::{Store as _, WallTime};
+
+use super::kubelet::Kubelet;
+use super::link::Link;
+use super::queue::{Event, Owner};
+use super::{Act, Cut, DiskFault, Side, Who, World};
+
+/// A machine takes so many milliseconds to boot.
+const BOOT_MILLIS: std::ops::RangeInclusive<u64> = 2_000..=20_000;
+/// Stores let go of their history this often.
+const TRIM_INTERVAL: Duration = Duration::from_secs(60);
+/// Records that a trim removes at most.
+const TRIM_RECORDS_MAX: usize = 1000;
+
+impl World {
+    pub(super) fn do_act(&mut self, act: Act) {
+        self.stats.acts += 1;
+        match act {
+            Act::Apply(manifest) => self.apply(manifest),
+            Act::Delete {
+                resource,
+                namespace,
+                name,
+                grace,
+            } => self.delete(super::edge::resource(&resource), &namespace, &name, grace),
+            Act::EdgeWrite {
+                node,
+                resource,
+                namespace,
+                name,
+                patch,
+            } => self.edge_write(&node, &resource, (&namespace, &name), patch),
+            Act::Cut { node, kind } => self.with(&node, |world, n| {
+                world.stop_flapping(n);
+                world.cut(n, kind);
+            }),
+            Act::Heal { node } => self.with(&node, |world, n| {
+                let flap = world.nodes[n].link.flap + 1;
+                world.nodes[n].link = Link {
+                    flap,
+                    ..Link::new(&world.options)
+                };
+                world.mend(n);
+            }),
+            Act::Flap { node, up, down } => self.with(&node, |world, n| {
+                world.stop_flapping(n);
+                let floor = Duration::from_millis(1);
+                world.nodes[n].link.flapping = Some((up.max(floor), down.max(floor)));
+                let flap = world.nodes[n].link.flap;
+                world.queue.push(world.now, Event::Flap { node: n, flap });
+            }),
+            Act::Slow {
+                node,
+                delay,
+                jitter,
+                bytes_per_second,
+                loss,
+            } => self.with(&node, |world, n| {
+                world.disturb(n);
+                let link = &mut world.nodes[n].link;
+                (link.delay, link.jitter) = (delay, jitter);
+                (link.bytes_per_second, link.loss) = (bytes_per_second, loss);
+            }),
+            Act::Kill { who } => self.kill(&who),
+            Act::Start { who } => self.start(&who),
+            Act::Reboot { node } => self.with(&node, Self::reboot),
+            Act::Wipe { who } => self.wipe(&who),
+            Act::Snapshot { who } => self.snapshot(&who),
+            Act::Restore { who } => self.restore(&who),
+            Act::Clock { who, by } => match &who {
+                Who::Cloud => self.cloud_clock.jump(by),
+                Who::Edge(node) | Who::Edged(node) => {
+                    self.with(node, |world, n| world.nodes[n].clock.jump(by));
+                }
+            },
+            Act::Disk { who, fault } => self.break_disk(&who, fault),
+        }
+    }
+
+    fn with(&mut self, node: &NodeName, then: impl FnOnce(&mut Self, usize)) {
+        if let Some(n) = self.find(node) {
+            then(self, n);
+        }
+    }
+
+    // === links ===
+
+    fn stop_flapping(&mut self, n: usize) {
+        let link = &mut self.nodes[n].link;
+        link.flap += 1;
+        link.flapping = None;
+    }
+
+    fn cut(&mut self, n: usize, kind: Cut) {
+        self.disturb(n);
+        self.nodes[n].link.cut = Some(kind);
+        // What came through before in the other direction may be on its way again.
+        self.resend(n);
+        if kind == Cut::Reset {
+            for conn in self.nodes[n].conns.clone() {
+                for at in [Side::Edge, Side::Cloud] {
+                    let why = "connection reset by peer";
+                    self.queue.push(self.now, Event::Lost { conn, at, why });
+                }
+            }
+        }
+    }
+
+    fn mend(&mut self, n: usize) {
+        self.disturb(n);
+        self.nodes[n].link.cut = None;
+        self.resend(n);
+    }
+
+    pub(super) fn flap(&mut self, n: usize, flap: u64) {
+        let link = &self.nodes[n].link;
+        let Some((up, down)) = link.flapping.filter(|_| link.flap == flap) else {
+            return;
+        };
+        let lasts = if link.cut.is_some() {
+            self.mend(n);
+            up
+        } else {
+            self.cut(n, Cut::Silent);
+            down
+        };
+        self.queue
+            .push(self.now + lasts, Event::Flap { node: n, flap });
+    }
+
+    // === processes ===
+
+    fn kill(&mut self, who: &Who) {
+        match who {
+            Who::Cloud => {
+                self.wants_cloud = false;
+                self.kill_cloud();
+            }
+            Who::Edge(node) => self.with(node, |world, n| {
+                world.nodes[n].wants_edge = false;
+                world.kill_edge(n, false);
+                world.stir(n);
+            }),
+            Who::Edged(node) => self.with(node, |world, n| {
+                world.nodes[n].wants_kubelet = false;
+                world.nodes[n].kubelet = None;
+                world.stir(n);
+            }),
+        }
+    }
+
+    pub(super) fn start(&mut self, who: &Who) {
+        match who {
+            Who::Cloud => self.start_cloud(),
+            Who::Edge(node) => self.with(node, |world, n| {
+                world.start_edge(n);
+                world.stir(n);
+            }),
+            Who::Edged(node) => self.with(node, Self::start_kubelet),
+        }
+    }
+
+    pub(super) fn start_kubelet(&mut self, n: usize) {
+        let node = &mut self.nodes[n];
+        node.wants_kubelet = true;
+        if node.kubelet.is_none() && node.is_powered {
+            self.next_kubelet += 1;
+            node.kubelet = Some(Kubelet::new(self.next_kubelet));
+            self.look_at(n, self.now);
+        }
+        self.stir(n);
+    }
+
+    fn reboot(&mut self, n: usize) {
+        let (edge, kubelet) = (self.nodes[n].wants_edge, self.nodes[n].wants_kubelet);
+        self.nodes[n].is_powered = false;
+        self.kill_edge(n, true);
+        let node = &mut self.nodes[n];
+        (node.wants_edge, node.wants_kubelet) = (edge, kubelet);
+        node.kubelet = None;
+        node.boot += 1;
+        let now = node.clock.timestamp();
+        node.runtime.power_off(now);
+        let name = node.name.clone();
+        self.trace
+            .event(self.now, "power off", name.as_str(), format_args!(""));
+        let wait = Duration::from_millis(self.chance.process.u64(BOOT_MILLIS));
+        let boot = self.nodes[n].boot;
+        self.queue
+            .push(self.now + wait, Event::Boot { node: n, boot });
+        self.stir(n);
+    }
+
+    /// The machine is up, or a supervisor tries again.
+    pub(super) fn boot(&mut self, n: usize, boot: u64) {
+        let node = &mut self.nodes[n];
+        if node.boot != boot {
+            return;
+        }
+        node.is_powered = true;
+        let (edge, kubelet) = (node.wants_edge, node.wants_kubelet);
+        if edge {
+            self.start_edge(n);
+        }
+        if kubelet {
+            self.start_kubelet(n);
+        }
+        self.stir(n);
+    }
+
+    // === disks ===
+
+    /// Puts another disk in; the process is down meanwhile.
+    fn replace_disk(&mut self, who: &Who, disk: Disk) {
+        match who {
+            Who::Cloud => {
+                self.kill_cloud();
+                self.cloud_disk = disk;
+                self.has_lost_history = true;
+                self.promises.acked.clear();
+                self.start_cloud();
+            }
+            Who::Edge(node) => self.with(node, |world, n| {
+                world.kill_edge(n, false);
+                world.nodes[n].disk = disk;
+                world.nodes[n].has_lost_history = true;
+                world.start_edge(n);
+                world.stir(n);
+            }),
+            Who::Edged(node) => self.with(node, |world, n| {
+                // What runs is not on this disk, but who knows of it is: the machine is new.
+                world.nodes[n].runtime.wipe();
+                world.nodes[n].boot += 1;
+                world.nodes[n].kubelet = None;
+                let boot = world.nodes[n].boot;
+                world.boot(n, boot);
+            }),
+        }
+    }
+
+    fn wipe(&mut self, who: &Who) {
+        // An edge that was wiped serves nothing until it knows what there is: it forgets nothing.
+        let forgives = match who {
+            Who::Edge(node) => self.find(node).map(|n| (n, self.nodes[n].has_lost_history)),
+            Who::Cloud | Who::Edged(_) => None,
+        };
+        self.replace_disk(who, Disk::new());
+        if let Some((n, before)) = forgives {
+            self.nodes[n].has_lost_history = before;
+        }
+    }
+
+    fn snapshot(&mut self, who: &Who) {
+        match who {
+            Who::Cloud => self.cloud_image = Some(self.cloud_disk.image()),
+            Who::Edge(node) => self.with(node, |world, n| {
+                world.nodes[n].image = Some(world.nodes[n].disk.image());
+            }),
+            Who::Edged(_) => {}
+        }
+    }
+
+    fn restore(&mut self, who: &Who) {
+        let image = match who {
+            Who::Cloud => self.cloud_image.clone(),
+            Who::Edge(node) => self.find(node).and_then(|n| self.nodes[n].image.clone()),
+            Who::Edged(_) => None,
+        };
+        if let Some(image) = image {
+            self.replace_disk(who, Disk::from_image(&image));
+        }
+    }
+
+    fn break_disk(&mut self, who: &Who, fault: DiskFault) {
+        let fault = match fault {
+            DiskFault::Full => Some(Fault::Full),
+            DiskFault::WriteFails => Some(Fault::WriteFails),
+            DiskFault::SyncFails => Some(Fault::SyncFails),
+            DiskFault::Heal => None,
+        };
+        let set = |disk: &Disk| match fault {
+            Some(fault) => disk.set_fault(fault),
+            None => disk.heal(),
+        };
+        match who {
+            Who::Cloud => {
+                set(&self.cloud_disk);
+                self.cloud_has_fault = fault.is_some();
+                self.disturb_all();
+            }
+            Who::Edge(node) | Who::Edged(node) => self.with(node, |world, n| {
+                set(&world.nodes[n].disk);
+                world.nodes[n].has_fault = fault.is_some();
+                world.disturb(n);
+                world.stir(n);
+            }),
+        }
+    }
+
+    /// A store keeps only some history.
+    pub(super) fn trim(&mut self, owner: Owner, life: u64) {
+        let (store, keep) = match owner {
+            Owner::Cloud => {
+                let cloud = self.cloud.as_ref().filter(|cloud| cloud.life == life);
+                (
+                    cloud.map(|cloud| cloud.writer.store.clone()),
+                    self.options.history,
+                )
+            }
+            Owner::Edge(n) => {
+                let edge = self.nodes[n].edge.as_ref().filter(|edge| edge.life == life);
+                (
+                    edge.map(|edge| edge.writer.store.clone()),
+                    self.options.history / 4,
+                )
+            }
+        };
+        let Some(store) = store else { return };
+        // A trim that fails is tried again by the next.
+        let _ = store.trim(&TrimPolicy {
+            keep_revisions: keep,
+            keep_since: WallTime::from_unix_millis(u64::MAX),
+            bytes_max: 0,
+            facts_max: 1000,
+            records_per_call_max: TRIM_RECORDS_MAX,
+        });
+        self.trim_later(owner, life);
+    }
+
+    pub(super) fn trim_later(&mut self, owner: Owner, life: u64) {
+        self.queue
+            .push(self.now + TRIM_INTERVAL, Event::Trim { owner, life });
+    }
+
+    // === healing ===
+
+    /// All faults end.
+    pub(super) fn heal_all(&mut self) {
+        self.break_disk(&Who::Cloud, DiskFault::Heal);
+        for node in self.nodes() {
+            self.break_disk(&Who::Edge(node.clone()), DiskFault::Heal);
+            self.do_act(Act::Heal { node: node.clone() });
+            self.start(&Who::Edge(node.clone()));
+            self.start(&Who::Edged(node));
+        }
+        self.start(&Who::Cloud);
+    }
+}
