@@ -2,3 +2,4 @@
 //! completely. The tests are in `tests/it`; what a single crate can check by itself is there.
 
 pub mod pair;
+pub mod sites;

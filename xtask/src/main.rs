@@ -1,5 +1,5 @@
 //! Tests, benchmarks and checks of the project: `cargo xtask test`, `cargo xtask tidy`,
-//! `cargo xtask bench`.
+//! `cargo xtask bench`, `cargo xtask mutants`.
 
 use std::process::ExitCode;
 
@@ -7,6 +7,7 @@ use anyhow::Result;
 use clap::{Parser, Subcommand};
 
 mod bench;
+mod mutants;
 mod say;
 mod test;
 mod tidy;
@@ -25,6 +26,7 @@ enum Command {
     Test(test::Args),
     Tidy,
     Bench(bench::Args),
+    Mutants(mutants::Args),
 }
 
 fn main() -> ExitCode {
@@ -51,5 +53,6 @@ fn run(cli: Cli) -> Result<bool> {
             Ok(findings.is_empty())
         }
         Command::Bench(args) => bench::run(&args),
+        Command::Mutants(args) => mutants::run(&args),
     }
 }

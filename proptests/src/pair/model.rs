@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::fmt;
 use std::hash::{Hash, Hasher};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -312,7 +313,12 @@ impl Model for Setting {
 
     fn next_state(&self, state: &Pair, step: Step) -> Option<Pair> {
         let mut next = state.clone();
-        self.play(&mut next, step);
+        // An assertion of the engine is an answer like any other.
+        let played = catch_unwind(AssertUnwindSafe(|| self.play(&mut next, step)));
+        if played.is_err() {
+            next = state.clone();
+            next.end_mut(Side::Edge).broken = Some(format!("{step:?} made the engine panic"));
+        }
         Some(next)
     }
 

@@ -1,3 +1,5 @@
 //! Properties and models that span crates.
 
 mod exhaustive;
+mod selectors;
+mod sites;
