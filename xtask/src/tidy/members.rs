@@ -9,7 +9,7 @@ use crate::tree;
 const TEST_ARROWS: [(&str, &str); 1] = [("cloud-sync", "edge-sync")];
 
 /// Which crates of ours each crate may use. Daemons meet on the wire, never as crates.
-const ARROWS: [(&str, &[&str]); 11] = [
+const ARROWS: [(&str, &[&str]); 12] = [
     ("log", &["log"]),
     ("projections", &["log"]),
     ("kube-api", &["log", "projections"]),
@@ -17,6 +17,7 @@ const ARROWS: [(&str, &[&str]); 11] = [
     ("cloud-sync", &["log", "projections", "kube-api", "daemon"]),
     ("edge-sync", &["log", "projections", "kube-api", "daemon"]),
     ("edged", &["log", "projections", "kube-api", "daemon"]),
+    ("edge", &["log", "daemon", "edge-sync", "edged"]),
     (
         "simulator",
         &[
@@ -49,6 +50,7 @@ const ARROWS: [(&str, &[&str]); 11] = [
             "kube-api",
             "daemon",
             "cloud-sync",
+            "edge",
             "edge-sync",
             "edged",
             "simulator",
