@@ -8,7 +8,7 @@ use clap::{CommandFactory as _, Parser, Subcommand};
 
 use crate::commands::{cloud, completions, digest, edge, get, link, log, node, status};
 use crate::exit::{self, Code};
-use crate::up;
+use crate::{sim, up};
 
 const EXAMPLES: &str = "\
 Start here:
@@ -41,6 +41,7 @@ enum Command {
     Get(get::Args),
     Digest(digest::Args),
     Node(node::Args),
+    Sim(sim::Args),
     Cloud(cloud::Args),
     Edge(edge::Args),
     Completions(completions::Args),
@@ -64,6 +65,10 @@ pub(crate) fn parse() -> Result<Cli, ExitCode> {
 pub(crate) fn run(cli: Cli) -> Result<Code> {
     if let Command::Completions(args) = &cli.command {
         return completions::run(args, &mut Cli::command());
+    }
+    // Virtual time needs no runtime.
+    if let Command::Sim(args) = &cli.command {
+        return sim::run(args);
     }
     // An edge node may have one core and little memory; the cloud serves thousands of sessions.
     let mut builder = if matches!(cli.command, Command::Cloud(_)) {
@@ -94,6 +99,7 @@ async fn dispatch(command: Command) -> Result<Code> {
         Command::Get(args) => Box::pin(get::run(args)).await,
         Command::Digest(args) => Box::pin(digest::run(args)).await,
         Command::Node(args) => Box::pin(node::run(args)).await,
+        Command::Sim(args) => sim::run(&args),
         Command::Cloud(args) => Box::pin(cloud::run(args)).await,
         Command::Edge(args) => Box::pin(edge::run(args)).await,
         Command::Completions(args) => completions::run(&args, &mut Cli::command()),

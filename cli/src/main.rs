@@ -8,6 +8,7 @@ mod discovery;
 mod exit;
 mod locate;
 mod output;
+mod sim;
 mod up;
 
 fn main() -> ExitCode {

@@ -1,7 +1,13 @@
 //! `causeway log`: the records of a node's streams.
 
-use anyhow::Result;
-use causeway_simulator::http::{Http, HttpError};
+use std::fs::File;
+use std::io::{BufWriter, Write as _};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result};
+use causeway_log::NodeName;
+use causeway_simulator::http::{Http, HttpError, Lines};
+use causeway_simulator::replay::first_line;
 use clap::ValueEnum;
 use serde_json::Value;
 
@@ -16,6 +22,7 @@ Examples:
   causeway log edge-1                        everything the history window still holds
   causeway log edge-1 --follow --stream up   what the edge says, as it says it
   causeway log edge-1 --since 120 --bodies   with the objects (data of Secrets is blanked)
+  causeway log edge-1 --export edge-1.ndjson the same to a file, to replay or to send to somebody
   causeway log edge-1 --json | jq -c '[.stream, .op, .key.name]'
 
   ⇣ travels to the edge, ⇡ travels to the cloud. Revisions and order are those of the store asked:
@@ -38,6 +45,9 @@ pub(crate) struct Args {
     /// With bodies
     #[arg(long)]
     bodies: bool,
+    /// Write the whole history to a file, with bodies, for `causeway sim replay`
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["follow", "json", "stream"])]
+    export: Option<PathBuf>,
     /// Whose store to read
     #[arg(long, value_enum)]
     at: Option<Side>,
@@ -75,9 +85,15 @@ pub(crate) async fn run(args: Args) -> Result<Code> {
     };
     let path = format!(
         "/causeway/v1/nodes/{}/log?stream={stream}&after={}&follow={}&bodies={}",
-        args.node, args.since, args.follow, args.bodies,
+        args.node,
+        args.since,
+        args.follow,
+        args.bodies || args.export.is_some(),
     );
     let mut lines = server.lines(&path).await?;
+    if let Some(file) = &args.export {
+        return export(&args.node, &mut lines, file).await;
+    }
     while let Some(line) = lines.next().await? {
         if line.is_empty() {
             continue;
@@ -92,6 +108,29 @@ pub(crate) async fn run(args: Args) -> Result<Code> {
     if args.follow {
         talk("the server ended the stream");
     }
+    Ok(Code::Done)
+}
+
+/// Writes the lines as they are, below one that says whose they are.
+async fn export(node: &str, lines: &mut Lines, file: &Path) -> Result<Code> {
+    let what = || format!("cannot write {}", file.display());
+    let node = NodeName::new(node)?;
+    let mut out = BufWriter::new(File::create(file).with_context(what)?);
+    writeln!(out, "{}", first_line(&node)).with_context(what)?;
+    let mut records = 0_u64;
+    while let Some(line) = lines.next().await? {
+        if line.is_empty() {
+            continue;
+        }
+        out.write_all(&line).with_context(what)?;
+        out.write_all(b"\n").with_context(what)?;
+        records += 1;
+    }
+    out.flush().with_context(what)?;
+    talk(format_args!(
+        "{records} records of {node} in {}",
+        file.display()
+    ));
     Ok(Code::Done)
 }
 

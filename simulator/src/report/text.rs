@@ -21,7 +21,7 @@ pub fn text(outcome: &Outcome, nodes: usize) -> String {
     let nodes = shown(outcome, nodes);
     let names = nodes.iter().flat_map(|node| node.pods.keys());
     let margin = names.map(|name| name.chars().count()).max().unwrap_or(0);
-    let margin = margin.clamp(6, 32).saturating_add(2);
+    let margin = margin.clamp(6, 32).saturating_add(4);
     ruler(&mut out, outcome, &axis, margin);
     for node in &nodes {
         bars(&mut out, node, &axis, margin);
@@ -99,12 +99,12 @@ fn bars(out: &mut String, node: &NodeHistory, axis: &Axis, margin: usize) {
             let cell = match (&before, look) {
                 (_, None) => ' ',
                 (_, Some(look)) if look.copies > 1 => '2',
-                (Some(before), Some(look)) if before.restarts < look.restarts => '↻',
                 (Some(before), Some(look))
                     if before.uid != look.uid || before.images != look.images =>
                 {
                     '◆'
                 }
+                (Some(before), Some(look)) if before.restarts < look.restarts => '↻',
                 (Some(before), Some(look)) if before.content != look.content => '◇',
                 (_, Some(look)) if !look.running => '▒',
                 (_, Some(_)) => '█',
@@ -112,7 +112,7 @@ fn bars(out: &mut String, node: &NodeHistory, axis: &Axis, margin: usize) {
             before = look.cloned();
             cell
         });
-        let name: String = name.chars().take(margin.saturating_sub(3)).collect();
+        let name: String = name.chars().take(margin.saturating_sub(4)).collect();
         let name = format!("  {name}");
         line(out, format_args!("{name:margin$}{}", cells.trim_end()));
     }

@@ -57,8 +57,8 @@ impl System for Fake {
         (self.states)(self.now)
     }
 
-    fn objects(&mut self) -> Vec<Value> {
-        self.objects.clone()
+    fn objects(&mut self) -> Option<Vec<Value>> {
+        Some(self.objects.clone())
     }
 }
 

@@ -59,7 +59,7 @@ pub enum Action {
         /// How.
         how: Cut,
     },
-    /// Links are whole again.
+    /// Links are whole again, as fast as at the start.
     Heal(Vec<NodeName>),
     /// Links come and go.
     Flap {
@@ -89,7 +89,7 @@ pub enum Action {
     Start(Vec<Part>),
     /// Machines lose power and start again: processes and pods are gone, disks stay.
     Reboot(Vec<NodeName>),
-    /// Disks are emptied; the processes on them start from nothing.
+    /// Disks are replaced by empty ones: stores are empty, no pod runs, all starts from nothing.
     Wipe(Vec<Part>),
     /// Disks are copied, for a later `restore`.
     Snapshot(Vec<Part>),
@@ -204,7 +204,7 @@ pub enum Claim {
     Serves(bool),
     /// The node has a session with the cloud, or has none.
     Connected(bool),
-    /// The node runs exactly what the cloud wants, and both hold the same.
+    /// The node is connected and runs exactly what the cloud wants.
     Converged,
     /// No pod runs more than once.
     OneCopy,

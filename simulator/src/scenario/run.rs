@@ -49,8 +49,8 @@ pub trait System {
     /// How a node is.
     fn node(&mut self, node: &NodeName) -> NodeState;
 
-    /// All objects of the cloud.
-    fn objects(&mut self) -> Vec<Value>;
+    /// All objects of the cloud; none while it does not answer.
+    fn objects(&mut self) -> Option<Vec<Value>>;
 }
 
 /// Why a run ended before its time.
@@ -288,15 +288,15 @@ impl<'a> Runner<'a> {
         let objects = if watched.iter().any(wants_objects) {
             self.system.objects()
         } else {
-            Vec::new()
+            None
         };
-        let desired = Desired::of(&objects);
+        let desired = objects.as_deref().map(Desired::of);
         for watched in &mut watched {
             let when = watched.expectation.when;
             if when.first() > now || !watched.is_open() {
                 continue;
             }
-            let result = self.check(watched.expectation, &desired);
+            let result = self.check(watched.expectation, desired.as_ref());
             watched.take(result, now);
         }
         self.watched = watched;
@@ -306,7 +306,11 @@ impl<'a> Runner<'a> {
             .min()
     }
 
-    fn check(&self, expectation: &Expectation, desired: &Desired<'_>) -> Result<(), String> {
+    fn check(
+        &self,
+        expectation: &Expectation,
+        desired: Option<&Desired<'_>>,
+    ) -> Result<(), String> {
         for node in &expectation.nodes {
             let Some(index) = self.index.get(node).copied() else {
                 continue;
@@ -323,7 +327,10 @@ impl<'a> Runner<'a> {
                 Claim::Connected(wanted) if *wanted == state.connected => Ok(()),
                 Claim::Connected(true) => Err("it is not connected".to_owned()),
                 Claim::Connected(false) => Err("it is connected".to_owned()),
-                Claim::Converged => desired.differs(node.as_str(), state),
+                Claim::Converged => desired.map_or_else(
+                    || Err("the cloud does not answer".to_owned()),
+                    |desired| desired.differs(node.as_str(), state),
+                ),
                 Claim::OneCopy => claims::one_copy(state),
                 Claim::Undisturbed => {
                     before.map_or(Ok(()), |before| claims::undisturbed(before, state))

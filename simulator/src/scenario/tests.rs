@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::*;
 
+mod examples;
 mod running;
 
 const POD: &str = "apiVersion: v1\nkind: Pod\nmetadata: {name: web}\n";

@@ -162,7 +162,10 @@ impl System for Virtual {
             Action::Kill(parts) => self.parts(parts, |who| Act::Kill { who }),
             Action::Start(parts) => self.parts(parts, |who| Act::Start { who }),
             Action::Reboot(nodes) => self.each(nodes, |node| Act::Reboot { node }),
-            Action::Wipe(parts) => self.machines(parts, |who| Act::Wipe { who }),
+            Action::Wipe(parts) => {
+                // Both the store and what is known of processes are on the disk that goes.
+                self.parts(parts, |who| Act::Wipe { who });
+            }
             Action::Snapshot(parts) => self.machines(parts, |who| Act::Snapshot { who }),
             Action::Restore(parts) => self.machines(parts, |who| Act::Restore { who }),
             Action::Clock { parts, by_millis } => {
@@ -177,8 +180,9 @@ impl System for Virtual {
         self.world.node(node)
     }
 
-    fn objects(&mut self) -> Vec<Value> {
-        self.world.cloud_objects()
+    fn objects(&mut self) -> Option<Vec<Value>> {
+        // A cloud has namespaces at least.
+        Some(self.world.cloud_objects()).filter(|objects| !objects.is_empty())
     }
 }
 

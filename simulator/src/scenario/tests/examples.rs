@@ -1,0 +1,127 @@
+//! The worked scenarios go as they say, and the expectations in them can fail.
+
+use std::path::{Path, PathBuf};
+
+use crate::report;
+use crate::scenario::{Directory, Scenario, simulate};
+
+fn directory() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/scenarios")
+}
+
+fn load(name: &str) -> Scenario {
+    let file = directory().join(format!("{name}.yaml"));
+    let text = std::fs::read_to_string(&file).unwrap();
+    Scenario::parse(name, &text, &Directory(directory())).unwrap_or_else(|error| panic!("{error}"))
+}
+
+fn passes(name: &str) {
+    let scenario = load(name);
+    let (outcome, _) = simulate(&scenario, scenario.seed, false, &mut |_| {});
+    assert!(outcome.passed(), "{}", report::text(&outcome, 4));
+}
+
+#[test]
+fn a_month_offline_with_a_rollout() {
+    passes("long-offline");
+}
+
+#[test]
+fn a_flapping_satellite() {
+    passes("flapping-satellite");
+}
+
+#[test]
+fn a_reboot_while_cut() {
+    passes("reboot-while-cut");
+}
+
+#[test]
+fn a_wiped_disk() {
+    passes("wiped-disk");
+}
+
+#[test]
+fn a_cloud_restored_from_a_backup() {
+    passes("cloud-restored");
+}
+
+#[test]
+fn a_storm_of_a_thousand_nodes() {
+    passes("storm");
+}
+
+#[test]
+fn a_clock_two_years_wrong() {
+    passes("wrong-clock");
+}
+
+#[test]
+fn deleted_and_made_anew() {
+    passes("delete-and-recreate");
+}
+
+#[test]
+fn every_example_has_a_test() {
+    let files = std::fs::read_dir(directory()).unwrap();
+    let count = files
+        .filter(|file| {
+            file.as_ref()
+                .unwrap()
+                .path()
+                .extension()
+                .is_some_and(|end| end == "yaml")
+        })
+        .count();
+    assert_eq!(count, 8);
+}
+
+#[test]
+fn the_same_seed_gives_the_same_run_and_another_seed_another() {
+    let scenario = load("flapping-satellite");
+    let run = |seed| {
+        let (outcome, system) = simulate(&scenario, seed, true, &mut |_| {});
+        (
+            system.digest(),
+            system.trace().lines().join("\n"),
+            report::json(&outcome),
+        )
+    };
+    let first = run(1);
+    assert!(first == run(1), "two runs of one seed differ");
+    assert_ne!(first.0, run(2).0);
+}
+
+#[test]
+fn what_is_not_so_fails() {
+    // The node is cut off for ever: the rollout cannot arrive, and is not said to have.
+    let text = "
+nodes: [ridge]
+manifests: [manifests/station.yaml]
+timeline:
+  - {at: 5m, cut: ridge}
+  - {at: 6m, apply: manifests/station-2.yaml}
+  - {at: 30m, reboot: ridge}
+expect:
+  - {at: 6m, within: 20m, runs: [{pod: station/sampler, image: 'example.com/sampler:2.0'}], others: true}
+  - {at: 10m, converged: 10m}
+  - {at: 20m, connected: true}
+  - {never: restart, from: 5m}
+  - {never: silence, from: 5m}
+  - {never: more-than-one-copy}
+";
+    let scenario = Scenario::parse("bad", text, &Directory(directory())).unwrap();
+    let (outcome, _) = simulate(&scenario, 1, false, &mut |_| {});
+    assert!(outcome.broken.is_none(), "{:?}", outcome.broken);
+    let failed: Vec<bool> = outcome
+        .verdicts
+        .iter()
+        .map(|verdict| verdict.failure.is_some())
+        .collect();
+    assert_eq!(
+        failed,
+        [true, true, true, true, true, false],
+        "{}",
+        report::text(&outcome, 1)
+    );
+}
