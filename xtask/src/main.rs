@@ -1,5 +1,5 @@
 //! Tests, benchmarks and checks of the project: `cargo xtask test`, `cargo xtask tidy`,
-//! `cargo xtask bench`, `cargo xtask mutants`.
+//! `cargo xtask bench`, `cargo xtask dist`, `cargo xtask mutants`.
 
 use std::process::ExitCode;
 
@@ -7,6 +7,7 @@ use anyhow::Result;
 use clap::{Parser, Subcommand};
 
 mod bench;
+mod dist;
 mod mutants;
 mod say;
 mod test;
@@ -26,6 +27,8 @@ enum Command {
     Test(test::Args),
     Tidy,
     Bench(bench::Args),
+    /// Build the binaries as they are shipped: small, static, without symbols
+    Dist,
     Mutants(mutants::Args),
 }
 
@@ -53,6 +56,7 @@ fn run(cli: Cli) -> Result<bool> {
             Ok(findings.is_empty())
         }
         Command::Bench(args) => bench::run(&args),
+        Command::Dist => dist::run(),
         Command::Mutants(args) => mutants::run(&args),
     }
 }

@@ -17,10 +17,7 @@ const STARTS: usize = 5;
 
 /// Sizes of the binaries as they are shipped, without symbols.
 pub(super) fn binaries(samples: &mut Samples) -> Result<()> {
-    samples.add(
-        "edge_binary_mb",
-        megabytes("edge-sync")? + megabytes("edged")?,
-    );
+    samples.add("edge_binary_mb", megabytes("causeway-edge")?);
     samples.add("cloud_binary_mb", megabytes("cloud-sync")?);
     Ok(())
 }
@@ -101,7 +98,7 @@ async fn offline_start(site: &mut Site, samples: &mut Samples) -> Result<()> {
 }
 
 fn megabytes(name: &str) -> Result<f64> {
-    let path = shipped(name);
+    let path = shipped(name)?;
     let file = std::fs::metadata(&path).with_context(|| format!("no {}", path.display()))?;
     #[expect(clippy::cast_precision_loss, reason = "some million bytes")]
     Ok(file.len() as f64 / 1e6)

@@ -1,8 +1,8 @@
 //! `cargo xtask bench`: builds what is shipped, then measures it.
 //!
 //! The measurements are behind the feature `bench`, so that the test tiers start without building
-//! the engine: this command builds the daemons as they are shipped (profile `dist`) and itself in
-//! release mode, and runs itself again.
+//! the engine: this command builds the daemons as they are shipped (`cargo xtask dist`) and itself
+//! in release mode, and runs itself again.
 
 use std::path::PathBuf;
 
@@ -50,18 +50,7 @@ pub(crate) fn run(args: &Args) -> Result<bool> {
     if args.measure {
         return measure(args);
     }
-    let daemons = [
-        "causeway-cli",
-        "causeway-cloud-sync",
-        "causeway-edge-sync",
-        "causeway-edged",
-    ];
-    let mut build = cargo(["build", "--profile", "dist", "--bins"]);
-    build.args(daemons.iter().flat_map(|package| ["--package", package]));
-    say::line("building the daemons as they are shipped (profile dist)");
-    if !build.status()?.success() {
-        bail!("the daemons do not build");
-    }
+    crate::dist::run()?;
     let mut again = cargo([
         "run",
         "--release",
@@ -84,10 +73,10 @@ fn measure(_: &Args) -> Result<bool> {
     bail!("built without the feature `bench`")
 }
 
-/// Where the binaries under measurement are.
+/// Where a binary under measurement is.
 #[cfg(feature = "bench")]
-fn shipped(name: &str) -> PathBuf {
-    target().join("dist").join(name)
+fn shipped(name: &str) -> Result<PathBuf> {
+    Ok(crate::dist::dir()?.join(name))
 }
 
 /// The target directory of this build.

@@ -52,16 +52,15 @@ impl Site {
             dir.join("cloud")
         );
         std::fs::write(&config, text)?;
-        let mut cloud = process(dir, "cloud-sync", vec!["--config".into(), show(&config)]);
+        let mut cloud = process(dir, "cloud-sync", vec!["--config".into(), show(&config)])?;
         cloud.start().context("cannot start cloud-sync")?;
         let arguments = [
-            "edge".to_owned(),
             format!("--node={NODE}"),
             format!("--dir={}", show(&dir.join("edge"))),
             format!("--cloud=ws://{}", link.local_addr()),
             format!("--api-listen={local}"),
         ];
-        let mut edge = process(dir, "causeway", arguments.to_vec());
+        let mut edge = process(dir, "causeway-edge", arguments.to_vec())?;
         edge.start().context("cannot start the edge")?;
         let (cloud_http, edge_http) = (Http::tcp(api), Http::tcp(local));
         let site = Self {
@@ -211,13 +210,13 @@ pub(super) async fn seen(http: &Http, path: &str, right: impl Fn(&Value) -> bool
     Ok(look.await?)
 }
 
-fn process(dir: &Path, name: &str, arguments: Vec<String>) -> Process {
-    Process::new(Program {
-        executable: shipped(name),
+fn process(dir: &Path, name: &str, arguments: Vec<String>) -> Result<Process> {
+    Ok(Process::new(Program {
+        executable: shipped(name)?,
         arguments,
         environment: Vec::new(),
         log: dir.join(format!("{name}.log")),
-    })
+    }))
 }
 
 fn free_address() -> Result<SocketAddr> {

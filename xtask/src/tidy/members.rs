@@ -40,6 +40,7 @@ const ARROWS: [(&str, &[&str]); 12] = [
             "cloud-sync",
             "edge-sync",
             "edged",
+            "simulator",
         ],
     ),
     (
