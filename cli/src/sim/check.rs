@@ -64,7 +64,7 @@ pub(super) fn run(args: &Args) -> Result<Code> {
     let seed = args.seed.unwrap_or(scenario.seed);
     let bar = Bar::to(scenario.end, &scenario.name);
     let begun = Instant::now();
-    let (outcome, system) = simulate(&scenario, seed, false, &mut |now| bar.at(now));
+    let (outcome, system) = simulate(&scenario, seed, &mut |now| bar.at(now));
     bar.clear();
     let seconds = begun.elapsed().as_secs_f64();
     if let Some(file) = &args.html {

@@ -41,7 +41,7 @@ pub(super) fn run(args: &Args) -> Result<Code> {
             let scenario = super::load(&file)?;
             let seed = args.seed.unwrap_or(scenario.seed);
             let bar = Bar::to(scenario.end, &scenario.name);
-            let (outcome, system) = simulate(&scenario, seed, true, &mut |now| bar.at(now));
+            let (outcome, system) = simulate(&scenario, seed, &mut |now| bar.at(now));
             bar.clear();
             print(system.trace().lines())?;
             if let Some(broken) = &outcome.broken {

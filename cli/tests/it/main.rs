@@ -16,6 +16,7 @@ mod disk;
 mod hostile;
 mod kubectl;
 mod road;
+mod sim;
 mod up;
 mod wiped;
 mod world;

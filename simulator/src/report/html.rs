@@ -305,6 +305,13 @@ fn steps(outcome: &Outcome) -> String {
             escape(label),
         );
     }
+    for (at, what) in &outcome.refusals {
+        let (at, what) = (show(*at), escape(what));
+        let _ = write!(
+            rows,
+            "<tr class=\"bad\"><td>✗</td><td class=\"n\">{at}</td><td>refused: {what}</td></tr>"
+        );
+    }
     if rows.is_empty() {
         return String::new();
     }

@@ -15,6 +15,7 @@ pub fn json(outcome: &Outcome) -> Value {
         seed,
         end,
         steps,
+        refusals,
         nodes,
         verdicts,
         broken,
@@ -26,6 +27,9 @@ pub fn json(outcome: &Outcome) -> Value {
         "end_ms": millis(*end),
         "steps": steps.iter()
             .map(|(at, label)| json!({"at_ms": millis(*at), "what": label}))
+            .collect::<Value>(),
+        "refusals": refusals.iter()
+            .map(|(at, what)| json!({"at_ms": millis(*at), "what": what}))
             .collect::<Value>(),
         "expectations": verdicts.iter().map(|verdict| json!({
             "line": verdict.place.line,

@@ -23,6 +23,12 @@ pub fn text(outcome: &Outcome, nodes: usize) -> String {
     let margin = names.map(|name| name.chars().count()).max().unwrap_or(0);
     let margin = margin.clamp(6, 32).saturating_add(4);
     ruler(&mut out, outcome, &axis, margin);
+    for (at, what) in &outcome.refusals {
+        line(
+            &mut out,
+            format_args!("{:>12}  refused: {what}\n", show(*at)),
+        );
+    }
     for node in &nodes {
         bars(&mut out, node, &axis, margin);
     }

@@ -57,6 +57,10 @@ impl System for Fake {
         (self.states)(self.now)
     }
 
+    fn refusals(&self) -> Vec<(Duration, String)> {
+        Vec::new()
+    }
+
     fn objects(&mut self) -> Option<Vec<Value>> {
         Some(self.objects.clone())
     }

@@ -3,7 +3,10 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use causeway_log::NodeName;
+use causeway_kube_api::Catalog;
+use causeway_kube_api::decide::{Context, prepare_create};
+use causeway_kube_api::schema::FieldValidation;
+use causeway_log::{NodeName, WallTime};
 use serde_json::Value;
 
 use super::fields::Notes;
@@ -72,31 +75,90 @@ pub(super) fn entry(
     files: &dyn Files,
     notes: &mut Notes,
 ) -> Vec<Manifest> {
+    if let Some([(key, each)]) = tree.value.as_map()
+        && key.value == "each_node"
+    {
+        let templates = read(each, files, notes);
+        let fill = |node| templates.iter().map(move |template| template.of(node));
+        // If one is good, so are all.
+        let first: Vec<Manifest> = nodes.first().into_iter().flat_map(fill).collect();
+        validate(&first, tree.place, notes);
+        return nodes.iter().flat_map(fill).collect();
+    }
+    if let Some(items) = tree.value.as_list() {
+        let mut manifests = Vec::new();
+        for item in items {
+            manifests.extend(entry(item, nodes, files, notes));
+        }
+        return manifests;
+    }
+    let manifests = read(tree, files, notes);
+    validate(&manifests, tree.place, notes);
+    manifests
+}
+
+/// The objects at a path, or the one that stands here.
+fn read(tree: &At<Tree>, files: &dyn Files, notes: &mut Notes) -> Vec<Manifest> {
     match &tree.value {
         Tree::Text(path) => load(path, tree.place, files, notes),
-        Tree::List(items) => items
-            .iter()
-            .flat_map(|item| entry(item, nodes, files, notes))
-            .collect(),
-        Tree::Map(fields) => match fields.as_slice() {
-            [(key, each)] if key.value == "each_node" => {
-                let templates = entry(each, &[], files, notes);
-                let fill = |node| templates.iter().map(move |template| template.of(node));
-                nodes.iter().flat_map(fill).collect()
+        Tree::List(items) => {
+            let mut manifests = Vec::new();
+            for item in items {
+                manifests.extend(read(item, files, notes));
             }
-            _ => {
-                let source = format!("line {}", tree.place.line);
-                check(source, tree.value.json(), tree.place, notes)
-                    .into_iter()
-                    .collect()
-            }
-        },
+            manifests
+        }
+        Tree::Map(_) => {
+            let source = format!("line {}", tree.place.line);
+            check(source, tree.value.json(), tree.place, notes)
+                .into_iter()
+                .collect()
+        }
         Tree::Null | Tree::Bool(_) | Tree::Number(_) => {
             let what = "a path, a Kubernetes object, `each_node:` with one of them, or a list";
             notes.expected(tree, what);
             Vec::new()
         }
     }
+}
+
+/// What the API would refuse is a mistake here, where its place is known.
+fn validate(manifests: &[Manifest], place: Place, notes: &mut Notes) {
+    let catalog = Catalog::builtin();
+    for Manifest { source, object } in manifests {
+        let api_version = text(object, "/apiVersion");
+        let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
+        let Some(kind) = catalog.find_kind(group, version, text(object, "/kind")) else {
+            let kind = text(object, "/kind");
+            let what = format!("expected a built-in kind, but {source} is a {api_version} {kind}");
+            notes.at(place, what);
+            continue;
+        };
+        let namespace = match text(object, "/metadata/namespace") {
+            "" if kind.namespaced => "default",
+            namespace => namespace,
+        };
+        let context = Context {
+            now: WallTime::from_unix_millis(0),
+            uid: uuid::Uuid::from_u128(1),
+            namespace: namespace.to_owned(),
+            name: text(object, "/metadata/name").to_owned(),
+            field_validation: FieldValidation::Strict,
+        };
+        if let Err(status) = prepare_create(kind, object.clone(), &context) {
+            notes.at(
+                place,
+                format!("the API refuses {source}: {}", status.message),
+            );
+        }
+    }
+}
+
+fn text<'a>(object: &'a Value, pointer: &str) -> &'a str {
+    object
+        .pointer(pointer)
+        .and_then(Value::as_str)
+        .unwrap_or_default()
 }
 
 fn load(path: &str, place: Place, files: &dyn Files, notes: &mut Notes) -> Vec<Manifest> {

@@ -49,6 +49,9 @@ pub trait System {
     /// How a node is.
     fn node(&mut self, node: &NodeName) -> NodeState;
 
+    /// What the cloud refused so far, and when.
+    fn refusals(&self) -> Vec<(Duration, String)>;
+
     /// All objects of the cloud; none while it does not answer.
     fn objects(&mut self) -> Option<Vec<Value>>;
 }
@@ -74,6 +77,8 @@ pub struct Outcome {
     pub end: Duration,
     /// What was done, and when.
     pub steps: Vec<(Duration, String)>,
+    /// What the cloud refused of it.
+    pub refusals: Vec<(Duration, String)>,
     /// What the nodes did.
     pub nodes: Vec<NodeHistory>,
     /// What was expected, and whether it was so.
@@ -119,6 +124,7 @@ pub fn run(
     let mut runner = Runner::new(scenario, system);
     let broken = runner.run(progress).err();
     let end = runner.system.now();
+    let refusals = runner.system.refusals();
     let verdicts = runner.watched.into_iter().map(|watched| watched.close(end));
     Outcome {
         name: scenario.name.clone(),
@@ -126,6 +132,7 @@ pub fn run(
         end,
         verdicts: verdicts.collect(),
         steps: runner.done,
+        refusals,
         nodes: runner.histories.into_values().collect(),
         broken,
     }

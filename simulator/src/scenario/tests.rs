@@ -9,7 +9,8 @@ use super::*;
 mod examples;
 mod running;
 
-const POD: &str = "apiVersion: v1\nkind: Pod\nmetadata: {name: web}\n";
+const POD: &str = "apiVersion: v1\nkind: Pod\nmetadata: {name: web}\n\
+                   spec: {containers: [{name: main, image: web}]}\n";
 
 struct Given(BTreeMap<&'static str, &'static str>);
 
@@ -45,7 +46,7 @@ nodes: [north, south]
 manifests:
   - web.yaml
   - {apiVersion: v1, kind: ConfigMap, metadata: {name: settings}, data: {a: b}}
-  - each_node: {apiVersion: v1, kind: Pod, metadata: {name: agent-$(NODE)}, spec: {nodeName: $(NODE)}}
+  - each_node: {apiVersion: v1, kind: Pod, metadata: {name: agent-$(NODE)}, spec: {nodeName: $(NODE), containers: [{name: a, image: a}]}}
 timeline:
   - {at: 2h, heal: all}
   - {at: 10s, cut: north, how: to-edge, for: 1m}
@@ -114,7 +115,7 @@ fn every_mistake_is_told_at_once_with_its_line_and_what_was_expected() {
         "\
 nodes: 2
 manifest: [web.yaml]
-manifests: [none.yaml, broken.yaml]
+manifests: [none.yaml, broken.yaml, {apiVersion: v1, kind: Pod, metadata: {name: x}}]
 timeline:
   - {at: soon, cut: edge-1}
   - {at: 1s, cut: edge-9}
@@ -136,6 +137,7 @@ expect:
             "expected a manifest file or a directory of them at `none.yaml`",
         ),
         (3, "broken.yaml is no YAML"),
+        (3, "the API refuses line 3: Pod \"x\" is invalid"),
         (5, "expected a time such as 10s, 1h30m or 30d, found `soon`"),
         (6, "expected a node: edge-1, edge-2, or all, found `edge-9`"),
         (7, "at this time, found none"),

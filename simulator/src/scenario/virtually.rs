@@ -22,10 +22,9 @@ pub struct Virtual {
 pub fn simulate(
     scenario: &Scenario,
     seed: u64,
-    trace: bool,
     progress: &mut dyn FnMut(Duration),
 ) -> (Outcome, Virtual) {
-    let mut system = Virtual::new(scenario, seed, trace);
+    let mut system = Virtual::new(scenario, seed);
     let outcome = run(scenario, seed, &mut system, progress);
     (outcome, system)
 }
@@ -33,11 +32,11 @@ pub fn simulate(
 impl Virtual {
     /// A world with the nodes of a scenario, at its start.
     #[must_use]
-    pub fn new(scenario: &Scenario, seed: u64, trace: bool) -> Self {
+    pub fn new(scenario: &Scenario, seed: u64) -> Self {
         let options = Options {
             nodes: scenario.nodes.len(),
             names: scenario.nodes.iter().map(ToString::to_string).collect(),
-            trace,
+            trace: true,
             ..Options::default()
         };
         Self {
@@ -45,7 +44,7 @@ impl Virtual {
         }
     }
 
-    /// What happened, line by line, when it was asked for.
+    /// What happened, line by line.
     #[must_use]
     pub fn trace(&self) -> &Trace {
         self.world.trace()
@@ -178,6 +177,17 @@ impl System for Virtual {
 
     fn node(&mut self, node: &NodeName) -> NodeState {
         self.world.node(node)
+    }
+
+    fn refusals(&self) -> Vec<(Duration, String)> {
+        let refused = self.world.trace().lines().iter().filter_map(|line| {
+            let mut columns = line.splitn(4, '\t');
+            let at = columns.next()?.parse().ok()?;
+            let event = columns.next()?;
+            let what = columns.nth(1)?;
+            (event == "refused").then(|| (Duration::from_micros(at), what.to_owned()))
+        });
+        refused.collect()
     }
 
     fn objects(&mut self) -> Option<Vec<Value>> {

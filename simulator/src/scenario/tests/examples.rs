@@ -17,7 +17,7 @@ fn load(name: &str) -> Scenario {
 
 fn passes(name: &str) {
     let scenario = load(name);
-    let (outcome, _) = simulate(&scenario, scenario.seed, false, &mut |_| {});
+    let (outcome, _) = simulate(&scenario, scenario.seed, &mut |_| {});
     assert!(outcome.passed(), "{}", report::text(&outcome, 4));
 }
 
@@ -80,7 +80,7 @@ fn every_example_has_a_test() {
 fn the_same_seed_gives_the_same_run_and_another_seed_another() {
     let scenario = load("flapping-satellite");
     let run = |seed| {
-        let (outcome, system) = simulate(&scenario, seed, true, &mut |_| {});
+        let (outcome, system) = simulate(&scenario, seed, &mut |_| {});
         (
             system.digest(),
             system.trace().lines().join("\n"),
@@ -90,6 +90,28 @@ fn the_same_seed_gives_the_same_run_and_another_seed_another() {
     let first = run(1);
     assert!(first == run(1), "two runs of one seed differ");
     assert_ne!(first.0, run(2).0);
+}
+
+#[test]
+fn what_the_cloud_refuses_is_told() {
+    // Of a pod that exists, hardly more than images can be changed.
+    let text = "
+nodes: [ridge]
+manifests: [manifests/station.yaml]
+timeline:
+  - at: 1m
+    apply: {apiVersion: v1, kind: Pod, metadata: {name: uplink, namespace: station},
+      spec: {nodeName: ridge, hostNetwork: true, containers: [{name: uplink, image: x}]}}
+expect:
+  - {at: 2m, serves: true}
+";
+    let scenario = Scenario::parse("refused", text, &Directory(directory())).unwrap();
+    let (outcome, _) = simulate(&scenario, 1, &mut |_| {});
+    let [(_, refusal)] = outcome.refusals.as_slice() else {
+        panic!("{:?}", outcome.refusals)
+    };
+    assert!(refusal.contains("uplink"), "{refusal}");
+    assert!(report::text(&outcome, 1).contains(refusal));
 }
 
 #[test]
@@ -111,7 +133,7 @@ expect:
   - {never: more-than-one-copy}
 ";
     let scenario = Scenario::parse("bad", text, &Directory(directory())).unwrap();
-    let (outcome, _) = simulate(&scenario, 1, false, &mut |_| {});
+    let (outcome, _) = simulate(&scenario, 1, &mut |_| {});
     assert!(outcome.broken.is_none(), "{:?}", outcome.broken);
     let failed: Vec<bool> = outcome
         .verdicts
