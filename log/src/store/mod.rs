@@ -23,6 +23,8 @@ pub mod conformance;
 pub mod engine;
 #[cfg(feature = "fjall")]
 pub mod fjall;
+#[cfg(feature = "testing")]
+pub mod fuzz;
 mod keys;
 pub mod kv;
 pub mod memory;

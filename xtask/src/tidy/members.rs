@@ -98,6 +98,7 @@ pub(super) fn check_member(member: &str, manifest: &Table) -> Vec<String> {
     {
         findings.push(format!("{member}/Cargo.toml: has no description"));
     }
+    findings.extend(deliberate_bugs(member, manifest));
     let Some((_, allowed)) = ARROWS.iter().find(|(name, _)| *name == member) else {
         findings.push(format!(
             "{member}/Cargo.toml: xtask/src/tidy/members.rs knows no arrows of it"
@@ -117,6 +118,35 @@ pub(super) fn check_member(member: &str, manifest: &Table) -> Vec<String> {
             if !allowed.contains(&ours) && !for_tests {
                 findings.push(format!(
                     "{member}/Cargo.toml: may not use {ours} ({section})"
+                ));
+            }
+        }
+    }
+    findings
+}
+
+/// Deliberate bugs can be switched on in the crate of the checks only, and not by default.
+fn deliberate_bugs(member: &str, manifest: &Table) -> Vec<String> {
+    let mut findings = Vec::new();
+    let names = |value: &Value| value.as_str().is_some_and(|name| name.contains("mutants"));
+    let features = manifest.get("features").and_then(Value::as_table);
+    for (feature, implied) in features.into_iter().flatten() {
+        let implies = implied
+            .as_array()
+            .is_some_and(|implied| implied.iter().any(names));
+        if implies && (feature != "mutants" || member != "proptests") {
+            findings.push(format!(
+                "{member}/Cargo.toml: the feature {feature} switches on deliberate bugs"
+            ));
+        }
+    }
+    for section in ["dependencies", "dev-dependencies", "build-dependencies"] {
+        let dependencies = manifest.get(section).and_then(Value::as_table);
+        for (name, dependency) in dependencies.into_iter().flatten() {
+            let features = dependency.get("features").and_then(Value::as_array);
+            if features.is_some_and(|features| features.iter().any(names)) {
+                findings.push(format!(
+                    "{member}/Cargo.toml: {name} is used with deliberate bugs"
                 ));
             }
         }

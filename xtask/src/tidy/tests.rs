@@ -67,3 +67,25 @@ causeway-log.workspace = true
         ["cloud-sync/Cargo.toml: may not use edge-sync (dependencies)"]
     );
 }
+
+#[test]
+fn deliberate_bugs_are_for_the_checks_alone() {
+    let manifest = "[package]
+description = \"x\"
+[lints]
+workspace = true
+[features]
+default = [\"causeway-log/mutants\"]
+[dependencies.causeway-log]
+workspace = true
+features = [\"mutants\"]
+";
+    let findings = members::check_member("cloud-sync", &manifest.parse().unwrap());
+    assert_eq!(
+        findings,
+        [
+            "cloud-sync/Cargo.toml: the feature default switches on deliberate bugs",
+            "cloud-sync/Cargo.toml: causeway-log is used with deliberate bugs",
+        ]
+    );
+}
