@@ -260,9 +260,11 @@ impl Parts {
         );
         let api_limits = HttpLimits {
             connections_max: bounds.watchers_max + CONNECTIONS_SPARE,
+            ..HttpLimits::default()
         };
         let sync_limits = HttpLimits {
             connections_max: HANDSHAKES_MAX,
+            ..HttpLimits::default()
         };
         vec![
             serve_tcp(sync, sync_routes, sync_limits, shutdown.token()),
@@ -309,10 +311,10 @@ impl Parts {
             nodes_max: config.bounds.metric_nodes_max,
         };
         register(&metrics, totals, collector);
-        let writer = self.writer.clone();
+        let (writer, store) = (self.writer.clone(), Arc::clone(&self.store));
         let readiness = Readiness::new(move || match writer.is_closed() {
             true => Err("the writer has ended".to_owned()),
-            false => Ok(()),
+            false => store_dir::takes_writes(&*store),
         });
         let status = Status {
             store: Arc::clone(&self.store),

@@ -1,5 +1,7 @@
-//! HTTP/1.1 listeners with bounds: connections, header size and time, and a stop that does not
-//! wait for watches which never end.
+//! HTTP/1.1 listeners with bounds: connections, header size and time, patience with clients that
+//! do not read, and a stop that does not wait for watches which never end.
+
+mod stall;
 
 use std::future::poll_fn;
 use std::io;
@@ -19,6 +21,7 @@ use tokio::task::JoinSet;
 
 use crate::tasks::{self, Stop, Task};
 use crate::tcp;
+use stall::Unstalled;
 
 /// A request's header must have come by then.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
@@ -32,12 +35,16 @@ const BUFFER_BYTES_MAX: usize = 16 * 1024;
 pub struct HttpLimits {
     /// Connections at a time; further ones wait in the kernel's backlog.
     pub connections_max: usize,
+    /// A client that takes nothing of its answer for so long is cut off. A watch goes on from its
+    /// resource version and loses nothing.
+    pub stall_timeout: Duration,
 }
 
 impl Default for HttpLimits {
     fn default() -> Self {
         Self {
             connections_max: 1024,
+            stall_timeout: Duration::from_secs(30),
         }
     }
 }
@@ -127,6 +134,7 @@ async fn serve<L: Listener>(listener: L, router: Router, limits: HttpLimits, mut
             }
             accepted = poll_fn(|cx| listener.poll_accept(cx)) => match accepted {
                 Ok(stream) => {
+                    let stream = Unstalled::new(stream, limits.stall_timeout);
                     connections.spawn(connection(stream, router.clone(), slot, stop.clone()));
                 }
                 Err(error) => refused(&error).await,

@@ -115,6 +115,17 @@ pub enum StoreDirError {
     Open(#[from] OpenError),
 }
 
+/// Whether the store takes writes; for readiness.
+///
+/// # Errors
+/// In words, when it is read-only.
+pub fn takes_writes(store: &dyn Store) -> Result<(), String> {
+    match store.read_only() {
+        Some(reason) => Err(format!("the store is read-only: {reason}")),
+        None => Ok(()),
+    }
+}
+
 /// Makes the directory if it is missing (mode 0700) and opens the store in it. A tail torn by a
 /// crash is cut off and logged; damage is an error that says how to recover.
 ///

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use axum::Router;
 use causeway_daemon::inspect::Inspected;
 use causeway_daemon::metrics::Metrics;
+use causeway_daemon::store_dir::takes_writes;
 use causeway_daemon::{admin, inspect};
 use causeway_kube_api::{
     Authority, ServerConfig, Source, View, Write, WriteError, Written, router as kube_router,
@@ -18,7 +19,7 @@ use crate::first_sync::FirstSync;
 use crate::machine::Request;
 
 /// What stands behind the local API.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct EdgeSource {
     pub(crate) node: NodeName,
     pub(crate) view: View,
@@ -79,12 +80,12 @@ pub(crate) fn router(
     inspected: Inspected,
     metrics: Metrics,
 ) -> Router {
-    let writer = source.writer.clone();
+    let (writer, store) = (source.writer.clone(), Arc::clone(&inspected.store));
     let readiness = admin::Readiness::new(move || {
         if writer.is_closed() {
             Err("the writer has ended".to_owned())
         } else {
-            Ok(())
+            takes_writes(&*store)
         }
     });
     admin::router(metrics, readiness)

@@ -21,6 +21,8 @@ pub(crate) struct EdgeEndpoint {
     pub(crate) up_head: watch::Receiver<Offset>,
     pub(crate) board: Arc<LinkBoard>,
     pub(crate) traffic: Arc<TrafficTotals>,
+    /// Whether the newest session has caught up with what the cloud had as it began.
+    pub(crate) caught_up: watch::Sender<bool>,
 }
 
 impl Endpoint for EdgeEndpoint {
@@ -49,6 +51,12 @@ impl Endpoint for EdgeEndpoint {
 
     fn observe(&self, node: &NodeName, event: SessionEvent) {
         self.board.observe(&event);
+        if matches!(
+            event,
+            SessionEvent::Established(_) | SessionEvent::Ended { .. }
+        ) {
+            self.caught_up.send_replace(false);
+        }
         if matches!(event, SessionEvent::Ended { .. }) {
             self.traffic.ended(node);
         }
@@ -57,5 +65,10 @@ impl Endpoint for EdgeEndpoint {
     fn observe_stats(&self, node: &NodeName, stats: &SessionStats) {
         self.board.record(stats);
         self.traffic.record(node, stats);
+        self.caught_up.send_if_modified(|caught_up| {
+            let newly = stats.caught_up && !*caught_up;
+            *caught_up |= newly;
+            newly
+        });
     }
 }

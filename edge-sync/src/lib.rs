@@ -19,6 +19,7 @@ mod api;
 mod endpoint;
 mod link;
 mod network;
+mod registration;
 mod run;
 mod status;
 

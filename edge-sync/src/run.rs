@@ -25,6 +25,7 @@ use crate::endpoint::EdgeEndpoint;
 use crate::first_sync::FirstSync;
 use crate::link::Link;
 use crate::machine::{BeginError, EdgeMachine, Request, begin};
+use crate::registration::Registration;
 use crate::status::{EdgeStatus, LinkBoard};
 
 /// The parts get this long to end.
@@ -211,6 +212,7 @@ impl Edge {
             writer: self.writer.clone(),
             first_sync: cloud.is_some().then(|| self.first_sync.clone()),
         };
+        let registrar = source.clone();
         let server = ServerConfig {
             watchers_max: api.watchers_max,
             ..ServerConfig::default()
@@ -218,6 +220,7 @@ impl Edge {
         let router = router(source, server, inspected, metrics);
         let limits = HttpLimits {
             connections_max: api.connections_max,
+            ..HttpLimits::default()
         };
         let mut tasks = vec![
             store_dir::maintain(Arc::clone(&self.store), *history, shutdown.token()),
@@ -227,12 +230,20 @@ impl Edge {
             tasks.push(serve_tcp(listener, router, limits, shutdown.token()));
         }
         if let Some(url) = cloud {
+            let (caught_up, session) = watch::channel(false);
+            let registration = Registration {
+                source: registrar,
+                session,
+            };
+            let registration = registration.run(shutdown.token());
+            tasks.push(tasks::spawn("registration", registration));
             let endpoint = EdgeEndpoint {
                 store: Arc::clone(&self.store),
                 writer: self.writer.clone(),
                 up_head: self.up_head.clone(),
                 board: Arc::clone(&self.board),
                 traffic,
+                caught_up,
             };
             let link = Link {
                 node: self.node.clone(),

@@ -8,6 +8,7 @@ use std::fs::File;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
+use causeway_simulator::http::Http;
 use http::Method;
 use serde_json::json;
 
@@ -46,6 +47,17 @@ impl Drop for Ballast {
     }
 }
 
+/// The process is healthy, and says why it cannot do its work.
+async fn not_ready_for(api: &Http, reason: &str) {
+    assert!(api.text("/healthz").await.is_ok());
+    let refusal = api.text("/readyz").await.unwrap_err();
+    let unavailable = refusal.status() == Some(http::StatusCode::SERVICE_UNAVAILABLE);
+    assert!(
+        unavailable && refusal.to_string().contains(reason),
+        "{refusal}"
+    );
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_cloud_whose_disk_is_full_reads_refuses_and_recovers() {
     let Some(disk) = small_disk() else { return };
@@ -70,6 +82,7 @@ async fn a_cloud_whose_disk_is_full_reads_refuses_and_recovers() {
         "{refusal}"
     );
     assert!(cloud.get(&path).await.is_ok(), "reads go on");
+    not_ready_for(&cloud, "read-only").await;
     drop(ballast);
     eventually("writes work again", async || {
         let patch = json!({"data": {"text": "after"}});
@@ -80,6 +93,7 @@ async fn a_cloud_whose_disk_is_full_reads_refuses_and_recovers() {
             .map_err(|error| error.to_string())
     })
     .await;
+    world.cloud_ready().await;
     drop(world);
     std::fs::remove_dir_all(disk.join("cloud")).unwrap();
 }
@@ -116,6 +130,7 @@ async fn an_edge_whose_disk_is_full_reads_refuses_and_recovers() {
         "{refusal}"
     );
     assert!(local.get(&path).await.is_ok(), "reads go on");
+    not_ready_for(&local, "read-only").await;
     cloud
         .merge_patch(&path, &json!({"data": {"text": "after"}}))
         .await
@@ -126,6 +141,7 @@ async fn an_edge_whose_disk_is_full_reads_refuses_and_recovers() {
     })
     .await;
     world.converged().await;
+    world.edge().serving().await;
     drop(world);
     // Its pods live outside the directory that the world tidies.
     kill_all_below(&disk.join("edge"));

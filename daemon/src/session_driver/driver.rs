@@ -263,6 +263,8 @@ impl<T: Transport, E: Endpoint> Driver<T, E> {
                         "session established"
                     );
                     self.observe(SessionEvent::Established(established));
+                    // One that has nothing to say may have caught up already.
+                    self.report();
                 }
                 Effect::Close(close) => return Some(close),
             }

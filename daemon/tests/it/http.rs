@@ -1,9 +1,14 @@
 //! Listeners.
 
 use std::os::unix::fs::PermissionsExt as _;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use axum::Router;
+use axum::body::Body;
 use axum::routing::get;
+use bytes::Bytes;
 use causeway_daemon::admin::{self, Readiness};
 use causeway_daemon::http::{HttpLimits, bind_unix, serve_unix};
 use causeway_daemon::metrics::Metrics;
@@ -78,7 +83,10 @@ async fn stopping_does_not_wait_for_requests_that_never_end() {
         std::future::pending::<()>().await;
     });
     let router = Router::new().route("/watch", endless);
-    let limits = HttpLimits { connections_max: 1 };
+    let limits = HttpLimits {
+        connections_max: 1,
+        ..HttpLimits::default()
+    };
     let task = serve_unix(bind_unix(&path).unwrap(), router, limits, shutdown.token());
     let mut stream = UnixStream::connect(&path).await.unwrap();
     stream
@@ -94,4 +102,58 @@ async fn stopping_does_not_wait_for_requests_that_never_end() {
             .unwrap_or(0),
         0
     );
+}
+
+#[tokio::test]
+async fn a_client_that_takes_nothing_is_cut_off() {
+    const ANSWER_BYTES: usize = 32 * 1024 * 1024;
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("sock");
+    let shutdown = Shutdown::new();
+    let freed = Arc::new(AtomicBool::new(false));
+    let answers = Arc::clone(&freed);
+    let router = Router::new().route(
+        "/large",
+        get(move || {
+            let freed = Arc::clone(&answers);
+            async move { Body::from(Bytes::from_owner(Large(vec![0; ANSWER_BYTES], freed))) }
+        }),
+    );
+    let limits = HttpLimits {
+        stall_timeout: Duration::from_millis(50),
+        ..HttpLimits::default()
+    };
+    let task = serve_unix(bind_unix(&path).unwrap(), router, limits, shutdown.token());
+    let mut stream = UnixStream::connect(&path).await.unwrap();
+    let request = "GET /large HTTP/1.1\r\nHost: x\r\n\r\n";
+    stream.write_all(request.as_bytes()).await.unwrap();
+    // The answer begins, and nobody reads on.
+    let mut first = [0; 1];
+    stream.read_exact(&mut first).await.unwrap();
+    let ended = async {
+        while !freed.load(Ordering::Relaxed) {
+            tokio::task::yield_now().await;
+        }
+    };
+    within("the end of the answer", ended).await;
+    let mut rest = Vec::new();
+    let _ = within("the end", stream.read_to_end(&mut rest)).await;
+    assert!(rest.len() < ANSWER_BYTES, "{}", rest.len());
+    shutdown.begin();
+    within("the stop", task.join()).await.unwrap();
+}
+
+/// Bytes that say when nobody holds them any more.
+struct Large(Vec<u8>, Arc<AtomicBool>);
+
+impl Drop for Large {
+    fn drop(&mut self) {
+        self.1.store(true, Ordering::Relaxed);
+    }
+}
+
+impl AsRef<[u8]> for Large {
+    fn as_ref(&self) -> &[u8] {
+        &self.0
+    }
 }

@@ -42,6 +42,8 @@ pub(super) struct Receiver {
     durable: Offset,
     /// Where the peer's stream ended as the session began.
     goal: Offset,
+    /// All of that is durable.
+    caught_up: bool,
     ack_due: bool,
     staged_due: Option<u64>,
     /// Asked the sender to go back; frames from before the request are thrown away.
@@ -61,6 +63,7 @@ impl Receiver {
             received: Offset::ZERO,
             durable: Offset::ZERO,
             goal: Offset::ZERO,
+            caught_up: false,
             ack_due: false,
             staged_due: None,
             is_rewinding: false,
@@ -108,6 +111,8 @@ impl Receiver {
                 if held.is_none() && upto == Offset::ZERO {
                     // That there is nothing is news, too.
                     self.reach(epoch, Offset::ZERO, out);
+                } else {
+                    self.caught_up = upto == Offset::ZERO;
                 }
                 Ok(Start::Resume {
                     after: Offset::ZERO,
@@ -118,6 +123,7 @@ impl Receiver {
                     .stream(&self.stream)?
                     .map_or(held.have, |info| info.head);
                 self.state = State::Reconciling(Staging::new(held.epoch, epoch, upto, head));
+                self.goal = upto;
                 self.send_digest(store, out)?;
                 Ok(Start::Reconcile)
             }
@@ -131,6 +137,7 @@ impl Receiver {
         let marks = store.watermarks();
         if marks.written == marks.durable {
             self.durable = after;
+            self.caught_up = after >= self.goal;
             self.ack_due = after > Offset::ZERO;
         } else {
             // What the session before received may not be synced yet: an empty write waits for it.
@@ -358,6 +365,7 @@ impl Receiver {
             } => {
                 Invariant::AppliedOnce.check(ends || upto >= self.durable);
                 self.durable = upto;
+                self.caught_up |= upto >= self.goal;
                 self.ack_due |= ends || upto > Offset::ZERO;
                 decoded
             }
@@ -393,6 +401,11 @@ impl Receiver {
 
     pub(super) const fn durable(&self) -> Offset {
         self.durable
+    }
+
+    /// Whether everything that the peer had as the session began is durable.
+    pub(super) const fn has_caught_up(&self) -> bool {
+        self.caught_up
     }
 
     /// Decodes the records of a frame and counts their bytes; `None` when a base is not held.

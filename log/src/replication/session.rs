@@ -214,6 +214,7 @@ impl Session {
             sent_upto: self.outgoing.flown(),
             acked_upto: self.peer_place.acked(),
             received_upto: self.incoming.durable(),
+            caught_up: self.incoming.has_caught_up(),
             under_way_bytes: self.outgoing.under_way(),
             rewinds: self.outgoing.rewinds,
             ..self.stats

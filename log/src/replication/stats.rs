@@ -56,6 +56,8 @@ pub struct SessionStats {
     pub acked_upto: Offset,
     /// The peer's stream is durable here up to here.
     pub received_upto: Offset,
+    /// Everything that the peer's stream had as the session began is durable here.
+    pub caught_up: bool,
     /// Bytes sent and not yet acknowledged.
     pub under_way_bytes: usize,
     /// How often a base turned out not to be held.

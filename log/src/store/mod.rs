@@ -202,6 +202,9 @@ pub trait Store: Send + Sync + std::fmt::Debug + 'static {
     /// [`SyncError`] when it still cannot write.
     fn try_recover(&self) -> Result<(), SyncError>;
 
+    /// Why the store takes no writes; `None` when it does.
+    fn read_only(&self) -> Option<String>;
+
     /// Counters since open, for metrics.
     fn stats(&self) -> StoreStats;
 }

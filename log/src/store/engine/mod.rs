@@ -335,6 +335,10 @@ impl<K: Kv> Store for Engine<K> {
         self.recover_locked(&mut writer)
     }
 
+    fn read_only(&self) -> Option<String> {
+        self.published.read().read_only.clone()
+    }
+
     fn stats(&self) -> StoreStats {
         let published = self.published.read();
         StoreStats {
