@@ -35,11 +35,12 @@ use causeway_log::Revision;
 use crate::catalog::{Catalog, ServedKind, definitions};
 use crate::source::{Clock, Source};
 use crate::status::Status;
-use crate::watch;
+use crate::watch::{self, Lines};
 use body::Bodies;
 use query::Query;
 use route::{Object, Target};
 
+pub(crate) use accept::Output;
 pub(crate) use output::Form;
 pub(crate) use read::at_version;
 
@@ -103,6 +104,7 @@ pub fn router<S: Source>(source: Arc<S>, config: ServerConfig) -> axum::Router {
         source,
         config,
         watchers,
+        lines: Lines::default(),
         bodies,
         catalog,
     });
@@ -114,6 +116,7 @@ struct Server<S> {
     source: Arc<S>,
     config: ServerConfig,
     watchers: Arc<Semaphore>,
+    lines: Lines,
     bodies: Bodies,
     /// The catalog, and the revision of the newest definition in it.
     catalog: RwLock<(Revision, Catalog)>,

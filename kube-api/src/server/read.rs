@@ -229,6 +229,7 @@ impl<S: Source> Call<'_, S> {
             bookmarks: self.query.allow_watch_bookmarks,
             initial_events: self.query.send_initial_events,
             timeout: self.query.timeout_seconds.map(Duration::from_secs),
+            lines: self.server.lines.clone(),
             _permit: permit,
         })
     }

@@ -10,7 +10,7 @@ use serde_json::Value;
 /// Changes taken under one hold of the lock.
 const PAGE: usize = 256;
 /// Bytes of objects taken at a time; what a page takes in memory while it is told, beyond one object.
-const PAGE_BYTES: usize = 256 * 1024;
+const PAGE_BYTES: usize = 32 * 1024;
 /// Changes looked at under one hold of the lock, others' namespaces included.
 const SCAN: usize = 4096;
 

@@ -2,8 +2,10 @@
 //!
 //! A watcher has no queue. When the view moves it pulls the newest change of every key after its
 //! cursor, in bounded pages; a slow client simply pulls less often and gets fewer, newer events.
+//! Of large events one copy is held, however many watchers have not taken it.
 
 mod cursor;
+mod lines;
 mod stream;
 #[cfg(test)]
 mod tests;
@@ -24,6 +26,8 @@ use crate::source::Clock;
 use crate::status::Status;
 use crate::view::View;
 
+pub(crate) use lines::Lines;
+
 /// A watch as a client asked for it.
 pub(crate) struct WatchRequest {
     pub(crate) view: View,
@@ -41,6 +45,8 @@ pub(crate) struct WatchRequest {
     /// Whether to begin with the objects there are, and to mark the end of them.
     pub(crate) initial_events: Option<bool>,
     pub(crate) timeout: Option<Duration>,
+    /// What all watches of a server share.
+    pub(crate) lines: Lines,
     /// Held while the watch lasts: it counts against the bound on watches.
     pub(crate) _permit: OwnedSemaphorePermit,
 }

@@ -11,7 +11,8 @@ use tokio::sync::watch::Receiver;
 use tokio::time::{Instant, sleep_until};
 
 use super::WatchRequest;
-use super::cursor::{Cursor, Filter, Kind, TooOld};
+use super::cursor::{Cursor, Filter, Kind, Taken, TooOld};
+use super::lines::{Chunks, Identity};
 use crate::server::{Form, at_version};
 use crate::status::Status;
 
@@ -41,6 +42,8 @@ struct Watcher {
     bookmark: Instant,
     /// The revision that the client last heard of.
     told: Revision,
+    /// Made, and not taken by the client yet.
+    chunks: Chunks,
 }
 
 /// The chunks of a watch; each holds whole lines.
@@ -96,27 +99,27 @@ impl Watcher {
             end,
             bookmark,
             told: Revision::ZERO,
+            chunks: Chunks::default(),
         }
     }
 
     async fn next(&mut self) -> Option<Bytes> {
         loop {
+            if let Some(chunk) = self.chunks.next() {
+                return Some(chunk);
+            }
             // Marked as seen before reading: what comes after the read wakes the wait below.
             self.revision.borrow_and_update();
-            let mut chunk = Vec::new();
             let more = match &self.phase {
                 Phase::Over => return None,
                 Phase::Initial(after) => {
                     let after = after.clone();
-                    self.initial(after, &mut chunk);
+                    self.initial(after);
                     true
                 }
-                Phase::Following => self.follow(&mut chunk),
+                Phase::Following => self.follow(),
             };
-            if !chunk.is_empty() {
-                return Some(chunk.into());
-            }
-            if more {
+            if more || !self.chunks.is_empty() {
                 continue;
             }
             tokio::select! {
@@ -144,9 +147,8 @@ impl Watcher {
         if !self.request.bookmarks || self.told >= self.cursor.at {
             return None;
         }
-        let mut chunk = Vec::new();
-        self.write_bookmark(false, &mut chunk);
-        Some(chunk.into())
+        self.write_bookmark(false);
+        self.chunks.next()
     }
 
     fn form(&self) -> Form {
@@ -156,23 +158,23 @@ impl Watcher {
         }
     }
 
-    fn initial(&mut self, after: Option<(Arc<str>, Arc<str>)>, chunk: &mut Vec<u8>) {
+    fn initial(&mut self, after: Option<(Arc<str>, Arc<str>)>) {
         let page = self
             .request
             .view
             .read(|objects| self.cursor.take_initial(objects, after.as_ref()));
         let form = self.form();
-        for entry in &page.entries {
-            if let Some((kind, object)) = self.cursor.tell_initial(entry) {
-                self.write(&form, kind, object, chunk);
+        let last = page.entries.last().map(|entry| entry.key().clone());
+        for entry in page.entries {
+            if let Some((kind, object)) = self.cursor.tell_initial(&entry) {
+                self.write(&form, &Taken::Present(entry), kind, object);
             }
         }
-        let last = page.entries.last().map(|entry| entry.key());
         self.phase = match last.filter(|_| page.more) {
             Some(key) => Phase::Initial(Some((Arc::clone(&key.namespace), Arc::clone(&key.name)))),
             None => {
                 if self.request.initial_events == Some(true) {
-                    self.write_bookmark(true, chunk);
+                    self.write_bookmark(true);
                 }
                 Phase::Following
             }
@@ -180,17 +182,17 @@ impl Watcher {
     }
 
     /// Tells a page of changes; says whether there are more.
-    fn follow(&mut self, chunk: &mut Vec<u8>) -> bool {
+    fn follow(&mut self) -> bool {
         match self.request.view.read(|objects| self.cursor.take(objects)) {
             Ok(page) => {
                 let form = self.form();
                 for taken in &page.changes {
                     if let Some((kind, object)) = self.cursor.tell(taken) {
-                        self.write(&form, kind, object, chunk);
+                        self.write(&form, taken, kind, object);
                     }
                 }
                 self.cursor.advance(page.upto);
-                if !chunk.is_empty() {
+                if !self.chunks.is_empty() {
                     self.told = self.cursor.at;
                 }
                 page.more
@@ -198,29 +200,41 @@ impl Watcher {
             Err(TooOld { asked, oldest }) => {
                 let told = format!("too old resource version: {asked} ({oldest})");
                 let status = serde_json::to_value(Status::expired(told)).unwrap_or_default();
-                write_line(&json!({ "type": "ERROR", "object": status }), chunk);
+                self.chunks
+                    .push(line(&json!({ "type": "ERROR", "object": status })).into());
                 self.phase = Phase::Over;
                 false
             }
         }
     }
 
-    fn write(&self, form: &Form, kind: Kind, object: Value, chunk: &mut Vec<u8>) {
-        let served = &self.request.kind;
+    fn write(&mut self, form: &Form, taken: &Taken, kind: Kind, object: Value) {
+        let (served, lines) = (&self.request.kind, &self.request.lines);
+        let identity = Identity::of(taken, kind, served, form.output);
+        if let Some(shared) = identity.as_ref().and_then(|identity| lines.get(identity)) {
+            return self.chunks.push(shared);
+        }
         let object = form.object(served, at_version(served, object));
-        write_line(&json!({ "type": kind.name(), "object": object }), chunk);
+        let line = line(&json!({ "type": kind.name(), "object": object }));
+        let line = match identity {
+            Some(identity) => lines.share(identity, line),
+            None => line.into(),
+        };
+        self.chunks.push(line);
     }
 
-    fn write_bookmark(&mut self, initial: bool, chunk: &mut Vec<u8>) {
+    fn write_bookmark(&mut self, initial: bool) {
         self.told = self.cursor.at;
         let object = self
             .form()
             .bookmark(&self.request.kind, self.cursor.at, initial);
-        write_line(&json!({ "type": "BOOKMARK", "object": object }), chunk);
+        let line = line(&json!({ "type": "BOOKMARK", "object": object }));
+        self.chunks.push(line.into());
     }
 }
 
-fn write_line(value: &Value, chunk: &mut Vec<u8>) {
-    chunk.extend_from_slice(value.to_string().as_bytes());
-    chunk.push(b'\n');
+fn line(value: &Value) -> Vec<u8> {
+    let mut line = value.to_string().into_bytes();
+    line.push(b'\n');
+    line
 }
