@@ -62,7 +62,7 @@ pub(crate) fn run(args: &Args) -> Result<Code> {
 fn load(file: &Path) -> Result<Scenario> {
     let what = || format!("cannot read {}", file.display());
     let text = std::fs::read_to_string(file).with_context(what)?;
-    let files = Directory(file.parent().unwrap_or(Path::new(".")).to_owned());
+    let files = Directory(file.parent().unwrap_or_else(|| Path::new(".")).to_owned());
     Scenario::parse(&file.display().to_string(), &text, &files).map_err(|mistakes| {
         let count = mistakes.list().len();
         let noun = if count == 1 { "mistake" } else { "mistakes" };

@@ -53,7 +53,7 @@ pub(super) fn run(args: &Args) -> Result<Code> {
     let jobs = args.jobs.unwrap_or_else(cores);
     let bar = bar(seeds.end - seeds.start);
     let begun = Instant::now();
-    let result = sweep(seeds.clone(), jobs, |done| bar.set_position(done));
+    let result = sweep(seeds, jobs, |done| bar.set_position(done));
     bar.finish_and_clear();
     let seconds = begun.elapsed().as_secs_f64();
     match result {

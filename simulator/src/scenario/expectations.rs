@@ -45,29 +45,22 @@ fn entry(
     let place = fields.place;
     let node = fields.take("node");
     let nodes = node.map_or_else(|| names.all(), |tree| names.nodes(tree, notes));
-    let mut claims = Vec::new();
-    let others = fields
-        .take("others")
-        .and_then(|tree| notes.truth(tree))
-        .unwrap_or(false);
-    if let Some(tree) = fields.take("runs") {
-        let pods: Vec<PodClaim> = notes
-            .list(tree, "a list of pods; [] for none")
-            .iter()
-            .filter_map(|item| pod(item, notes))
-            .collect();
-        claims.push(if others {
-            Claim::RunsAmongOthers(pods)
-        } else {
-            Claim::Runs(pods)
+    let node = node.map_or_else(|| "all".to_owned(), label);
+    for (when, what) in claims(fields, notes) {
+        expectations.push(Expectation {
+            place,
+            label: format!("{node}: {}", what.label()),
+            when,
+            nodes: nodes.clone(),
+            what,
         });
     }
-    let mut truth = |name, claim: fn(bool) -> Claim| {
-        let claimed = fields.take(name).and_then(|tree| notes.truth(tree));
-        claims.extend(claimed.map(claim));
-    };
-    truth("serves", Claim::Serves);
-    truth("connected", Claim::Connected);
+}
+
+/// What one entry claims, and for when.
+fn claims(mut fields: Fields<'_>, notes: &mut Notes) -> Vec<(When, Claim)> {
+    let place = fields.place;
+    let momentary = momentary(&mut fields, notes);
     let converged = fields.take("converged").and_then(|tree| notes.span(tree));
     let never = fields.take("never").and_then(|tree| {
         let words = [
@@ -80,53 +73,62 @@ fn entry(
     let timed = fields.names().any(|name| name == "at");
     let mut span = |name| fields.take(name).and_then(|tree| notes.span(tree));
     let (at, within, from, until) = (span("at"), span("within"), span("from"), span("until"));
-    let unknown = notes.0.len();
+    let before = notes.0.len();
     fields.finish(KNOWN, notes);
-    let nothing = claims.is_empty() && converged.is_none() && never.is_none();
-    if nothing && notes.0.len() == unknown {
+    let needs_time = !momentary.is_empty() || converged.is_some();
+    if !needs_time && never.is_none() && notes.0.len() == before {
         notes.at(place, format!("expected {CLAIMS} here, found none"));
     }
-    if (!claims.is_empty() || converged.is_some()) && !timed {
-        notes.at(
-            place,
-            "expected `at:` (when, such as 10s or 2h) here, found none",
-        );
+    if needs_time && !timed {
+        let what = "expected `at:` (when, such as 10s or 2h) here, found none";
+        notes.at(place, what);
     }
     if never.is_none() && (from.is_some() || until.is_some()) {
-        notes.at(
-            place,
-            "expected `never:` beside `from:` and `until:`, found none",
-        );
+        let what = "expected `never:` beside `from:` and `until:`, found none";
+        notes.at(place, what);
     }
-    let node_label = node.map_or_else(|| "all".to_owned(), label);
-    let mut push = |when, what: Claim| {
-        let label = format!("{node_label}: {}", what.label());
-        expectations.push(Expectation {
-            place,
-            label,
-            when,
-            nodes: nodes.clone(),
-            what,
-        });
-    };
     let at = at.unwrap_or_default();
     let when = within.map_or(When::At(at), |within| When::Within { from: at, within });
-    for claim in claims {
-        push(when, claim);
-    }
-    if let Some(within) = converged {
-        push(When::Within { from: at, within }, Claim::Converged);
-    }
+    let converged = converged.map(|within| (When::Within { from: at, within }, Claim::Converged));
     let throughout = When::Throughout {
         from: from.unwrap_or(Duration::ZERO),
         until,
     };
-    match never {
-        Some(Never::TwoCopies) => push(throughout, Claim::OneCopy),
-        Some(Never::Restart) => push(throughout, Claim::Undisturbed),
-        Some(Never::Silence) => push(throughout, Claim::Serves(true)),
-        None => {}
+    let never = never.map(|never| {
+        let claim = match never {
+            Never::TwoCopies => Claim::OneCopy,
+            Never::Restart => Claim::Undisturbed,
+            Never::Silence => Claim::Serves(true),
+        };
+        (throughout, claim)
+    });
+    let momentary = momentary.into_iter().map(|claim| (when, claim));
+    momentary.chain(converged).chain(never).collect()
+}
+
+/// What is claimed of a moment.
+fn momentary(fields: &mut Fields<'_>, notes: &mut Notes) -> Vec<Claim> {
+    let mut claims = Vec::new();
+    let others = fields.take("others").and_then(|tree| notes.truth(tree));
+    if let Some(tree) = fields.take("runs") {
+        let pods: Vec<PodClaim> = notes
+            .list(tree, "a list of pods; [] for none")
+            .iter()
+            .filter_map(|item| pod(item, notes))
+            .collect();
+        claims.push(if others == Some(true) {
+            Claim::RunsAmongOthers(pods)
+        } else {
+            Claim::Runs(pods)
+        });
     }
+    let mut truth = |name, claim: fn(bool) -> Claim| {
+        let claimed = fields.take(name).and_then(|tree| notes.truth(tree));
+        claims.extend(claimed.map(claim));
+    };
+    truth("serves", Claim::Serves);
+    truth("connected", Claim::Connected);
+    claims
 }
 
 fn pod(tree: &At<Tree>, notes: &mut Notes) -> Option<PodClaim> {

@@ -166,7 +166,8 @@ impl<'a> Names<'a> {
         if tree.value.as_text() == Some("all") {
             return self.nodes.to_vec();
         }
-        let items = tree.value.as_list().unwrap_or(std::slice::from_ref(tree));
+        let items = tree.value.as_list();
+        let items = items.unwrap_or_else(|| std::slice::from_ref(tree));
         items
             .iter()
             .filter_map(|item| self.node(item, notes))
@@ -194,7 +195,8 @@ impl<'a> Names<'a> {
         if tree.value.as_text() == Some("all") {
             return self.nodes.iter().cloned().map(Part::Node).collect();
         }
-        let items = tree.value.as_list().unwrap_or(std::slice::from_ref(tree));
+        let items = tree.value.as_list();
+        let items = items.unwrap_or_else(|| std::slice::from_ref(tree));
         items
             .iter()
             .filter_map(|item| self.part(item, notes))

@@ -67,10 +67,11 @@ impl Reader<'_> {
             .filter(|name| VERBS.contains(name) || *name == "clock")
             .collect();
         let [verb] = verbs.as_slice() else {
-            let found = if verbs.is_empty() {
-                "none".to_owned()
-            } else {
-                verbs.join(" and ")
+            let others = || fields.names().map(|name| format!("`{name}`"));
+            let found = match verbs.len() {
+                0 if others().next().is_none() => "none".to_owned(),
+                0 => others().collect::<Vec<_>>().join(", "),
+                _ => verbs.join(" and "),
             };
             notes.at(
                 place,
@@ -121,100 +122,72 @@ impl Reader<'_> {
         notes: &mut Notes,
     ) -> (Option<Action>, &'static str) {
         let names = self.names;
-        match verb {
+        let mut known = "nothing but `at` beside it";
+        let action = match verb {
             "cut" => {
-                let ways = [
-                    ("silent", Cut::Silent),
-                    ("reset", Cut::Reset),
-                    ("to-edge", Cut::ToEdge),
-                    ("to-cloud", Cut::ToCloud),
-                ];
-                let how = fields.take("how").and_then(|tree| notes.word(tree, &ways));
-                let action = Action::Cut {
-                    nodes: names.nodes(subject, notes),
-                    how: how.unwrap_or_default(),
-                };
-                (Some(action), "one of at, how, for beside `cut`")
+                known = "one of at, how, for beside `cut`";
+                cut(names.nodes(subject, notes), fields, notes)
             }
-            "heal" => {
-                let action = Action::Heal(names.nodes(subject, notes));
-                (Some(action), "nothing but `at` beside `heal`")
-            }
-            "storm" => {
-                let action = Action::Storm(names.nodes(subject, notes));
-                (Some(action), "nothing but `at` beside `storm`")
-            }
+            "heal" => Action::Heal(names.nodes(subject, notes)),
+            "storm" => Action::Storm(names.nodes(subject, notes)),
             "flap" => {
-                let action = flap(names.nodes(subject, notes), fields, notes);
-                (action, "one of at, up, down, for beside `flap`")
+                known = "one of at, up, down, for beside `flap`";
+                let nodes = names.nodes(subject, notes);
+                return (flap(nodes, fields, notes), known);
             }
             "slow" => {
-                let action = Action::Slow {
+                known = "one of at, delay, jitter, rate, loss, for beside `slow`";
+                Action::Slow {
                     nodes: names.nodes(subject, notes),
                     road: road(fields, notes),
-                };
-                (
-                    Some(action),
-                    "one of at, delay, jitter, rate, loss, for beside `slow`",
-                )
+                }
             }
-            "apply" => {
-                let objects = manifests::entry(subject, self.nodes, self.files, notes);
-                (
-                    Some(Action::Apply(objects)),
-                    "nothing but `at` beside `apply`",
-                )
-            }
-            "delete" => {
-                let action = target(subject, notes).map(Action::Delete);
-                (action, "nothing but `at` beside `delete`")
-            }
+            "apply" => Action::Apply(manifests::entry(subject, self.nodes, self.files, notes)),
+            "delete" => return (target(subject, notes).map(Action::Delete), known),
             "kill" => {
-                let action = Action::Kill(names.parts(subject, notes));
-                (Some(action), "one of at, for beside `kill`")
+                known = "one of at, for beside `kill`";
+                Action::Kill(names.parts(subject, notes))
             }
-            "start" => {
-                let action = Action::Start(names.parts(subject, notes));
-                (Some(action), "nothing but `at` beside `start`")
-            }
-            "reboot" => {
-                let action = Action::Reboot(names.nodes(subject, notes));
-                (Some(action), "nothing but `at` beside `reboot`")
-            }
-            "wipe" => (
-                Some(Action::Wipe(disks(
-                    names.parts(subject, notes),
-                    subject,
-                    notes,
-                ))),
-                "nothing but `at` beside `wipe`",
-            ),
-            "snapshot" => (
-                Some(Action::Snapshot(disks(
-                    names.parts(subject, notes),
-                    subject,
-                    notes,
-                ))),
-                "nothing but `at` beside `snapshot`",
-            ),
-            "restore" => (
-                Some(Action::Restore(disks(
-                    names.parts(subject, notes),
-                    subject,
-                    notes,
-                ))),
-                "nothing but `at` beside `restore`",
-            ),
+            "start" => Action::Start(names.parts(subject, notes)),
+            "reboot" => Action::Reboot(names.nodes(subject, notes)),
+            "wipe" => Action::Wipe(self.machines(subject, notes)),
+            "snapshot" => Action::Snapshot(self.machines(subject, notes)),
+            "restore" => Action::Restore(self.machines(subject, notes)),
             _ => {
+                known = "one of at, by beside `clock`";
                 let by = fields.need("by", "how far, such as 2h or -730d", notes);
-                let action = Action::Clock {
-                    parts: disks(names.parts(subject, notes), subject, notes),
+                Action::Clock {
+                    parts: self.machines(subject, notes),
                     by_millis: by.and_then(|tree| signed(tree, notes)).unwrap_or(0),
-                };
-                (Some(action), "one of at, by beside `clock`")
+                }
             }
-        }
+        };
+        (Some(action), known)
     }
+
+    /// Disks and clocks belong to the cloud and to nodes as a whole.
+    fn machines(&self, tree: &At<Tree>, notes: &mut Notes) -> Vec<Part> {
+        let parts = self.names.parts(tree, notes);
+        let whole = |part: &Part| matches!(part, Part::Cloud | Part::Node(_));
+        if !parts.iter().all(whole) {
+            notes.expected(tree, "cloud or a whole node");
+        }
+        parts
+    }
+}
+
+fn cut(nodes: Vec<NodeName>, fields: &mut Fields<'_>, notes: &mut Notes) -> Action {
+    let ways = [
+        ("silent", Cut::Silent),
+        ("reset", Cut::Reset),
+        ("to-edge", Cut::ToEdge),
+        ("to-cloud", Cut::ToCloud),
+    ];
+    let how = fields
+        .take("how")
+        .and_then(|tree| notes.word(tree, &ways))
+        .unwrap_or_default();
+    Action::Cut { nodes, how }
 }
 
 /// What ends a fault that lasts for a while.
@@ -391,17 +364,6 @@ fn resource_of(kind: &str, place: Place, notes: &mut Notes) -> Option<(String, b
     found.map(|known| (known.resource.to_string(), known.namespaced))
 }
 
-/// Disks belong to the cloud and to nodes as a whole.
-fn disks(parts: Vec<Part>, tree: &At<Tree>, notes: &mut Notes) -> Vec<Part> {
-    let whole = parts
-        .iter()
-        .all(|part| matches!(part, Part::Cloud | Part::Node(_)));
-    if !whole {
-        notes.expected(tree, "cloud or a whole node");
-    }
-    parts
-}
-
 /// Namespace and name of `hello/greeter`, or of `greeter` in the default namespace.
 pub(super) fn split_name(text: &str) -> (&str, &str) {
     let text = text.trim();
@@ -413,7 +375,7 @@ fn label(verb: &str, subject: &At<Tree>) -> String {
     let items = subject
         .value
         .as_list()
-        .unwrap_or(std::slice::from_ref(subject));
+        .unwrap_or_else(|| std::slice::from_ref(subject));
     let mut shown: Vec<String> = items.iter().take(3).map(short).collect();
     if items.len() > shown.len() {
         shown.push(format!("and {} more", items.len() - shown.len()));

@@ -12,6 +12,27 @@ mod running;
 const POD: &str = "apiVersion: v1\nkind: Pod\nmetadata: {name: web}\n\
                    spec: {containers: [{name: main, image: web}]}\n";
 
+const WINTER: &str = "
+name: a long winter
+seed: 7
+nodes: [north, south]
+manifests:
+  - web.yaml
+  - {apiVersion: v1, kind: ConfigMap, metadata: {name: settings}, data: {a: b}}
+  - each_node: {apiVersion: v1, kind: Pod, metadata: {name: agent-$(NODE)}, spec: {nodeName: $(NODE), containers: [{name: a, image: a}]}}
+timeline:
+  - {at: 2h, heal: all}
+  - {at: 10s, cut: north, how: to-edge, for: 1m}
+  - {at: 1h, kill: [cloud, south/edged]}
+  - {at: 3h, clock: south, by: -730d}
+  - {at: 1m, slow: all, delay: 600ms, rate: 2kB/s, loss: 0.5%}
+  - {at: 4h, delete: Pod default/web}
+expect:
+  - {at: 30d, node: north, runs: [web, {pod: prod/db, image: 'db:2', env: {A: 1}}]}
+  - {at: 2h, converged: 5m}
+  - {never: more-than-one-copy}
+";
+
 struct Given(BTreeMap<&'static str, &'static str>);
 
 impl Files for Given {
@@ -38,29 +59,7 @@ fn mistakes(text: &str) -> Vec<(u64, String)> {
 
 #[test]
 fn a_scenario_is_read_in_full() {
-    let scenario = parse(
-        "
-name: a long winter
-seed: 7
-nodes: [north, south]
-manifests:
-  - web.yaml
-  - {apiVersion: v1, kind: ConfigMap, metadata: {name: settings}, data: {a: b}}
-  - each_node: {apiVersion: v1, kind: Pod, metadata: {name: agent-$(NODE)}, spec: {nodeName: $(NODE), containers: [{name: a, image: a}]}}
-timeline:
-  - {at: 2h, heal: all}
-  - {at: 10s, cut: north, how: to-edge, for: 1m}
-  - {at: 1h, kill: [cloud, south/edged]}
-  - {at: 3h, clock: south, by: -730d}
-  - {at: 1m, slow: all, delay: 600ms, rate: 2kB/s, loss: 0.5%}
-  - {at: 4h, delete: Pod default/web}
-expect:
-  - {at: 30d, node: north, runs: [web, {pod: prod/db, image: 'db:2', env: {A: 1}}]}
-  - {at: 2h, converged: 5m}
-  - {never: more-than-one-copy}
-",
-    )
-    .unwrap();
+    let scenario = parse(WINTER).unwrap();
     assert_eq!(scenario.name, "a long winter");
     assert_eq!(scenario.seed, 7);
     let names: Vec<&str> = scenario
@@ -119,7 +118,7 @@ manifests: [none.yaml, broken.yaml, {apiVersion: v1, kind: Pod, metadata: {name:
 timeline:
   - {at: soon, cut: edge-1}
   - {at: 1s, cut: edge-9}
-  - {at: 1s}
+  - {at: 1s, cutt: edge-1}
   - {at: 1s, cut: edge-1, heal: edge-1}
   - {at: 1s, flap: edge-1, up: 1s}
   - {at: 1s, delete: Unicorn web}
@@ -140,7 +139,7 @@ expect:
         (3, "the API refuses line 3: Pod \"x\" is invalid"),
         (5, "expected a time such as 10s, 1h30m or 30d, found `soon`"),
         (6, "expected a node: edge-1, edge-2, or all, found `edge-9`"),
-        (7, "at this time, found none"),
+        (7, "at this time, found `cutt`"),
         (8, "at this time, found cut and heal"),
         (
             9,
