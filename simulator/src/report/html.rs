@@ -50,7 +50,7 @@ pub fn html(outcome: &Outcome) -> String {
         "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">\
          <meta name=\"viewport\" content=\"width=device-width\"><title>{name}</title>\
          <style>{style}</style></head><body>\n<h1>{name}<span class=\"badge {class}\">{word}</span></h1>\n\
-         <p class=\"sum\">{passed} expectations met, {failed} not; seed {}; {} of virtual time; {}{hidden}. \
+         <p class=\"sum\">expectations: {passed} met, {failed} not; seed {}; {} of virtual time; {}{hidden}. \
          Quiet stretches of the axis are shortened.</p>\n{picture}\n{}\n{}\n{}\n</body></html>\n",
         outcome.seed,
         show(outcome.end),
