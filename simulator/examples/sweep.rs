@@ -1,10 +1,13 @@
-//! `sweep FROM TO [JOBS]`: runs seeds; on failure prints the shortest schedule that still fails.
+//! `sweep SEED`: the trace of one run. `sweep idle [NODES]`: the speed of a
+//! world in which little happens. `sweep FROM TO [JOBS]`: runs seeds; on failure prints the shortest schedule that still fails.
 
 use std::process::ExitCode;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
+use causeway_log::replication::Moment;
 use causeway_simulator::run::{run, run_schedule, shrink, sweep};
-use causeway_simulator::world::Options;
+use causeway_simulator::workload::Schedule;
+use causeway_simulator::world::{Options, World};
 
 #[expect(
     clippy::disallowed_methods,
@@ -16,6 +19,12 @@ fn main() -> ExitCode {
         .skip(1)
         .filter_map(|arg| arg.parse().ok())
         .collect();
+    if std::env::args().nth(1).as_deref() == Some("idle") {
+        return idle(numbers.first().copied().unwrap_or(100));
+    }
+    if let &[seed] = numbers.as_slice() {
+        return trace(seed);
+    }
     let &[from, to, ref jobs @ ..] = numbers.as_slice() else {
         println!("usage: sweep FROM TO [JOBS]");
         return ExitCode::FAILURE;
@@ -44,4 +53,49 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+#[expect(clippy::print_stdout, reason = "a program for people")]
+fn trace(seed: u64) -> ExitCode {
+    let options = Options {
+        trace: true,
+        ..Options::draw(seed)
+    };
+    let mut world = World::new(seed, options.clone());
+    for (at, act) in Schedule::draw(seed, &options).0 {
+        world.act_at(Moment(at), act);
+    }
+    let ran = world.run_until(Moment(options.safety));
+    let ran = ran.and_then(|()| world.settle(options.liveness));
+    for line in world.trace().lines() {
+        println!("{line}");
+    }
+    println!("{ran:?}");
+    ExitCode::SUCCESS
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    clippy::print_stdout,
+    reason = "a program for people, which measures"
+)]
+fn idle(nodes: u64) -> ExitCode {
+    let options = Options {
+        nodes: usize::try_from(nodes).unwrap_or(1),
+        ..Options::default()
+    };
+    let mut world = World::new(1, options);
+    let warm = Duration::from_secs(60);
+    let long = Duration::from_secs(3600);
+    let ran = world.run_until(Moment(warm));
+    let (began, before) = (Instant::now(), world.stats().events);
+    let ran = ran.and_then(|()| world.run_until(Moment(warm + long)));
+    let took = began.elapsed().as_secs_f64();
+    let events = world.stats().events - before;
+    let per_second = long.as_secs_f64() * nodes as f64 / took;
+    println!(
+        "{per_second:.0} node-seconds/s, {:.0} events/s, {ran:?}",
+        events as f64 / took
+    );
+    ExitCode::SUCCESS
 }

@@ -66,10 +66,10 @@ fn pod(random: &mut fastrand::Rng, nodes: &[NodeName]) -> Value {
         },
     });
     // Half of them go where the scheduler puts them.
-    if number % 2 == 0 {
+    if number.is_multiple_of(2) {
         pod["spec"]["nodeName"] = nodes[number % nodes.len()].as_str().into();
     }
-    if number % 3 == 0 {
+    if number.is_multiple_of(3) {
         pod["spec"]["volumes"] = json!([{"name": "config", "configMap": {"name": format!("c{}", number % CONFIGS), "optional": true}}]);
         pod["spec"]["containers"][0]["volumeMounts"] =
             json!([{"name": "config", "mountPath": "/config"}]);

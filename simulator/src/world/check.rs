@@ -21,6 +21,9 @@ const CALM: Duration = Duration::from_secs(120);
 /// A change reaches an undisturbed node within this, whatever other nodes do.
 const FAIR: Duration = Duration::from_secs(30);
 
+/// More events than this at one moment are a circle.
+const EVENTS_AT_ONCE_MAX: u32 = 100_000;
+
 /// What does not hold yet.
 type Differs = (Invariant, String);
 
@@ -44,6 +47,17 @@ impl World {
     }
 
     // === while it happens ===
+
+    /// LIVE-1: time moves on.
+    pub(super) fn check_progress(&mut self, now: Duration, event: &Event) {
+        self.standing = if now > self.now { 0 } else { self.standing + 1 };
+        if self.standing > EVENTS_AT_ONCE_MAX {
+            self.violate(
+                Invariant::Converges,
+                format!("time stands still at {event:?}"),
+            );
+        }
+    }
 
     /// LOUD-1: nobody calls for help, unless a disk is broken and its store says so.
     pub(super) fn check_errors(&mut self) {

@@ -32,6 +32,9 @@ const TICK_IDLE: Duration = Duration::from_secs(10);
 /// Acknowledgements wait this long at most for a batch to travel with.
 const ACKS_INTERVAL: Duration = Duration::from_secs(5);
 
+/// Writes of a session that are under way.
+pub(super) type Writes = VecDeque<oneshot::Receiver<Result<(), WriteRefused>>>;
+
 /// A start of the service.
 #[derive(Debug)]
 pub(super) struct CloudRun {
@@ -44,9 +47,11 @@ pub(super) struct CloudRun {
     incarnation: Uuid,
     shutdown: Shutdown,
     turn_due: bool,
+    /// There was a reason for a turn while writes of the one before were under way.
+    turn_missed: bool,
     write_backs: BTreeMap<NodeName, oneshot::Receiver<Result<WroteBack, WriteError>>>,
     /// Seats of sessions that are over, until their writes are done.
-    leaving: Vec<(Seat, VecDeque<oneshot::Receiver<Result<(), WriteRefused>>>)>,
+    leaving: Vec<(Seat, Writes)>,
     /// Writes of the controllers under way; their next turn comes after them.
     controls: Vec<oneshot::Receiver<Result<Written, WriteError>>>,
     forgetting: Vec<(NodeName, oneshot::Receiver<Result<bool, WriteError>>)>,
@@ -106,6 +111,7 @@ impl World {
             incarnation: self.cloud_clock.uid(),
             shutdown: Shutdown::new(),
             turn_due: false,
+            turn_missed: false,
             write_backs: BTreeMap::new(),
             leaving: Vec::new(),
             controls: Vec::new(),
@@ -245,11 +251,7 @@ impl World {
     }
 
     /// A session is over; its seat is free when its writes are done.
-    pub(super) fn leave(
-        &mut self,
-        seat: Seat,
-        writes: VecDeque<oneshot::Receiver<Result<(), WriteRefused>>>,
-    ) {
+    pub(super) fn leave(&mut self, seat: Seat, writes: Writes) {
         if let Some(cloud) = &mut self.cloud {
             cloud.leaving.push((seat, writes));
             self.free_seats();
@@ -425,6 +427,7 @@ impl World {
         };
         cloud.turn_due = false;
         if !cloud.controls.is_empty() {
+            cloud.turn_missed = true;
             return;
         }
         let Decided { writes, leavers } = cloud.turns.decide(&Sight {
@@ -458,7 +461,6 @@ impl World {
     fn control(&mut self) {
         let Some(cloud) = &mut self.cloud else { return };
         let hub = &cloud.hub;
-        let before = cloud.controls.len();
         cloud.controls.retain_mut(|answer| {
             matches!(answer.try_recv(), Err(oneshot::error::TryRecvError::Empty))
         });
@@ -472,7 +474,7 @@ impl World {
                 }
                 Ok(_) | Err(oneshot::error::TryRecvError::Closed) => false,
             });
-        if before > 0 && cloud.controls.is_empty() {
+        if cloud.controls.is_empty() && std::mem::take(&mut cloud.turn_missed) {
             self.turn_soon();
         }
     }

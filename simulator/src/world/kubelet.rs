@@ -42,6 +42,8 @@ pub(super) struct Kubelet {
     /// Pods whose end is being told.
     confirming: BTreeMap<String, Answer>,
     due: Option<Duration>,
+    /// A write failed: the next ones wait until then.
+    holds_until: Duration,
     pub(super) is_registered: bool,
 }
 
@@ -67,6 +69,7 @@ impl Kubelet {
             telling: BTreeMap::new(),
             confirming: BTreeMap::new(),
             due: None,
+            holds_until: Duration::ZERO,
             is_registered: false,
         }
     }
@@ -163,6 +166,7 @@ impl World {
         });
         if retry {
             let at = self.now + RETRY;
+            kubelet.holds_until = at;
             kubelet.due = Some(at);
             self.queue.push(at, Event::Look { node: n, at });
         }
@@ -186,7 +190,7 @@ impl World {
     fn tell_node(&mut self, n: usize, kubelet: &mut Kubelet) {
         let node = &self.nodes[n];
         let Some(edge) = &node.edge else { return };
-        if kubelet.telling.contains_key("") {
+        if kubelet.telling.contains_key("") || self.now < kubelet.holds_until {
             return;
         }
         let nodes = Resource::core("nodes");
@@ -268,7 +272,8 @@ impl World {
         let mut told = Vec::new();
         for (object, pod) in &resolved {
             let uid = object["metadata"]["uid"].as_str().unwrap_or_default();
-            if kubelet.confirmed.contains(uid) || kubelet.telling.contains_key(uid) {
+            let waits = kubelet.telling.contains_key(uid) || self.now < kubelet.holds_until;
+            if kubelet.confirmed.contains(uid) || waits {
                 continue;
             }
             let previous = &object["status"];
@@ -330,7 +335,8 @@ impl World {
         desired: Option<DesiredPod>,
     ) {
         let PodPlan { uid, actions } = pod;
-        if kubelet.jobs.contains_key(&uid) {
+        let tells = actions.contains(&Action::Confirm);
+        if kubelet.jobs.contains_key(&uid) || tells && self.now < kubelet.holds_until {
             return;
         }
         let job = Job {
@@ -354,15 +360,10 @@ impl World {
         };
         if kubelet.life == life
             && let Some(mut job) = kubelet.jobs.remove(&uid)
+            && let Some(action) = job.actions.pop_front()
+            && self.perform(n, &mut kubelet, &uid, &mut job, &action)
         {
-            match job.actions.pop_front() {
-                None => {}
-                Some(action) => {
-                    if self.perform(n, &mut kubelet, &uid, &mut job, &action) {
-                        kubelet.jobs.insert(uid.clone(), job);
-                    }
-                }
-            }
+            kubelet.jobs.insert(uid, job);
         }
         self.nodes[n].kubelet = Some(kubelet);
         self.look_at(n, self.now);
@@ -495,6 +496,7 @@ impl World {
             }
             None => {
                 let at = self.now + RETRY;
+                kubelet.holds_until = at;
                 kubelet.due = Some(at);
                 self.queue.push(at, Event::Look { node: n, at });
                 false

@@ -90,6 +90,8 @@ pub struct World {
     chance: Chance,
     trace: Trace,
     stats: Stats,
+    /// Events since time last moved.
+    standing: u32,
     violation: Option<Violation>,
     errors: Errors,
     catalog: Catalog,
@@ -224,6 +226,7 @@ impl World {
             queue: Queue::default(),
             chance,
             stats: Stats::default(),
+            standing: 0,
             violation: None,
             errors: Errors::new(),
             catalog: Catalog::builtin(),
@@ -280,6 +283,7 @@ impl World {
                     world.pass(at.0);
                     break;
                 };
+                world.check_progress(now, &event);
                 world.pass(now);
                 world.stats.events += 1;
                 world.handle(event);

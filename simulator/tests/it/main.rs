@@ -1,0 +1,4 @@
+//! The simulator on the real engine.
+
+mod regressions;
+mod seeds;
