@@ -52,12 +52,15 @@ impl FjallConfig {
         }
     }
 
-    /// For the cloud.
+    /// For the cloud: at most some 230 MB of memory however long it writes. That is four keyspaces
+    /// with a memtable that fills and one that is being written as a table (128 MiB), and the two
+    /// caches (80 MiB). Only a disk that is slower than its writers adds more: writes wait when four
+    /// full memtables of a keyspace wait for it. The engine has no bound over all keyspaces.
     #[must_use]
     pub const fn cloud() -> Self {
         Self {
             cache_bytes: 64 * 1024 * 1024,
-            memtable_bytes: 64 * 1024 * 1024,
+            memtable_bytes: 16 * 1024 * 1024,
             worker_threads: 2,
             journal_bytes_max: 1024 * 1024 * 1024,
             open_files_max: 512,
