@@ -8,6 +8,7 @@ use causeway_daemon::inspect::Inspected;
 use causeway_daemon::metrics::{Metrics, StoreCollector, TrafficTotals};
 use causeway_daemon::store_dir::{self, StoreDirError};
 use causeway_daemon::tasks::{self, Shutdown, Task};
+use causeway_daemon::ws::SyncUrl;
 use causeway_kube_api::source::system_clock;
 use causeway_kube_api::{ServerConfig, View};
 use causeway_log::error::ReadError;
@@ -230,30 +231,39 @@ impl Edge {
             tasks.push(serve_tcp(listener, router, limits, shutdown.token()));
         }
         if let Some(url) = cloud {
-            let (caught_up, session) = watch::channel(false);
-            let registration = Registration {
-                source: registrar,
-                session,
-            };
-            let registration = registration.run(shutdown.token());
-            tasks.push(tasks::spawn("registration", registration));
-            let endpoint = EdgeEndpoint {
-                store: Arc::clone(&self.store),
-                writer: self.writer.clone(),
-                up_head: self.up_head.clone(),
-                board: Arc::clone(&self.board),
-                traffic,
-                caught_up,
-            };
-            let link = Link {
-                node: self.node.clone(),
-                url: url.clone(),
-                endpoint: Arc::new(endpoint),
-                board: Arc::clone(&self.board),
-            };
-            tasks.push(tasks::spawn("link", link.run(shutdown.token())));
+            tasks.extend(self.link(url, registrar, traffic, shutdown));
         }
         tasks
+    }
+
+    /// The link, and who joins again over it.
+    fn link(
+        &self,
+        url: &SyncUrl,
+        source: EdgeSource,
+        traffic: Arc<TrafficTotals>,
+        shutdown: &Shutdown,
+    ) -> [Task; 2] {
+        let (caught_up, session) = watch::channel(false);
+        let registration = Registration { source, session };
+        let endpoint = EdgeEndpoint {
+            store: Arc::clone(&self.store),
+            writer: self.writer.clone(),
+            up_head: self.up_head.clone(),
+            board: Arc::clone(&self.board),
+            traffic,
+            caught_up,
+        };
+        let link = Link {
+            node: self.node.clone(),
+            url: url.clone(),
+            endpoint: Arc::new(endpoint),
+            board: Arc::clone(&self.board),
+        };
+        [
+            tasks::spawn("registration", registration.run(shutdown.token())),
+            tasks::spawn("link", link.run(shutdown.token())),
+        ]
     }
 }
 
