@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use anyhow::{Result, bail};
 
 use crate::test::cargo;
-use crate::{say, tree};
+use crate::tree;
 
 #[cfg(feature = "bench")]
 mod edit;
