@@ -9,11 +9,7 @@ use causeway_simulator::run::{run, run_schedule, shrink, sweep};
 use causeway_simulator::workload::Schedule;
 use causeway_simulator::world::{Options, World};
 
-#[expect(
-    clippy::disallowed_methods,
-    clippy::print_stdout,
-    reason = "a program for people, which measures"
-)]
+#[expect(clippy::print_stdout, reason = "a program for people, which measures")]
 fn main() -> ExitCode {
     let numbers: Vec<u64> = std::env::args()
         .skip(1)
@@ -74,11 +70,7 @@ fn trace(seed: u64) -> ExitCode {
     ExitCode::SUCCESS
 }
 
-#[expect(
-    clippy::disallowed_methods,
-    clippy::print_stdout,
-    reason = "a program for people, which measures"
-)]
+#[expect(clippy::print_stdout, reason = "a program for people, which measures")]
 fn idle(nodes: u64) -> ExitCode {
     let options = Options {
         nodes: usize::try_from(nodes).unwrap_or(1),

@@ -50,6 +50,8 @@ impl Schedule {
         for at in times(options.faults_per_minute, &mut random) {
             faults::draw(at, options, &mut random, &nodes, &mut acts);
         }
+        // What would end later is healed with everything else.
+        acts.retain(|(at, _)| *at < options.safety);
         // Stable: of one moment, the one that was drawn first.
         acts.sort_by_key(|(at, _)| *at);
         Self(acts)
