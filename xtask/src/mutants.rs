@@ -43,7 +43,7 @@ enum Area {
 
 use Area::{Cloud, Fold, Planner, Replication, Selector, Watch};
 
-const CHECKS: [Check; 9] = [
+const CHECKS: [Check; 11] = [
     Check {
         name: "pair explored",
         package: "proptests",
@@ -57,6 +57,20 @@ const CHECKS: [Check; 9] = [
         kind: "lib",
         filter: "replication::tests::property",
         areas: &[Replication],
+    },
+    Check {
+        name: "pair scenarios",
+        package: "log",
+        kind: "lib",
+        filter: "replication::tests::re",
+        areas: &[Replication],
+    },
+    Check {
+        name: "cloud scenarios",
+        package: "cloud-sync",
+        kind: "lib",
+        filter: "tests::",
+        areas: &[Cloud],
     },
     Check {
         name: "sites",
