@@ -21,6 +21,7 @@ mod kubelet;
 mod link;
 mod options;
 mod queue;
+mod register;
 mod runtime;
 mod session;
 mod state;
@@ -163,7 +164,7 @@ struct Node {
 impl Node {
     fn new(n: usize, name: NodeName, clock: Arc<MachineClock>, options: &Options) -> Self {
         Self {
-            facts: kubelet::facts(name.as_str(), n),
+            facts: register::facts(name.as_str(), n),
             name,
             clock,
             link: Link::new(options),

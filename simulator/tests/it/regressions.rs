@@ -26,7 +26,7 @@ fn seconds(seconds: u64) -> Moment {
 }
 
 fn n0() -> NodeName {
-    NodeName::new("n0").unwrap()
+    NodeName::new("n0").expect("a valid name")
 }
 
 fn images(world: &World) -> Vec<String> {
