@@ -17,10 +17,6 @@ pub(super) fn draw(
 ) {
     let node = nodes[random.usize(..nodes.len())].clone();
     let until = at + Duration::from_millis(random.u64(10..=120_000));
-    let who = |random: &mut fastrand::Rng| match random.u32(..3) {
-        0 => Who::Cloud,
-        _ => Who::Edge(node.clone()),
-    };
     match random.u32(..100) {
         0..30 => {
             let kinds = [Cut::Silent, Cut::Reset, Cut::Up, Cut::Down];
@@ -68,21 +64,31 @@ pub(super) fn draw(
             acts.push((until.min(at + Duration::from_secs(20)), Act::Start { who }));
         }
         62..72 => acts.push((at, Act::Reboot { node })),
+        number => on_disks_and_clocks((at, until, number), options, random, node, acts),
+    }
+}
+
+/// The rest of the faults: what happens to clocks and disks.
+fn on_disks_and_clocks(
+    (at, until, number): (Duration, Duration, u32),
+    options: &Options,
+    random: &mut fastrand::Rng,
+    node: NodeName,
+    acts: &mut Vec<(Duration, Act)>,
+) {
+    let who = match random.u32(..3) {
+        0 => Who::Cloud,
+        _ => Who::Edge(node),
+    };
+    match number {
         72..80 if options.jumps_clocks => {
             let far = 1000 * 60 * 60 * 24 * 365 * 2;
             let by = random.i64(-far..=far);
-            acts.push((
-                at,
-                Act::Clock {
-                    who: who(random),
-                    by,
-                },
-            ));
+            acts.push((at, Act::Clock { who, by }));
         }
         80..90 if options.breaks_disks => {
             let kinds = [DiskFault::Full, DiskFault::WriteFails, DiskFault::SyncFails];
             let fault = kinds[random.usize(..kinds.len())];
-            let who = who(random);
             acts.push((
                 at,
                 Act::Disk {
@@ -97,7 +103,6 @@ pub(super) fn draw(
             ));
         }
         90..100 if options.loses_disks => {
-            let who = who(random);
             if random.bool() {
                 acts.push((at, Act::Wipe { who }));
             } else {
