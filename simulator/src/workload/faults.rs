@@ -76,19 +76,21 @@ fn on_disks_and_clocks(
     node: NodeName,
     acts: &mut Vec<(Duration, Act)>,
 ) {
-    let who = match random.u32(..3) {
+    let who = |random: &mut fastrand::Rng| match random.u32(..3) {
         0 => Who::Cloud,
-        _ => Who::Edge(node),
+        _ => Who::Edge(node.clone()),
     };
     match number {
         72..80 if options.jumps_clocks => {
             let far = 1000 * 60 * 60 * 24 * 365 * 2;
             let by = random.i64(-far..=far);
+            let who = who(random);
             acts.push((at, Act::Clock { who, by }));
         }
         80..90 if options.breaks_disks => {
             let kinds = [DiskFault::Full, DiskFault::WriteFails, DiskFault::SyncFails];
             let fault = kinds[random.usize(..kinds.len())];
+            let who = who(random);
             acts.push((
                 at,
                 Act::Disk {
@@ -103,6 +105,7 @@ fn on_disks_and_clocks(
             ));
         }
         90..100 if options.loses_disks => {
+            let who = who(random);
             if random.bool() {
                 acts.push((at, Act::Wipe { who }));
             } else {
