@@ -117,6 +117,13 @@ async fn a_deleted_node_stays_away_until_the_next_session() {
     gone(&cloud, node).await;
 
     world.edge().link.cut(CutMode::Reset);
+    seen(
+        &local,
+        "/causeway/v1/status",
+        "the session is over",
+        |status| status["link"]["state"] != "connected",
+    )
+    .await;
     world.edge().link.heal();
     world.node_ready("edge-1").await;
     world.converged().await;

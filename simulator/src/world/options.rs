@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::rng::{Purpose, stream};
 
-/// See the [module documentation](self).
+/// What a world is drawn from.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Options {
     /// Edge nodes; they are called `n0`, `n1`, … unless named.
