@@ -45,9 +45,7 @@ pub(crate) fn run() -> Result<bool> {
 
 /// Where they are.
 pub(crate) fn dir() -> Result<PathBuf> {
-    let given = std::env::var_os("CARGO_TARGET_DIR").map(PathBuf::from);
-    let target = given.map_or_else(|| tree::root().join("target"), |dir| tree::root().join(dir));
-    Ok(target.join(host()?).join("dist"))
+    Ok(tree::target().join(host()?).join("dist"))
 }
 
 /// The triple of this machine.

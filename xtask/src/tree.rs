@@ -12,6 +12,12 @@ pub(crate) fn root() -> &'static Path {
         .expect("xtask is a folder of the workspace")
 }
 
+/// The target directory of this build.
+pub(crate) fn target() -> PathBuf {
+    let given = std::env::var_os("CARGO_TARGET_DIR").map(PathBuf::from);
+    given.map_or_else(|| root().join("target"), |dir| root().join(dir))
+}
+
 /// Files under version control, and new ones that are not ignored, relative to the root.
 pub(crate) fn files() -> Result<Vec<PathBuf>> {
     let output = Command::new("git")

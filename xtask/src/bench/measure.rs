@@ -4,8 +4,8 @@ use anyhow::{Result, bail};
 
 use super::figures::{FIGURES, Samples};
 use super::site::Site;
-use super::{edit, footprint, resume, store, target};
-use crate::say;
+use super::{edit, footprint, resume, store};
+use crate::{say, tree};
 
 /// Measures what was asked for, everything when nothing was; `false` when a budget is missed.
 pub(super) fn run(names: &[String]) -> Result<bool> {
@@ -57,7 +57,7 @@ pub(super) fn run(names: &[String]) -> Result<bool> {
         }
         Ok::<(), anyhow::Error>(())
     }))?;
-    let summary = target().join("bench").join("summary.json");
+    let summary = tree::target().join("bench").join("summary.json");
     let good = samples.report(&summary)?;
     say::line(format!("\nwritten to {}", summary.display()));
     Ok(good)

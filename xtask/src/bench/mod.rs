@@ -4,12 +4,12 @@
 //! the engine: this command builds the daemons as they are shipped (`cargo xtask dist`) and itself
 //! in release mode, and runs itself again.
 
+#[cfg(feature = "bench")]
 use std::path::PathBuf;
 
-use anyhow::{Result, bail};
+use anyhow::Result;
 
 use crate::test::cargo;
-use crate::tree;
 
 #[cfg(feature = "bench")]
 mod edit;
@@ -70,21 +70,11 @@ fn measure(args: &Args) -> Result<bool> {
 
 #[cfg(not(feature = "bench"))]
 fn measure(_: &Args) -> Result<bool> {
-    bail!("built without the feature `bench`")
+    anyhow::bail!("built without the feature `bench`")
 }
 
 /// Where a binary under measurement is.
 #[cfg(feature = "bench")]
 fn shipped(name: &str) -> Result<PathBuf> {
     Ok(crate::dist::dir()?.join(name))
-}
-
-/// The target directory of this build.
-#[cfg_attr(
-    not(feature = "bench"),
-    expect(dead_code, reason = "only measurements look there")
-)]
-fn target() -> PathBuf {
-    let given = std::env::var_os("CARGO_TARGET_DIR").map(PathBuf::from);
-    given.map_or_else(|| tree::root().join("target"), |dir| tree::root().join(dir))
 }

@@ -14,6 +14,7 @@ use fastrand::Rng;
 use uuid::Uuid;
 
 use super::figures::Samples;
+use crate::tree;
 
 const RUNS: usize = 5;
 const BATCH: usize = 1000;
@@ -25,7 +26,7 @@ const BODY_BYTES: usize = 1000;
 /// Appends, scans and rebuilds in a directory of the target folder, which is on the disk that the
 /// source tree is on; a temporary directory may be in memory.
 pub(super) fn measure(samples: &mut Samples) -> Result<()> {
-    let place = super::target().join("bench");
+    let place = tree::target().join("bench");
     std::fs::create_dir_all(&place)?;
     for run in 0..RUNS {
         let dir = tempfile::Builder::new()
