@@ -104,6 +104,7 @@ pub(crate) async fn run(args: Args) -> Result<Code> {
                 delay_ms: ms(delay),
                 jitter_ms: ms(jitter),
                 bytes_per_second: rate,
+                loss_per_mille: 0,
             };
             (Link::Slow(slow), which)
         }
@@ -147,13 +148,24 @@ pub(crate) fn describe(link: &Value) -> String {
         Link::Cut {
             mode: CutMode::Reset,
         } => "cut (reset)".to_owned(),
+        Link::Cut {
+            mode: CutMode::ToEdge,
+        } => "cut (to the edge)".to_owned(),
+        Link::Cut {
+            mode: CutMode::ToCloud,
+        } => "cut (to the cloud)".to_owned(),
         Link::Slow(Slow {
             delay_ms,
             jitter_ms,
             bytes_per_second,
+            loss_per_mille,
         }) => {
             let rate = bytes_per_second.map_or_else(String::new, |rate| format!(", {rate} B/s"));
-            format!("slow ({delay_ms} ms + {jitter_ms} ms{rate})")
+            let loss = match loss_per_mille {
+                0 => String::new(),
+                loss => format!(", {loss} of 1000 lost"),
+            };
+            format!("slow ({delay_ms} ms + {jitter_ms} ms{rate}{loss})")
         }
         Link::Flap { up_ms, down_ms } => format!("flapping ({up_ms} ms up, {down_ms} ms down)"),
     }

@@ -13,23 +13,35 @@ use tokio::net::tcp::{ReadHalf, WriteHalf};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 
-use super::{Shared, Slow, Weather, reset};
+use super::{Shared, Slow, Way, Weather, reset};
 
 /// Bytes read at once.
 const PIECE_BYTES: usize = 16 * 1024;
 /// Bytes under way in one direction; beyond it the link stops reading, and the sender notices.
 const IN_FLIGHT_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// Bytes of a packet.
+const PACKET_BYTES: usize = 1400;
+/// A lost packet is sent again after this long; each further loss doubles it.
+const RESEND: Duration = Duration::from_millis(200);
+/// A packet is lost so often in a row at most.
+const LOSSES_MAX: u32 = 8;
 
 /// Carries one connection until an end closes it or the weather refuses it.
 pub(super) async fn carry(mut client: TcpStream, shared: Arc<Shared>) {
     let mut weather = shared.weather.subscribe();
-    if !calm(&mut weather).await {
+    let mut breaks = shared.breaks.subscribe();
+    let clear = tokio::select! {
+        clear = calm(&mut weather, None) => clear,
+        _ = breaks.changed() => false,
+    };
+    if !clear {
         reset(&client);
         return;
     }
     let target = tokio::select! {
         connected = TcpStream::connect(shared.target) => connected,
         () = refusing(shared.weather.subscribe()) => Err(io::ErrorKind::ConnectionReset.into()),
+        _ = breaks.changed() => Err(io::ErrorKind::ConnectionReset.into()),
     };
     let Ok(mut target) = target else {
         reset(&client);
@@ -42,14 +54,10 @@ pub(super) async fn carry(mut client: TcpStream, shared: Arc<Shared>) {
     let failed = {
         let (client_read, client_write) = client.split();
         let (target_read, target_write) = target.split();
-        let up = Pump::new(client_read, target_write, &shared.up_bytes, &shared.weather);
-        let down = Pump::new(
-            target_read,
-            client_write,
-            &shared.down_bytes,
-            &shared.weather,
-        );
+        let up = Pump::new(Way::Up, client_read, target_write, &shared);
+        let down = Pump::new(Way::Down, target_read, client_write, &shared);
         tokio::select! {
+            _ = breaks.changed() => true,
             () = refusing(shared.weather.subscribe()) => true,
             ended = async { tokio::try_join!(up.run(), down.run()) } => ended.is_err(),
         }
@@ -60,10 +68,15 @@ pub(super) async fn carry(mut client: TcpStream, shared: Arc<Shared>) {
     }
 }
 
-/// Waits until the weather carries bytes; `false` when it refuses connections.
-async fn calm(weather: &mut watch::Receiver<Weather>) -> bool {
-    let settled = weather.wait_for(|now| *now != Weather::Silent).await;
-    settled.is_ok_and(|now| *now != Weather::Refusing)
+/// Waits until the weather carries bytes in a direction, or with none in both; `false` when it
+/// refuses connections.
+async fn calm(weather: &mut watch::Receiver<Weather>, way: Option<Way>) -> bool {
+    let settled = weather.wait_for(|now| match now {
+        Weather::Open(_) | Weather::Refusing => true,
+        Weather::Lost(lost) => way.is_some_and(|way| way != *lost),
+        Weather::Silent => false,
+    });
+    settled.await.is_ok_and(|now| *now != Weather::Refusing)
 }
 
 /// Ends when the weather refuses connections.
@@ -74,6 +87,7 @@ async fn refusing(mut weather: watch::Receiver<Weather>) {
 
 /// One direction of a connection.
 struct Pump<'a> {
+    way: Way,
     from: ReadHalf<'a>,
     into: WriteHalf<'a>,
     delivered: &'a AtomicU64,
@@ -88,17 +102,16 @@ struct Pump<'a> {
 }
 
 impl<'a> Pump<'a> {
-    fn new(
-        from: ReadHalf<'a>,
-        into: WriteHalf<'a>,
-        delivered: &'a AtomicU64,
-        weather: &watch::Sender<Weather>,
-    ) -> Self {
+    fn new(way: Way, from: ReadHalf<'a>, into: WriteHalf<'a>, shared: &'a Shared) -> Self {
         Self {
+            way,
             from,
             into,
-            delivered,
-            weather: weather.subscribe(),
+            delivered: match way {
+                Way::Up => &shared.up_bytes,
+                Way::Down => &shared.down_bytes,
+            },
+            weather: shared.weather.subscribe(),
             queue: VecDeque::new(),
             queued_bytes: 0,
             free_at: Instant::now(),
@@ -112,7 +125,7 @@ impl<'a> Pump<'a> {
         let mut buffer = vec![0; PIECE_BYTES];
         while self.reading || !self.queue.is_empty() {
             // Silence carries nothing, the news of a close included.
-            if !calm(&mut self.weather).await {
+            if !calm(&mut self.weather, Some(self.way)).await {
                 return Err(io::ErrorKind::ConnectionReset.into());
             }
             let due = self.queue.front().map(|(due, _)| (*due).max(self.free_at));
@@ -141,7 +154,8 @@ impl<'a> Pump<'a> {
             0 => 0,
             most => fastrand::u64(0..=most),
         };
-        let due = Instant::now() + Duration::from_millis(slow.delay_ms + jitter);
+        let late = Duration::from_millis(slow.delay_ms.saturating_add(jitter));
+        let due = Instant::now() + late + stall(slow.loss_per_mille, piece.len());
         self.last_due = self.last_due.max(due);
         self.queued_bytes += piece.len();
         self.queue.push_back((self.last_due, piece));
@@ -165,7 +179,17 @@ impl<'a> Pump<'a> {
     fn slow(&self) -> Slow {
         match *self.weather.borrow() {
             Weather::Open(slow) => slow,
-            Weather::Silent | Weather::Refusing => Slow::default(),
+            Weather::Silent | Weather::Lost(_) | Weather::Refusing => Slow::default(),
         }
     }
+}
+
+/// How long the packets of `bytes` wait for those that were lost.
+fn stall(loss_per_mille: u16, bytes: usize) -> Duration {
+    let waits = |_| {
+        let losses = (0..LOSSES_MAX).take_while(|_| fastrand::u16(..1000) < loss_per_mille);
+        RESEND * (2_u32.pow(u32::try_from(losses.count()).unwrap_or(0)) - 1)
+    };
+    let packets = 0..bytes.div_ceil(PACKET_BYTES);
+    packets.map(waits).max().unwrap_or(Duration::ZERO)
 }

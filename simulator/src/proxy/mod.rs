@@ -4,7 +4,7 @@
 //!   client ──▶ [ reader ─ queue ─ writer ] ──▶ target      "up" bytes
 //!          ◀── [ writer ─ queue ─ reader ] ◀──             "down" bytes
 //!                    ▲
-//!               Weather: open (delay, rate) | silent | refusing
+//!               Weather: open (delay, rate, loss) | silent, both ways or one | refusing
 //! ```
 //!
 //! A [`Link`] is what a person asks for; it decides the weather that connections obey. Only a
@@ -61,6 +61,19 @@ pub enum CutMode {
     Silent,
     /// Connections are reset, and so is each new one, as when a router reboots.
     Reset,
+    /// What the target sends is lost in silence; the other direction carries. Nobody can connect.
+    ToEdge,
+    /// What the connecting side sends is lost in silence; the other direction carries.
+    ToCloud,
+}
+
+/// A direction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Way {
+    /// From the connecting side to the target.
+    Up,
+    /// From the target to the connecting side.
+    Down,
 }
 
 /// How a slow link carries bytes.
@@ -72,6 +85,9 @@ pub struct Slow {
     pub jitter_ms: u64,
     /// Each direction of each connection carries at most this; `None`: no bound.
     pub bytes_per_second: Option<u64>,
+    /// The share of packets that are lost and sent again, in thousandths: a stall.
+    #[serde(default)]
+    pub loss_per_mille: u16,
 }
 
 /// Bytes and connections carried since the start.
@@ -117,6 +133,8 @@ pub struct Proxy {
 struct Shared {
     target: SocketAddr,
     weather: watch::Sender<Weather>,
+    /// Counts how often every connection was broken.
+    breaks: watch::Sender<u64>,
     up_bytes: AtomicU64,
     down_bytes: AtomicU64,
     connections: AtomicU64,
@@ -127,6 +145,8 @@ struct Shared {
 enum Weather {
     Open(Slow),
     Silent,
+    /// Silent in one direction.
+    Lost(Way),
     Refusing,
 }
 
@@ -141,6 +161,7 @@ impl Proxy {
         let shared = Arc::new(Shared {
             target,
             weather: watch::Sender::new(Weather::Open(Slow::default())),
+            breaks: watch::Sender::new(0),
             up_bytes: AtomicU64::new(0),
             down_bytes: AtomicU64::new(0),
             connections: AtomicU64::new(0),
@@ -179,6 +200,12 @@ impl Proxy {
             Link::Cut {
                 mode: CutMode::Reset,
             } => self.change(Weather::Refusing),
+            Link::Cut {
+                mode: CutMode::ToEdge,
+            } => self.change(Weather::Lost(Way::Down)),
+            Link::Cut {
+                mode: CutMode::ToCloud,
+            } => self.change(Weather::Lost(Way::Up)),
             Link::Flap { up_ms, down_ms } => {
                 let (up, down) = (Duration::from_millis(up_ms), Duration::from_millis(down_ms));
                 flapping.spawn(flap(Arc::clone(&self.shared), up, down));
@@ -195,6 +222,11 @@ impl Proxy {
     /// Carries everything at once again.
     pub fn heal(&self) {
         self.set(Link::Whole);
+    }
+
+    /// Resets every connection at this moment; new ones are carried as the link says.
+    pub fn break_all(&self) {
+        self.shared.breaks.send_modify(|breaks| *breaks += 1);
     }
 
     /// What the link was last asked to do.

@@ -189,3 +189,57 @@ async fn a_link_to_nowhere_resets() {
     let mut stream = dial(&proxy).await;
     assert!(exchange(&mut stream, b"x").await.is_err());
 }
+
+#[tokio::test]
+async fn a_link_that_is_lost_one_way_carries_the_other() {
+    let (proxy, mut client, mut server) = pair().await;
+    proxy.cut(CutMode::ToEdge);
+    client.write_all(b"up").await.unwrap();
+    let mut got = [0; 2];
+    server.read_exact(&mut got).await.unwrap();
+    server.write_all(b"down").await.unwrap();
+    let mut answer = [0; 4];
+    let silent = timeout(QUIET, client.read_exact(&mut answer));
+    assert!(silent.await.is_err(), "nothing comes down");
+    proxy.cut(CutMode::ToCloud);
+    client.read_exact(&mut answer).await.unwrap();
+    assert_eq!(&answer, b"down", "what was lost in silence is sent again");
+}
+
+#[tokio::test]
+async fn all_connections_can_be_broken_at_once() {
+    let (proxy, _server) = echo_link().await;
+    let mut stream = dial(&proxy).await;
+    exchange(&mut stream, b"x").await.unwrap();
+    proxy.break_all();
+    assert!(stream.read_exact(&mut [0; 1]).await.is_err());
+    exchange(&mut dial(&proxy).await, b"again").await.unwrap();
+}
+
+#[tokio::test]
+async fn what_is_lost_is_late() {
+    let (proxy, _server) = echo_link().await;
+    let mut stream = dial(&proxy).await;
+    proxy.set(Link::Slow(Slow {
+        loss_per_mille: 900,
+        ..Slow::default()
+    }));
+    tokio::time::pause();
+    let before = tokio::time::Instant::now();
+    for _ in 0..10 {
+        exchange(&mut stream, b"x").await.unwrap();
+    }
+    assert!(before.elapsed() >= Duration::from_millis(200));
+}
+
+/// A link and both ends of one connection through it.
+async fn pair() -> (Proxy, TcpStream, TcpStream) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let target = listener.local_addr().unwrap();
+    let proxy = Proxy::listen("127.0.0.1:0".parse().unwrap(), target)
+        .await
+        .unwrap();
+    let client = dial(&proxy).await;
+    let (server, _) = listener.accept().await.unwrap();
+    (proxy, client, server)
+}
