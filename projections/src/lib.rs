@@ -10,6 +10,7 @@ pub mod rebuild;
 pub mod request;
 pub mod selector;
 pub mod travel;
+pub mod twin;
 
 pub use causeway_log::digest;
 

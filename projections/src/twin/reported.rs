@@ -1,0 +1,218 @@
+//! What a device reports: a document of which its node is the only writer.
+
+use std::sync::Arc;
+
+use causeway_log::WallTime;
+use serde::{Deserialize, Serialize};
+
+use super::device::Rules;
+use super::document::{DocumentError, decode, encode};
+use super::{PROPERTIES_MAX, Properties, Property, TwinVersion, Value, ValueError, is_name};
+
+/// A version that a device may claim. No counter comes near it, and counting on is possible.
+const CLAIMED_VERSION_MAX: TwinVersion = TwinVersion::new(1 << 53);
+
+/// See the [module documentation](self).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Reported {
+    /// The properties that were reported.
+    pub properties: Properties,
+    /// How the device is, when it or its mapper ever said.
+    pub state: Option<State>,
+}
+
+/// How a device says it is.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct State {
+    /// Counts its changes.
+    pub version: TwinVersion,
+    /// `online`, `offline`, `ok`, `unknown` or `unhealthy`.
+    pub state: Arc<str>,
+    /// When it was last online by its source's clock, in milliseconds of the Unix epoch; 0: never.
+    #[serde(default)]
+    pub last_online: u64,
+}
+
+impl State {
+    /// The states that a device may be in, as KubeEdge has them.
+    pub const ALL: [&'static str; 5] = ["online", "offline", "ok", "unknown", "unhealthy"];
+}
+
+/// A device, or its mapper, says what a property is.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Report {
+    /// What it is; `None` removes the property.
+    pub value: Option<Value>,
+    /// The desired value that the device has seen, when it says so.
+    pub observed: Option<Value>,
+    /// The version that the device gives it. `None`: the next one.
+    pub version: Option<TwinVersion>,
+    /// When the source says the value came to be.
+    pub time: WallTime,
+}
+
+/// What a report did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Took {
+    /// The document changed.
+    Changed,
+    /// It says what is known. Nothing changed, and nothing is to be written.
+    Echo,
+}
+
+/// A report is refused.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refused {
+    /// What it names cannot be the name of a property.
+    #[error("the name of the property is empty, too long, or has a character not allowed")]
+    Name,
+    /// The device has no such property.
+    #[error("the device has no such property")]
+    Unknown,
+    /// The value is not acceptable.
+    #[error("the value is not acceptable")]
+    Value(#[from] ValueError),
+    /// The version is not after the one that is known.
+    #[error("version {claimed} is not after {known}")]
+    Stale {
+        /// The version that is known.
+        known: TwinVersion,
+        /// The version of the report.
+        claimed: TwinVersion,
+    },
+    /// The version is beyond all that can be counted.
+    #[error("version {claimed} exceeds the limit of {CLAIMED_VERSION_MAX}")]
+    Version {
+        /// The version of the report.
+        claimed: TwinVersion,
+    },
+    /// The device has as many properties as a device may have.
+    #[error("the device has {PROPERTIES_MAX} properties already")]
+    Full,
+    /// No state that a device may be in.
+    #[error("the state is none of online, offline, ok, unknown, unhealthy")]
+    State,
+}
+
+impl Refused {
+    /// The code in the error payloads of KubeEdge's topics.
+    #[must_use]
+    pub const fn code(&self) -> u16 {
+        match self {
+            Self::Name | Self::Value(_) | Self::Version { .. } | Self::State => 400,
+            Self::Unknown => 404,
+            Self::Stale { .. } => 409,
+            Self::Full => 500,
+        }
+    }
+}
+
+impl Reported {
+    /// Takes a report of one property. On error nothing changed.
+    ///
+    /// The same value again is an echo, even with a newer time: the time is of the value, not of
+    /// the look at it.
+    ///
+    /// # Errors
+    /// [`Refused`]; never because of a wall clock.
+    pub fn report(&mut self, name: &str, report: Report, rules: &Rules) -> Result<Took, Refused> {
+        if !is_name(name) {
+            return Err(Refused::Name);
+        }
+        let rule = rules.get(name).ok_or(Refused::Unknown)?;
+        for value in report.value.iter().chain(&report.observed) {
+            value.check_size()?;
+        }
+        if let Some(value) = &report.value {
+            rule.check(&value.value)?;
+        }
+        let known = self.properties.get(name);
+        let before = known.map(|it| it.version).unwrap_or_default();
+        let is_echo = match known {
+            None => report.value.is_none(),
+            Some(known) => {
+                let is_seen = report.observed.is_none() || known.observed == report.observed;
+                known.value == report.value && is_seen
+            }
+        };
+        let version = match report.version {
+            Some(claimed) if claimed > CLAIMED_VERSION_MAX => {
+                return Err(Refused::Version { claimed });
+            }
+            Some(claimed) if claimed < before || (claimed == before && !is_echo) => {
+                let known = before;
+                return Err(Refused::Stale { known, claimed });
+            }
+            Some(claimed) => claimed,
+            None => before.next(),
+        };
+        if is_echo {
+            return Ok(Took::Echo);
+        }
+        if known.is_none() && self.properties.0.len() >= PROPERTIES_MAX {
+            return Err(Refused::Full);
+        }
+        let observed = report
+            .observed
+            .or_else(|| known.and_then(|known| known.observed.clone()))
+            .filter(|_| report.value.is_some());
+        let property = Property {
+            version,
+            value: report.value,
+            observed,
+            time: report.time.unix_millis(),
+        };
+        self.properties.0.insert(name.into(), property);
+        self.properties.bound_tombstones();
+        Ok(Took::Changed)
+    }
+
+    /// Takes a report of how the device is.
+    ///
+    /// # Errors
+    /// [`Refused::State`] when it is no state.
+    pub fn report_state(&mut self, state: &str, now: WallTime) -> Result<Took, Refused> {
+        if !State::ALL.contains(&state) {
+            return Err(Refused::State);
+        }
+        let known = self.state.as_ref();
+        if known.is_some_and(|known| &*known.state == state) {
+            return Ok(Took::Echo);
+        }
+        let version = known.map(|it| it.version).unwrap_or_default().next();
+        let last_online = match state {
+            "online" | "ok" => now.unix_millis(),
+            _ => known.map_or(0, |known| known.last_online),
+        };
+        self.state = Some(State {
+            version,
+            state: state.into(),
+            last_online,
+        });
+        Ok(Took::Changed)
+    }
+
+    /// Takes over what is newer in `other`: TWIN-1.
+    pub fn merge(&mut self, other: &Self) {
+        self.properties.merge(&other.properties);
+        if other.state > self.state {
+            self.state.clone_from(&other.state);
+        }
+    }
+
+    /// The canonical JSON of the document.
+    #[must_use]
+    pub fn encode(&self) -> Vec<u8> {
+        encode(&self.properties, self.state.as_ref())
+    }
+
+    /// Reads the body of a record.
+    ///
+    /// # Errors
+    /// [`DocumentError`] when it is too long, malformed or beyond the bounds of a twin.
+    pub fn decode(bytes: &[u8]) -> Result<Self, DocumentError> {
+        let (properties, state) = decode(bytes)?;
+        Ok(Self { properties, state })
+    }
+}
