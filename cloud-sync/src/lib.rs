@@ -17,6 +17,7 @@ pub mod config;
 pub mod controllers;
 pub mod hub;
 pub mod interest;
+pub mod kube;
 pub mod metrics;
 pub mod writeback;
 

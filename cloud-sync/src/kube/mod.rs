@@ -1,0 +1,12 @@
+//! The cluster is a Kubernetes API server: what is read of it and what is written to it.
+//!
+//! ```text
+//!   API server ──lists, watches──▶ kube ──Request::Mirror──▶ cluster machine ──▶ down streams
+//!              ◀──────────────── write-back ◀── up streams
+//! ```
+//!
+//! This is the only place that names the Kubernetes client crate.
+
+pub mod client;
+
+pub use client::{Access, ApiError, ApiServer, Call, Class, PatchFormat};

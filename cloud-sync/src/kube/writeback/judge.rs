@@ -1,0 +1,96 @@
+//! What an answer of the API server means for what was asked. Pure.
+//!
+//! | answer                                              | meaning                               |
+//! |-----------------------------------------------------|---------------------------------------|
+//! | none, timeout, 408, 425, 429, 5xx                   | the server's trouble: ask again       |
+//! | 401, 403 "cannot impersonate"                       | our set-up's trouble: ask again       |
+//! | 403 of the authorizer                               | ask again a few times, it may lag     |
+//! | 404, 409 about the uid, namespace terminating       | another life: nothing to do any more  |
+//! | 409 otherwise                                       | somebody wrote meanwhile: ask again   |
+//! | other 4xx, such as 400, 403 of admission, 413, 422  | never: refused, told, passed over     |
+
+use std::time::Duration;
+
+use causeway_kube_api::Status;
+
+use super::call::CallError;
+
+/// The meaning of a failed call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Meaning {
+    /// The server cannot answer anybody just now.
+    Unavailable {
+        /// When it wants to be asked again.
+        retry_after: Option<Duration>,
+    },
+    /// This service lacks what it needs: credentials, or the right to impersonate nodes.
+    Misconfigured,
+    /// An authorizer denies it. Its view of the cluster may lag, and rights may yet be given.
+    Denied,
+    /// Somebody else wrote the object meanwhile.
+    Conflict,
+    /// The object is there already.
+    Exists,
+    /// The object is gone, or it is another life of the name.
+    Gone,
+    /// It can never succeed.
+    Never,
+}
+
+/// Judges a failed call.
+#[must_use]
+pub fn judge(error: &CallError) -> Meaning {
+    let (status, retry_after) = match error {
+        CallError::Refused {
+            status,
+            retry_after,
+        } => (status, *retry_after),
+        CallError::NoAnswer { .. } => return Meaning::Unavailable { retry_after: None },
+        CallError::Malformed { .. } => return Meaning::Never,
+    };
+    match status.code {
+        401 => Meaning::Misconfigured,
+        403 => judge_forbidden(status),
+        404 => Meaning::Gone,
+        409 if status.reason == "AlreadyExists" => Meaning::Exists,
+        409 if is_about_uid(status) => Meaning::Gone,
+        409 => Meaning::Conflict,
+        422 if is_about_uid(status) => Meaning::Gone,
+        408 | 425 | 429 | 500.. => Meaning::Unavailable { retry_after },
+        _ => Meaning::Never,
+    }
+}
+
+fn judge_forbidden(status: &Status) -> Meaning {
+    let message = &status.message;
+    let terminating = status.details.as_ref().is_some_and(|details| {
+        let mut causes = details.causes.iter();
+        causes.any(|cause| cause.reason == "NamespaceTerminating")
+    });
+    if terminating {
+        return Meaning::Gone;
+    }
+    // The authorizers' words; admission plugins use others.
+    let denied = message.contains("User \"") && message.contains("\" cannot ");
+    if denied && message.contains(" cannot impersonate ") {
+        Meaning::Misconfigured
+    } else if denied {
+        Meaning::Denied
+    } else {
+        Meaning::Never
+    }
+}
+
+/// A patch or delete of a life that is over fails as a precondition or as a change of what may not
+/// change, whichever the server checks first.
+fn is_about_uid(status: &Status) -> bool {
+    let about = |details: &causeway_kube_api::status::Details| {
+        details
+            .causes
+            .iter()
+            .any(|cause| cause.field == "metadata.uid")
+    };
+    status.message.contains("UID in precondition")
+        || status.message.contains("uid mismatch")
+        || status.details.as_deref().is_some_and(about)
+}

@@ -1,0 +1,197 @@
+//! What a node reports, as patches of the `status` subresource. Pure.
+//!
+//! The patches are strategic merge patches: lists of conditions are merged by type, so conditions
+//! that others maintain stay, and a patch that is sent twice changes nothing the second time.
+
+use causeway_log::{Key, NodeName};
+use serde_json::{Map, Value, json};
+
+use super::call::{Call, Content, Identity, Place};
+
+/// Conditions of a pod that only its node writes: one that the node no longer reports is removed.
+const POD_CONDITIONS: [&str; 7] = [
+    "ContainersReady",
+    "Initialized",
+    "PodReadyToStartContainers",
+    "PodResizeInProgress",
+    "PodResizePending",
+    "Ready",
+    "AllContainersRestarting",
+];
+/// Conditions of a pod that the cloud writes, kept as they are when they are there.
+const CLOUD_POD_CONDITIONS: [&str; 2] = ["PodScheduled", "DisruptionTarget"];
+/// Fields of a pod's status that only its node writes: one that it does not report is removed.
+const POD_FIELDS: [&str; 12] = [
+    "containerStatuses",
+    "ephemeralContainerStatuses",
+    "hostIP",
+    "hostIPs",
+    "initContainerStatuses",
+    "message",
+    "observedGeneration",
+    "phase",
+    "podIP",
+    "podIPs",
+    "reason",
+    "startTime",
+];
+/// Fields of a node's status that only the node writes.
+const NODE_FIELDS: [&str; 9] = [
+    "addresses",
+    "allocatable",
+    "capacity",
+    "daemonEndpoints",
+    "features",
+    "images",
+    "nodeInfo",
+    "runtimeHandlers",
+    "volumesInUse",
+];
+
+/// Whether a pod in this phase does not run again.
+#[must_use]
+pub fn is_terminal(status: Option<&Value>) -> bool {
+    let phase = status.and_then(|status| status.get("phase"));
+    matches!(
+        phase.and_then(Value::as_str),
+        Some("Succeeded" | "Failed")
+    )
+}
+
+/// The patch that gives a pod the status its node reports. `current` is the status that the cluster
+/// is known to have.
+#[must_use]
+pub fn patch_pod(node: &NodeName, key: &Key, current: Option<&Value>, reported: &Value) -> Call {
+    let mut status = Map::new();
+    for field in POD_FIELDS {
+        let value = reported.get(field).filter(|value| !value.is_null());
+        let had = current.is_some_and(|current| current.get(field).is_some());
+        match value {
+            // These two are merged by address, so that an address would never go.
+            Some(Value::Array(items)) if matches!(field, "podIPs" | "hostIPs") => {
+                status.insert(field.to_owned(), replaced(items));
+            }
+            Some(value) => {
+                status.insert(field.to_owned(), value.clone());
+            }
+            // Without a phase the object would be no pod's status.
+            None if had && field != "phase" => {
+                status.insert(field.to_owned(), Value::Null);
+            }
+            None => {}
+        }
+    }
+    status.insert("conditions".to_owned(), conditions(current, reported));
+    let uid = key.uid.to_string();
+    let patch = json!({"metadata": {"uid": uid}, "status": status});
+    Place::core("pods", &key.namespace, &key.name).patch(
+        Identity::Node(node.clone()),
+        "status",
+        Content::StrategicPatch,
+        patch,
+    )
+}
+
+fn conditions(current: Option<&Value>, reported: &Value) -> Value {
+    let known: Vec<&str> = kinds(current).collect();
+    let theirs = |kind: &str| CLOUD_POD_CONDITIONS.contains(&kind) && known.contains(&kind);
+    let mut merged: Vec<Value> = items(Some(reported))
+        .filter(|condition| kind_of(condition).is_some_and(|kind| !theirs(kind)))
+        .cloned()
+        .collect();
+    let reported: Vec<&str> = kinds(Some(reported)).collect();
+    for kind in known {
+        if POD_CONDITIONS.contains(&kind) && !reported.contains(&kind) {
+            merged.push(json!({"$patch": "delete", "type": kind}));
+        }
+    }
+    Value::Array(merged)
+}
+
+/// The patch that gives a Node the status that the node reports. There is no condition on the life
+/// of the Node: it is about the machine, whichever Node stands for it.
+#[must_use]
+pub fn patch_node(node: &NodeName, reported: &Value) -> Call {
+    let mut status = Map::new();
+    for field in NODE_FIELDS {
+        match reported.get(field).filter(|value| !value.is_null()) {
+            Some(Value::Array(items)) if field == "addresses" => {
+                status.insert(field.to_owned(), replaced(items));
+            }
+            Some(value) => {
+                status.insert(field.to_owned(), value.clone());
+            }
+            None => {}
+        }
+    }
+    let conditions: Vec<Value> = items(Some(reported))
+        .filter(|condition| kind_of(condition).is_some())
+        .cloned()
+        .collect();
+    if !conditions.is_empty() {
+        status.insert("conditions".to_owned(), Value::Array(conditions));
+    }
+    Place::core("nodes", "", node.as_str()).patch(
+        Identity::Node(node.clone()),
+        "status",
+        Content::StrategicPatch,
+        json!({"status": status}),
+    )
+}
+
+/// Whether what the cluster shows of a pod differs from what its node reports, in what others than
+/// the node change: the node controller makes pods of an unreachable node unready.
+#[must_use]
+pub fn has_drifted(current: Option<&Value>, reported: &Value) -> bool {
+    let state = |status: Option<&Value>, kind: &str| -> Option<Value> {
+        let mut all = items(status);
+        all.find(|condition| kind_of(condition) == Some(kind))
+            .and_then(|condition| condition.get("status").cloned())
+    };
+    POD_CONDITIONS
+        .iter()
+        .any(|kind| state(current, kind) != state(Some(reported), kind))
+        || current.and_then(|current| current.get("phase")) != reported.get("phase")
+}
+
+/// Whether somebody other than the node wrote the conditions of its Node.
+#[must_use]
+pub fn has_node_drifted(current: Option<&Value>, reported: &Value) -> bool {
+    items(Some(reported)).any(|condition| {
+        let kind = kind_of(condition);
+        let known = items(current).find(|known| kind_of(known) == kind);
+        kind.is_some()
+            && known.and_then(|known| known.get("status")) != condition.get("status")
+    })
+}
+
+/// The status of a condition, such as `True`.
+#[must_use]
+pub fn condition<'a>(status: Option<&'a Value>, kind: &str) -> Option<&'a str> {
+    items(status)
+        .find(|condition| kind_of(condition) == Some(kind))?
+        .get("status")?
+        .as_str()
+}
+
+fn items(status: Option<&Value>) -> impl Iterator<Item = &Value> {
+    status
+        .and_then(|status| status.get("conditions"))
+        .and_then(Value::as_array)
+        .into_iter()
+        .flatten()
+}
+
+fn kinds(status: Option<&Value>) -> impl Iterator<Item = &str> {
+    items(status).filter_map(kind_of)
+}
+
+fn kind_of(condition: &Value) -> Option<&str> {
+    condition.get("type")?.as_str()
+}
+
+/// A list that replaces the old one, where strategic merge would merge them.
+fn replaced(items: &[Value]) -> Value {
+    let directive = std::iter::once(json!({"$patch": "replace"}));
+    Value::Array(items.iter().cloned().chain(directive).collect())
+}
