@@ -1,5 +1,5 @@
 //! Tests, benchmarks and checks of the project: `cargo xtask test`, `cargo xtask tidy`,
-//! `cargo xtask bench`, `cargo xtask dist`, `cargo xtask mutants`.
+//! `cargo xtask bench`, `cargo xtask dist`, `cargo xtask mutants`, `cargo xtask k8s`.
 
 use std::process::ExitCode;
 
@@ -8,6 +8,7 @@ use clap::{Parser, Subcommand};
 
 mod bench;
 mod dist;
+mod k8s;
 mod mutants;
 mod say;
 mod test;
@@ -30,6 +31,7 @@ enum Command {
     /// Build the binaries as they are shipped: small, static, without symbols
     Dist,
     Mutants(mutants::Args),
+    K8s(k8s::Args),
 }
 
 fn main() -> ExitCode {
@@ -58,5 +60,6 @@ fn run(cli: Cli) -> Result<bool> {
         Command::Bench(args) => bench::run(&args),
         Command::Dist => dist::run(),
         Command::Mutants(args) => mutants::run(&args),
+        Command::K8s(args) => k8s::run(&args),
     }
 }

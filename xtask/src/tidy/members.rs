@@ -5,11 +5,17 @@ use toml::{Table, Value};
 
 use crate::tree;
 
-/// What tests may use besides: the cloud's own tests talk to a real edge.
-const TEST_ARROWS: [(&str, &str); 1] = [("cloud-sync", "edge-sync")];
+/// What tests may use besides: the cloud's own tests talk to a real edge, and several crates' to a
+/// real control plane.
+const TEST_ARROWS: [(&str, &str); 4] = [
+    ("cloud-sync", "edge-sync"),
+    ("cloud-sync", "testbed"),
+    ("cli", "testbed"),
+    ("edge-sync", "testbed"),
+];
 
 /// Which crates of ours each crate may use. Daemons meet on the wire, never as crates.
-const ARROWS: [(&str, &[&str]); 12] = [
+const ARROWS: [(&str, &[&str]); 13] = [
     ("log", &["log"]),
     ("projections", &["log"]),
     ("kube-api", &["log", "projections"]),
@@ -57,7 +63,8 @@ const ARROWS: [(&str, &[&str]); 12] = [
             "simulator",
         ],
     ),
-    ("xtask", &["log", "projections", "simulator"]),
+    ("xtask", &["log", "projections", "simulator", "testbed"]),
+    ("xtask/k8s", &[]),
 ];
 
 /// What is wrong with the manifests of the members.
