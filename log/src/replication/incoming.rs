@@ -9,7 +9,7 @@ use super::invariant::Invariant;
 use super::reconcile::Staging;
 use super::stats::Traffic;
 use super::violation::{Fault, Violation};
-use super::{Incoming, Outbox, SessionWrite, Start, resume};
+use super::{CloseCode, Incoming, Outbox, SessionWrite, Start, resume};
 use crate::body::Body;
 use crate::digest::{self, Digest, DigestEntry, Scope};
 use crate::error::ReadError;
@@ -73,8 +73,12 @@ impl Receiver {
         }
     }
 
-    /// What to say in the handshake.
-    pub(super) fn describe(&mut self, store: &dyn Store) -> Result<Option<Held>, ReadError> {
+    /// What to say in the handshake. Nothing, while the store is read-only: a recovery may take
+    /// back what was written, and the peer would never send it again.
+    pub(super) fn describe(&mut self, store: &dyn Store) -> Result<Option<Held>, Fault> {
+        if store.read_only().is_some() {
+            return Err(Fault::End(CloseCode::Storage, "the store is read-only"));
+        }
         self.held = resume::held(store, &self.stream)?;
         Ok(self.held)
     }

@@ -47,7 +47,7 @@ pub(super) struct End {
     pub(super) session: Option<Session>,
     encoder: Arc<Encoder>,
     /// Writes asked for and not yet made.
-    asked: VecDeque<SessionWrite>,
+    pub(super) asked: VecDeque<SessionWrite>,
     /// Writes wait until the test lets them go.
     pub(super) holds_writes: bool,
     /// Writes that wait are made in one batch.
@@ -221,7 +221,7 @@ impl End {
         count > 0
     }
 
-    fn append(&self, writes: &[SessionWrite]) {
+    pub(super) fn append(&self, writes: &[SessionWrite]) {
         let mut batch = Batch::default();
         for write in writes {
             write

@@ -1,9 +1,12 @@
 //! Links that come back.
 
+use super::pair::CloseCode;
 use super::{Pair, Side, body};
 use crate::id::Offset;
 use crate::record::{Op, Slot};
 use crate::replication::Start;
+use crate::store::Store as _;
+use crate::store::memory::Fault;
 
 #[test]
 fn a_resume_sends_only_what_changed() {
@@ -75,6 +78,42 @@ fn what_was_not_acked_is_sent_again_and_applied_once() {
     pair.sync();
     assert_eq!(pair.edge.applied, [("a".to_owned(), Op::Put)]);
     pair.assert_equal();
+}
+
+/// A receiver that said what it had written, and then took it back, never got it again.
+#[test]
+fn what_a_failing_disk_may_lose_is_not_said_to_be_held() {
+    for side in [Side::Edge, Side::Cloud] {
+        let mut pair = Pair::new();
+        pair.sync();
+        pair.cloud.put("a", "1");
+        pair.edge.put("b", "1");
+        pair.end(side).holds_writes = true;
+        pair.wake();
+        pair.run();
+        let end = pair.end(side);
+        let writes: Vec<_> = end.asked.drain(..).collect();
+        assert!(!writes.is_empty());
+        end.append(&writes);
+        end.store.disk().set_fault(Fault::SyncFails);
+        end.store.sync().unwrap_err();
+        pair.connect();
+        pair.run();
+        if side == Side::Cloud {
+            // The writer of a broken disk still answers a barrier.
+            let (now, end) = (pair.now, pair.end(side));
+            let session = end.session.as_mut().unwrap();
+            session.handle_written(now, &end.store);
+            pair.run();
+        }
+        let end = pair.end(side);
+        assert_eq!(end.closes[0].code, CloseCode::Storage, "{side:?}");
+        end.store.disk().heal();
+        end.store.try_recover().unwrap();
+        end.holds_writes = false;
+        pair.sync();
+        pair.assert_equal();
+    }
 }
 
 #[test]
