@@ -1,5 +1,6 @@
 //! What must hold, while it happens and at rest.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use causeway_edged::plan::StopReason;
@@ -10,6 +11,7 @@ use causeway_projections::Objects;
 use causeway_projections::rebuild::rebuild;
 use serde_json::Value;
 
+use super::differ::maps_differ;
 use super::queue::Event;
 use super::state::PodState;
 use super::user::Promises;
@@ -202,8 +204,8 @@ impl World {
         let Some(cloud) = &self.cloud else {
             return waits("the cloud does not run".to_owned());
         };
-        if self.users.iter().any(|user| !user.is_done()) {
-            return waits("a user waits for an answer".to_owned());
+        if let Some(user) = self.users.iter().find(|user| !user.is_done()) {
+            return waits(format!("a user waits for an answer: {}", user.describe()));
         }
         if !self.cloud_is_idle() {
             return waits("the cloud is at work".to_owned());
@@ -287,14 +289,13 @@ impl World {
             .filter(|pod| pod["spec"]["nodeName"] == name)
             .collect();
         let held = node.edge.as_ref().map(|edge| edge.view.read(pods_of));
-        let statuses = |pods: &[Value]| -> Vec<(String, Value)> {
+        let by_uid = |pods: &[Value]| -> BTreeMap<String, Value> {
             let one = |pod: &Value| (pod["metadata"]["uid"].to_string(), pod["status"].clone());
-            let mut all: Vec<_> = pods.iter().map(one).collect();
-            all.sort_by(|(a, _), (b, _)| a.cmp(b));
-            all
+            pods.iter().map(one).collect()
         };
-        if statuses(&wanted) != statuses(&held.unwrap_or_default()) {
-            let what = format!("{name}: the cloud shows other pods or statuses than the node");
+        let held = by_uid(&held.unwrap_or_default());
+        if let Some(what) = maps_differ(&by_uid(&wanted), &held) {
+            let what = format!("{name}: pod {what} (in the cloud, on the node)");
             return Err((Invariant::RunsExactly, what));
         }
         match difference(&wanted, &node.runtime.show()) {

@@ -198,8 +198,9 @@ impl World {
                 let session = Session::new(config, Moment(self.now), &*store);
                 conn.cloud = Some(End::new(session, store, self.now));
                 conn.seat = Some(seat);
-                self.queue
-                    .push(self.now + latency, Event::Dialed { conn: id });
+                let answered = self.now + latency;
+                conn.to_edge.begin(answered);
+                self.queue.push(answered, Event::Dialed { conn: id });
                 self.pump(id, Side::Cloud);
             }
         }
@@ -212,6 +213,9 @@ impl World {
         retry_after: Option<Duration>,
         (node, life): (usize, u64),
     ) {
+        if let Some(conn) = self.conns.get_mut(&id) {
+            conn.is_dialing = false;
+        }
         self.forget_conn(id);
         let failed = Event::DialFailed {
             node,

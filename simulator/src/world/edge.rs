@@ -146,6 +146,7 @@ impl World {
                 continue;
             };
             let was_there = conn.edge.take().is_some();
+            conn.is_dialing = false;
             if was_there && !is_power_lost && !self.nodes[n].link.is_blocked(Side::Cloud) {
                 let at = self.now + self.nodes[n].link.delay;
                 let why = "connection reset by peer";
@@ -275,6 +276,7 @@ impl World {
             edge: None,
             cloud: None,
             seat: None,
+            is_dialing: true,
             to_edge: Pipe::default(),
             to_cloud: Pipe::default(),
         };
@@ -289,6 +291,7 @@ impl World {
             return;
         };
         let (n, life) = (conn.node, conn.life);
+        conn.is_dialing = false;
         let is_here = (self.nodes[n].edge.as_ref()).is_some_and(|edge| edge.life == life);
         if !is_here {
             if !self.nodes[n].link.is_blocked(Side::Cloud) && self.nodes[n].is_powered {
@@ -296,14 +299,21 @@ impl World {
             }
             return;
         }
-        if self.nodes[n].link.is_blocked(Side::Edge) {
-            let at = self.now + HANDSHAKE_TIMEOUT;
+        let is_blocked = self.nodes[n].link.is_blocked(Side::Edge);
+        if is_blocked || conn.cloud.is_none() {
+            // No answer comes through, or the cloud has died since.
+            let wait = if is_blocked {
+                HANDSHAKE_TIMEOUT
+            } else {
+                Duration::ZERO
+            };
             let failed = Event::DialFailed {
                 node: n,
                 life,
                 retry_after: None,
             };
-            self.queue.push(at, failed);
+            self.queue.push(self.now + wait, failed);
+            self.forget_conn(id);
             return;
         }
         let node = &mut self.nodes[n];

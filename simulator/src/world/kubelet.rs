@@ -95,12 +95,13 @@ impl World {
         if kubelet.due == Some(at) {
             kubelet.due = None;
             self.refresh(n, &mut kubelet);
-            self.hear(n, &mut kubelet);
+            self.hear(&mut kubelet);
             self.tell_node(n, &mut kubelet);
             let wake = self.plan(n, &mut kubelet);
+            let held = Some(kubelet.holds_until).filter(|until| *until > self.now);
             self.nodes[n].kubelet = Some(kubelet);
-            if let Some(wake) = wake {
-                self.look_at(n, wake);
+            for at in [wake, held].into_iter().flatten() {
+                self.look_at(n, at);
             }
         } else {
             self.nodes[n].kubelet = Some(kubelet);
@@ -139,7 +140,7 @@ impl World {
     }
 
     /// Takes the answers of the local API.
-    fn hear(&mut self, n: usize, kubelet: &mut Kubelet) {
+    fn hear(&self, kubelet: &mut Kubelet) {
         let mut retry = false;
         kubelet.telling.retain(|_, answer| match answer.try_recv() {
             Ok(Ok(_)) => false,
@@ -162,10 +163,7 @@ impl World {
             false
         });
         if retry {
-            let at = self.now + RETRY;
-            kubelet.holds_until = at;
-            kubelet.due = Some(at);
-            self.queue.push(at, Event::Look { node: n, at });
+            kubelet.holds_until = self.now + RETRY;
         }
     }
 
@@ -431,10 +429,7 @@ impl World {
                 true
             }
             None => {
-                let at = self.now + RETRY;
-                kubelet.holds_until = at;
-                kubelet.due = Some(at);
-                self.queue.push(at, Event::Look { node: n, at });
+                kubelet.holds_until = self.now + RETRY;
                 false
             }
         }

@@ -139,6 +139,11 @@ impl Pipe {
         self.last_arrival
     }
 
+    /// Nothing arrives before `at`.
+    pub(super) fn begin(&mut self, at: Duration) {
+        self.last_arrival = self.last_arrival.max(at);
+    }
+
     pub(super) fn take(&mut self) -> Option<Item> {
         let item = self.items.pop_front();
         if let Some(Item::Message(message)) = &item {
@@ -157,6 +162,8 @@ pub(super) struct Conn {
     pub(super) edge: Option<End>,
     pub(super) cloud: Option<End>,
     pub(super) seat: Option<(Seat, Control)>,
+    /// The edge does not know yet whether it is answered.
+    pub(super) is_dialing: bool,
     pub(super) to_edge: Pipe,
     pub(super) to_cloud: Pipe,
 }
@@ -193,6 +200,11 @@ impl End {
 }
 
 impl Conn {
+    /// Nobody is at its ends, and nobody will be.
+    pub(super) const fn is_over(&self) -> bool {
+        !self.is_dialing && self.edge.is_none() && self.cloud.is_none() && self.seat.is_none()
+    }
+
     pub(super) const fn pipe(&mut self, to: Side) -> &mut Pipe {
         match to {
             Side::Edge => &mut self.to_edge,

@@ -15,6 +15,7 @@ mod act;
 mod check;
 mod clock;
 mod cloud;
+mod differ;
 mod edge;
 mod fault;
 mod kubelet;

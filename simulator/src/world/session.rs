@@ -408,10 +408,7 @@ impl World {
 
     /// Forgets a connection when nobody is at its ends.
     pub(super) fn forget_conn(&mut self, id: u64) {
-        let over = |conn: &super::link::Conn| {
-            conn.edge.is_none() && conn.cloud.is_none() && conn.seat.is_none()
-        };
-        if self.conns.get(&id).is_some_and(over)
+        if self.conns.get(&id).is_some_and(super::link::Conn::is_over)
             && let Some(conn) = self.conns.remove(&id)
         {
             self.nodes[conn.node].conns.retain(|own| *own != id);

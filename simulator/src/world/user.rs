@@ -61,6 +61,16 @@ enum Try {
 }
 
 impl User {
+    /// What is waited for.
+    pub(super) fn describe(&self) -> String {
+        let what = match self.wish {
+            Wish::Apply(_) => "apply",
+            Wish::Delete { .. } => "delete",
+        };
+        let (resource, namespace, name) = &self.name;
+        format!("{what} of {} {namespace}/{name}", resource.plural)
+    }
+
     pub(super) const fn is_done(&self) -> bool {
         self.done
     }
