@@ -23,7 +23,7 @@ pub(crate) struct Target {
     /// API of the cloud, instead of looking into --dir (host:port, or unix:/path)
     #[arg(long, value_name = "ADDRESS")]
     pub(crate) cloud: Option<String>,
-    /// Local API of the edge node, instead of looking into --dir (host:port, or unix:/path)
+    /// Local API of the edge node, instead of looking into --dir (unix:/path of its socket)
     #[arg(long, value_name = "ADDRESS")]
     pub(crate) edge: Option<String>,
 }
@@ -94,6 +94,13 @@ impl UpFile {
     }
 }
 
+impl NodeEntry {
+    /// Its local API, through the socket that asks nobody who they are.
+    pub(crate) fn http(&self) -> Http {
+        Http::new(Endpoint::Unix(self.dir.join("edge.sock")))
+    }
+}
+
 impl Target {
     /// What `up` of the directory wrote down.
     ///
@@ -125,7 +132,7 @@ impl Target {
     pub(crate) fn edge(&self, node: &str) -> Result<Http> {
         match &self.edge {
             Some(address) => Ok(Http::new(Endpoint::parse(address))),
-            None => Ok(Http::tcp(self.up()?.node(node)?.api)),
+            None => Ok(self.up()?.node(node)?.http()),
         }
     }
 

@@ -1,5 +1,7 @@
 //! The local API: Kubernetes REST over what the edge has, and what the edge says about itself.
 
+pub mod access;
+
 use std::sync::Arc;
 
 use axum::Router;

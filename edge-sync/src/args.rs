@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use causeway_daemon::telemetry::{Level, error_chain};
 use causeway_daemon::ws::SyncUrl;
 use causeway_edge_sync::EdgeConfig;
+use causeway_edge_sync::config::{ApiAuth, Listen, Overlay};
 use causeway_log::NodeName;
 use clap::Parser;
 
@@ -35,7 +36,10 @@ struct Args {
     cloud: Option<SyncUrl>,
     /// Address of the local API, or "off"
     #[arg(long, value_name = "ADDRESS")]
-    listen: Option<String>,
+    listen: Option<Listen>,
+    /// Who may use it there: "token", or "none" for everybody
+    #[arg(long, value_name = "WHO")]
+    api_auth: Option<ApiAuth>,
     /// error, warn, info, debug or trace
     #[arg(long, value_name = "LEVEL")]
     log_level: Option<Level>,
@@ -79,6 +83,7 @@ fn assemble(args: Args) -> Result<EdgeConfig, String> {
         dir,
         cloud,
         listen,
+        api_auth,
         log_level,
         check_config: _,
         dump_config: _,
@@ -86,32 +91,15 @@ fn assemble(args: Args) -> Result<EdgeConfig, String> {
     let node = node
         .map(|node| NodeName::new(&node).map_err(|error| format!("--node: {error}")))
         .transpose()?;
-    let mut built = match (config, node.clone(), dir.clone()) {
-        (Some(path), _, _) => {
-            EdgeConfig::load(&path).map_err(|error| error_chain(&error).to_string())?
-        }
-        (None, Some(node), Some(dir)) => EdgeConfig::new(node, dir, None),
-        (None, _, _) => return Err("--node and --dir, or --config, must be given".to_owned()),
+    let overlay = Overlay {
+        node,
+        dir,
+        cloud,
+        listen,
+        auth: api_auth,
+        socket: None,
+        log_level,
     };
-    if let Some(node) = node {
-        built.node = node;
-    }
-    if let Some(dir) = dir {
-        // A socket at its usual place moves with the directory.
-        if built.api.socket == built.dir.join("edge.sock") {
-            built.api.socket = dir.join("edge.sock");
-        }
-        built.dir = dir;
-    }
-    built.cloud = cloud.or(built.cloud);
-    built.log.level = log_level.unwrap_or(built.log.level);
-    match listen.as_deref() {
-        None => {}
-        Some("off") => built.api.listen = None,
-        Some(text) => {
-            let address = text.parse().map_err(|error| format!("--listen: {error}"))?;
-            built.api.listen = Some(address);
-        }
-    }
-    Ok(built)
+    EdgeConfig::assemble(config.as_deref(), overlay)
+        .map_err(|error| error_chain(&error).to_string())
 }

@@ -1,13 +1,18 @@
 //! What an edge is told at its start.
 
+mod overlay;
+
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
 
 use causeway_daemon::config::{ConfigError, Mistakes, Section, format_duration, load, parse};
 use causeway_daemon::store_dir::History;
 use causeway_daemon::telemetry::{Level, LogFormat};
 use causeway_daemon::ws::SyncUrl;
 use causeway_log::NodeName;
+
+pub use overlay::{AssembleError, Listen, Overlay};
 
 /// The configuration of an edge, checked.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,15 +34,54 @@ pub struct EdgeConfig {
 /// The listeners of the local API.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ApiConfig {
-    /// TCP listener. Whoever reaches it may write, so it should be a loopback address; `None`: no
-    /// TCP listener.
+    /// TCP listener. It speaks plain HTTP, so it should be a loopback address; `None`: no TCP
+    /// listener.
     pub listen: Option<SocketAddr>,
-    /// Unix socket, mode 0600.
+    /// Who may use the TCP listener.
+    pub auth: ApiAuth,
+    /// Unix socket, mode 0600: whoever may open it may do anything.
     pub socket: PathBuf,
     /// Watches at a time.
     pub watchers_max: usize,
     /// Connections at a time, on each listener.
     pub connections_max: usize,
+}
+
+/// Who may use the local API over TCP.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ApiAuth {
+    /// Who shows the token of the node's directory.
+    #[default]
+    Token,
+    /// Everybody who reaches it: every user of the machine, and every container in its network.
+    Open,
+}
+
+impl ApiAuth {
+    /// As configuration and command lines name it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Token => "token",
+            Self::Open => "none",
+        }
+    }
+}
+
+/// Text that names no [`ApiAuth`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("must be \"token\" or \"none\"")]
+pub struct UnknownAuth;
+
+impl FromStr for ApiAuth {
+    type Err = UnknownAuth;
+
+    fn from_str(text: &str) -> Result<Self, UnknownAuth> {
+        [Self::Token, Self::Open]
+            .into_iter()
+            .find(|auth| auth.as_str() == text)
+            .ok_or(UnknownAuth)
+    }
 }
 
 /// What is logged.
@@ -55,6 +99,8 @@ const API_PORT: u16 = 10550;
 const WATCHERS_MAX: usize = 256;
 /// Watches and a few requests each.
 const CONNECTIONS_MAX: usize = 512;
+/// Name of the Unix socket in the directory of a node.
+const SOCKET: &str = "edge.sock";
 /// Where a packaged edge keeps its data.
 const DIR: &str = "/var/lib/causeway/edge";
 
@@ -65,7 +111,8 @@ impl EdgeConfig {
         Self {
             api: ApiConfig {
                 listen: Some(SocketAddr::from(([127, 0, 0, 1], API_PORT))),
-                socket: dir.join("edge.sock"),
+                auth: ApiAuth::default(),
+                socket: dir.join(SOCKET),
                 watchers_max: WATCHERS_MAX,
                 connections_max: CONNECTIONS_MAX,
             },
@@ -115,6 +162,7 @@ impl EdgeConfig {
         let number = |value: u64| toml::Value::from(i64::try_from(value).unwrap_or(i64::MAX));
         let ApiConfig {
             listen,
+            auth,
             socket,
             watchers_max,
             connections_max,
@@ -122,6 +170,7 @@ impl EdgeConfig {
         let mut table = toml::Table::new();
         let listen = listen.map_or_else(|| "off".to_owned(), |listen| listen.to_string());
         table.insert("listen".to_owned(), listen.into());
+        table.insert("auth".to_owned(), auth.as_str().into());
         table.insert("socket".to_owned(), socket.display().to_string().into());
         table.insert("watchers_max".to_owned(), number(*watchers_max as u64));
         table.insert(
@@ -157,10 +206,8 @@ fn read(root: &mut Section) -> Option<EdgeConfig> {
     let dir: PathBuf = root.text("dir").unwrap_or_else(|| DIR.into());
     let cloud = root.text("cloud");
     let mut api = root.section("api");
-    let listen = api.text_with("listen", |text| match text {
-        "off" => Ok(None),
-        address => address.parse::<SocketAddr>().map(Some),
-    });
+    let listen: Option<Listen> = api.text("listen");
+    let auth = api.text("auth");
     let socket = api.text("socket");
     let watchers_max = bounded(&mut api, "watchers_max", 1..=100_000);
     let connections_max = bounded(&mut api, "connections_max", 1..=100_000);
@@ -173,7 +220,8 @@ fn read(root: &mut Section) -> Option<EdgeConfig> {
     };
     let defaults = EdgeConfig::new(node?, dir, cloud);
     let api = ApiConfig {
-        listen: listen.unwrap_or(defaults.api.listen),
+        listen: listen.map_or(defaults.api.listen, |Listen(address)| address),
+        auth: auth.unwrap_or(defaults.api.auth),
         socket: socket.unwrap_or(defaults.api.socket),
         watchers_max: watchers_max.unwrap_or(defaults.api.watchers_max),
         connections_max: connections_max.unwrap_or(defaults.api.connections_max),

@@ -23,6 +23,7 @@ mod registration;
 mod run;
 mod status;
 
+pub use api::access;
 pub use config::EdgeConfig;
 pub use link::{Outcome, ended};
 pub use run::{RunError, run, run_on};

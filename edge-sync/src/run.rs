@@ -1,5 +1,6 @@
 //! Puts the parts together, and takes them apart again.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,8 +21,9 @@ use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::watch;
 use uuid::Uuid;
 
+use crate::api::access::{ApiToken, TokenError, guarded, write_kubeconfig};
 use crate::api::{EdgeSource, router};
-use crate::config::{ApiConfig, EdgeConfig};
+use crate::config::{ApiAuth, EdgeConfig};
 use crate::endpoint::EdgeEndpoint;
 use crate::first_sync::FirstSync;
 use crate::link::Link;
@@ -53,6 +55,9 @@ pub enum RunError {
         #[source]
         source: std::io::Error,
     },
+    /// The local API has no token.
+    #[error(transparent)]
+    Token(#[from] TokenError),
     /// The writer ended by itself.
     #[error("the writer of the store failed")]
     Writer(#[source] WriterPanicked),
@@ -77,14 +82,7 @@ pub async fn run_on(
     config: EdgeConfig,
     shutdown: Shutdown,
 ) -> Result<(), RunError> {
-    let listeners = Listeners::bind(&config.api).await?;
-    if let Some(address) = config
-        .api
-        .listen
-        .filter(|address| !address.ip().is_loopback())
-    {
-        tracing::warn!(%address, "the local API is open to others: whoever reaches it may write");
-    }
+    let listeners = Listeners::bind(&config).await?;
     let (edge, writer) = Edge::start(store, &config)?;
     let tasks = edge.serve(listeners, &config, &shutdown);
     tracing::info!(
@@ -108,23 +106,22 @@ pub async fn run_on(
 }
 
 struct Listeners {
-    tcp: Option<TcpListener>,
+    tcp: Option<Tcp>,
     unix: UnixListener,
 }
 
+/// The local API on TCP.
+struct Tcp {
+    listener: TcpListener,
+    /// Who may use it; `None`: everybody.
+    token: Option<ApiToken>,
+}
+
 impl Listeners {
-    async fn bind(api: &ApiConfig) -> Result<Self, RunError> {
+    async fn bind(config: &EdgeConfig) -> Result<Self, RunError> {
+        let api = &config.api;
         let tcp = match api.listen {
-            Some(address) => {
-                Some(
-                    TcpListener::bind(address)
-                        .await
-                        .map_err(|source| RunError::Listen {
-                            address: address.to_string(),
-                            source,
-                        })?,
-                )
-            }
+            Some(address) => Some(Tcp::bind(address, config).await?),
             None => None,
         };
         let unix = bind_unix(&api.socket).map_err(|source| RunError::Listen {
@@ -132,6 +129,32 @@ impl Listeners {
             source,
         })?;
         Ok(Self { tcp, unix })
+    }
+}
+
+impl Tcp {
+    async fn bind(address: SocketAddr, config: &EdgeConfig) -> Result<Self, RunError> {
+        let refused = |source| RunError::Listen {
+            address: address.to_string(),
+            source,
+        };
+        let token = match config.api.auth {
+            ApiAuth::Token => Some(ApiToken::of(&config.dir)?),
+            ApiAuth::Open => None,
+        };
+        let listener = TcpListener::bind(address).await.map_err(refused)?;
+        let bound = listener.local_addr().map_err(refused)?;
+        let name = config.node.as_str();
+        if let Err(error) = write_kubeconfig(&config.dir, name, bound, token.as_ref()) {
+            // Only who wants to read it misses it.
+            tracing::warn!(%error, "the kubeconfig of the local API could not be written");
+        }
+        if token.is_none() {
+            tracing::warn!(address = %bound, "whoever reaches the local API may write");
+        } else if !bound.ip().is_loopback() {
+            tracing::warn!(address = %bound, "the local API is plain HTTP: others can read along");
+        }
+        Ok(Self { listener, token })
     }
 }
 
@@ -227,7 +250,11 @@ impl Edge {
             store_dir::maintain(Arc::clone(&self.store), *history, shutdown.token()),
             serve_unix(listeners.unix, router.clone(), limits, shutdown.token()),
         ];
-        if let Some(listener) = listeners.tcp {
+        if let Some(Tcp { listener, token }) = listeners.tcp {
+            let router = match token {
+                Some(token) => guarded(router, token),
+                None => router,
+            };
             tasks.push(serve_tcp(listener, router, limits, shutdown.token()));
         }
         if let Some(url) = cloud {

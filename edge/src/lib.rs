@@ -10,6 +10,7 @@ use causeway_edged::EdgedConfig;
 
 mod options;
 
+pub use causeway_edge_sync::access;
 pub use options::{Options, OptionsError};
 
 /// What an edge node runs.

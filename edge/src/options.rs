@@ -1,12 +1,12 @@
 //! The command line of an edge node.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use causeway_daemon::telemetry;
 use causeway_daemon::ws::SyncUrl;
 use causeway_edge_sync::EdgeConfig;
+use causeway_edge_sync::config::{ApiAuth, AssembleError, Listen, Overlay};
 use causeway_edged::EdgedConfig;
 use causeway_edged::config::ApiAddress;
 use causeway_log::key::{InvalidName, NodeName};
@@ -28,9 +28,12 @@ pub struct Options {
     /// Where the cloud is: ws://HOST:PORT
     #[arg(long, value_name = "URL")]
     cloud: Option<SyncUrl>,
-    /// Local API on TCP [default: 127.0.0.1:10550]
+    /// Local API on TCP, or "off" [default: 127.0.0.1:10550]
     #[arg(long, value_name = "ADDRESS")]
-    api_listen: Option<SocketAddr>,
+    api_listen: Option<Listen>,
+    /// Who may use it there: "token" (of DIR/api-token), or "none" for everybody [default: token]
+    #[arg(long, value_name = "WHO")]
+    api_auth: Option<ApiAuth>,
     /// Local API on a Unix socket [default: DIR/edge.sock]
     #[arg(long, value_name = "PATH")]
     socket: Option<PathBuf>,
@@ -71,32 +74,22 @@ impl Options {
     }
 
     fn sync(&self) -> Result<EdgeConfig, OptionsError> {
-        let mut config = match (&self.config, &self.node, &self.dir) {
-            (Some(path), _, _) => EdgeConfig::load(path).map_err(|error| {
-                OptionsError::Config(telemetry::error_chain(&error).to_string())
-            })?,
-            (None, Some(node), Some(dir)) => EdgeConfig::new(name(node)?, dir.clone(), None),
-            (None, _, _) => return Err(OptionsError::Missing),
+        let node = self.node.as_deref().map(name).transpose()?;
+        let overlay = Overlay {
+            node,
+            dir: self.dir.clone(),
+            cloud: self.cloud.clone(),
+            listen: self.api_listen,
+            auth: self.api_auth,
+            socket: self.socket.clone(),
+            log_level: None,
         };
-        if self.config.is_some() {
-            if let Some(node) = &self.node {
-                config.node = name(node)?;
+        EdgeConfig::assemble(self.config.as_deref(), overlay).map_err(|error| match error {
+            AssembleError::Missing => OptionsError::Missing,
+            AssembleError::File(error) => {
+                OptionsError::Config(telemetry::error_chain(&error).to_string())
             }
-            if let Some(dir) = &self.dir {
-                config.api.socket = dir.join("edge.sock");
-                config.dir.clone_from(dir);
-            }
-        }
-        if let Some(cloud) = &self.cloud {
-            config.cloud = Some(cloud.clone());
-        }
-        if let Some(listen) = self.api_listen {
-            config.api.listen = Some(listen);
-        }
-        if let Some(socket) = &self.socket {
-            config.api.socket.clone_from(socket);
-        }
-        Ok(config)
+        })
     }
 
     fn kubelet(&self, sync: &EdgeConfig) -> EdgedConfig {

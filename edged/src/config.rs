@@ -17,6 +17,8 @@ pub struct EdgedConfig {
     pub node: NodeName,
     /// Where the local API answers.
     pub api: ApiAddress,
+    /// The file with its token; a Unix socket needs none.
+    pub api_token_file: Option<PathBuf>,
     /// Everything edged keeps: logs, volumes, the state of containers.
     pub dir: PathBuf,
     /// Labels of the node besides the well-known ones.
@@ -81,6 +83,7 @@ impl EdgedConfig {
         Self {
             node,
             api,
+            api_token_file: None,
             dir,
             labels: BTreeMap::new(),
             address: "127.0.0.1".to_owned(),
@@ -122,6 +125,7 @@ fn read(root: &mut Section) -> EdgedConfig {
         .require("api", api)
         .unwrap_or(ApiAddress::Url(String::new()));
     let mut config = EdgedConfig::new(node, api, dir);
+    config.api_token_file = root.text("api_token_file");
     config.address = root.text("address").unwrap_or(config.address);
     config.stop_pods_on_exit = root.flag("stop_pods_on_exit").unwrap_or(false);
     for label in root.texts("labels") {

@@ -62,7 +62,7 @@ async fn gather(target: &Target) -> Result<Value> {
         everything["up"] = answer(target.control()?.get("/v1/status").await);
         everything["cloud"] = ask(&Http::tcp(up.cloud.api)).await;
         for node in &up.nodes {
-            edges.insert(node.name.clone(), ask(&Http::tcp(node.api)).await);
+            edges.insert(node.name.clone(), ask(&node.http()).await);
         }
     }
     everything["edges"] = Value::Object(edges);

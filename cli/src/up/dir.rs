@@ -2,10 +2,11 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{Read as _, Write as _};
-use std::net::SocketAddr;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
+use causeway_edge::access::{ApiToken, kubeconfig};
 use rustix::fs::{FlockOperation, flock};
 
 use crate::exit::Coded;
@@ -96,9 +97,12 @@ impl Directory {
     /// # Errors
     /// When a file cannot be written.
     pub(super) fn write(&self, up: &UpFile) -> Result<()> {
-        write(&up.cloud.kubeconfig, &kubeconfig("cloud", up.cloud.api))?;
+        let cloud = kubeconfig("cloud", up.cloud.api, None);
+        write(&up.cloud.kubeconfig, &cloud)?;
         for node in &up.nodes {
-            write(&node.kubeconfig, &kubeconfig(&node.name, node.api))?;
+            let token = ApiToken::of(&node.dir).context("a node has no token")?;
+            let local = kubeconfig(&node.name, node.api, Some(&token));
+            write(&node.kubeconfig, &local)?;
         }
         write(
             &UpFile::path(&self.path),
@@ -115,32 +119,17 @@ impl Directory {
     }
 }
 
-/// Replaces a file in one step: a reader sees the old or the new one.
+/// Replaces a file in one step: a reader sees the old or the new one. It may hold a token, so only
+/// its owner reads it.
 fn write(path: &Path, text: &str) -> Result<()> {
     let fresh = path.with_extension("new");
-    std::fs::write(&fresh, text)
+    OpenOptions::new()
+        .create(true)
+        .truncate(true)
+        .write(true)
+        .mode(0o600)
+        .open(&fresh)
+        .and_then(|mut file| file.write_all(text.as_bytes()))
         .and_then(|()| std::fs::rename(&fresh, path))
         .with_context(|| format!("cannot write {}", path.display()))
-}
-
-fn kubeconfig(name: &str, api: SocketAddr) -> String {
-    format!(
-        "\
-apiVersion: v1
-kind: Config
-current-context: {name}
-clusters:
-  - name: {name}
-    cluster:
-      server: http://{api}
-users:
-  - name: {name}
-    user: {{}}
-contexts:
-  - name: {name}
-    context:
-      cluster: {name}
-      user: {name}
-"
-    )
 }

@@ -241,7 +241,7 @@ impl Site {
         let running = eventually(&what, PATIENCE, async || {
             let mut seen = "no node has it".to_owned();
             for node in self.nodes() {
-                let Ok(pod) = Http::tcp(node.entry.api).get(&path).await else {
+                let Ok(pod) = node.entry.http().get(&path).await else {
                     continue;
                 };
                 match pod.pointer("/status/phase").and_then(Value::as_str) {

@@ -17,7 +17,7 @@ pub(super) async fn tell(site: &Site, dir: &Directory, example: bool) -> Result<
     let up = site.describe();
     // What the first node sees at this moment, which will soon be the past.
     let moment = match up.nodes.first() {
-        Some(node) => revision(&Http::tcp(node.api)).await,
+        Some(node) => revision(&node.http()).await,
         None => None,
     };
     data("")?;

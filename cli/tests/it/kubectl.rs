@@ -36,10 +36,19 @@ impl Kubectl {
              contexts: [{{name: x, context: {{cluster: x, user: x}}}}]\n"
         );
         std::fs::write(&kubeconfig, text).unwrap();
+        Some(Self::with(kubeconfig))
+    }
+
+    /// With the kubeconfig that an edge writes down for itself.
+    fn of_edge(world: &World, edge: &Edge) -> Option<Self> {
+        Self::of(world, edge.api).map(|_| Self::with(edge.dir.join("edge.kubeconfig")))
+    }
+
+    fn with(kubeconfig: PathBuf) -> Self {
         // A cache of discovery from another server would be believed.
-        let home = world.scratch().join(format!("{}.home", api.port()));
+        let home = kubeconfig.with_extension("home");
         std::fs::create_dir_all(&home).unwrap();
-        Some(Self { kubeconfig, home })
+        Self { kubeconfig, home }
     }
 
     fn run(&self, arguments: &[&str]) -> Output {
@@ -173,7 +182,7 @@ async fn kubectl_reads_and_writes_at_an_edge_that_is_cut_off() {
         pod["status"]["phase"] == "Running"
     })
     .await;
-    let Some(kubectl) = Kubectl::of(&world, world.edges[0].api) else {
+    let Some(kubectl) = Kubectl::of_edge(&world, &world.edges[0]) else {
         return;
     };
     assert!(kubectl.ok(&["get", "pods"]).contains("Running"));

@@ -6,7 +6,7 @@ use std::process::{Command, Output};
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::Duration;
 
-use causeway_simulator::http::{Http, HttpError};
+use causeway_simulator::http::{Endpoint, Http, HttpError};
 use causeway_simulator::process::{Process, Program};
 use causeway_simulator::proxy::Proxy;
 use causeway_simulator::wait;
@@ -182,7 +182,7 @@ impl World {
         let edge = self
             .edges
             .first()
-            .map(|edge| format!("--edge={}", edge.api));
+            .map(|edge| format!("--edge=unix:{}", edge.socket().display()));
         Command::new(CAUSEWAY)
             .args(arguments)
             .arg(format!("--cloud={}", self.cloud.api))
@@ -218,7 +218,11 @@ impl Cloud {
 
 impl Edge {
     pub(crate) fn http(&self) -> Http {
-        Http::tcp(self.api)
+        Http::new(Endpoint::Unix(self.socket()))
+    }
+
+    fn socket(&self) -> PathBuf {
+        self.dir.join("edge.sock")
     }
 
     /// SIGKILL, then a new process on the same disk.

@@ -35,6 +35,49 @@ fn all_mistakes_are_told_at_once() {
 }
 
 #[test]
+fn a_socket_at_its_usual_place_moves_with_the_directory_and_no_other_does() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("edge.toml");
+    let moved = |text: &str| {
+        std::fs::write(&file, text).unwrap();
+        let overlay = Overlay {
+            dir: Some("/moved".into()),
+            ..Overlay::default()
+        };
+        let config = EdgeConfig::assemble(Some(&file), overlay).unwrap();
+        assert_eq!(config.dir, Path::new("/moved"));
+        config.api.socket
+    };
+    let usual = moved("node = \"a\"\ndir = \"/there\"\n");
+    assert_eq!(usual, Path::new("/moved/edge.sock"));
+    let named = moved("node = \"a\"\n[api]\nsocket = \"/run/edge.sock\"\n");
+    assert_eq!(named, Path::new("/run/edge.sock"));
+}
+
+#[test]
+fn a_command_line_wins_over_the_file_and_needs_none() {
+    let overlay = Overlay {
+        node: Some(NodeName::new("kiosk").unwrap()),
+        dir: Some("/there".into()),
+        listen: Some("off".parse().unwrap()),
+        auth: Some("none".parse().unwrap()),
+        socket: Some("/run/kiosk.sock".into()),
+        ..Overlay::default()
+    };
+    let config = EdgeConfig::assemble(None, overlay.clone()).unwrap();
+    assert_eq!((config.api.listen, config.api.auth), (None, ApiAuth::Open));
+    assert_eq!(config.api.socket, Path::new("/run/kiosk.sock"));
+    let nameless = Overlay {
+        node: None,
+        ..overlay
+    };
+    let missing = EdgeConfig::assemble(None, nameless).unwrap_err();
+    assert!(matches!(missing, AssembleError::Missing));
+    assert!("everybody".parse::<ApiAuth>().is_err());
+    assert!("10550".parse::<Listen>().is_err());
+}
+
+#[test]
 fn a_file_without_a_node_is_refused() {
     assert!(
         EdgeConfig::parse("")

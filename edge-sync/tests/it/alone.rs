@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use causeway_daemon::tasks::Shutdown;
 use causeway_edge_sync::{RunError, run};
-use causeway_kube_api::client::{CONFIGMAPS, ListOptions, NODES};
+use causeway_kube_api::client::{CONFIGMAPS, Client, ListOptions, NODES};
 use causeway_log::Store;
 use causeway_log::store::memory::{Fault, MemoryStore};
 use serde_json::{Value, json};
@@ -123,6 +123,40 @@ async fn a_full_disk_refuses_writes_until_space_is_back() {
         }
     };
     within("the recovery", written).await;
+    edge.stop().await;
+}
+
+#[tokio::test]
+async fn on_tcp_only_health_is_told_without_the_token() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut config = config(dir.path());
+    config.api.listen = Some("127.0.0.1:0".parse().unwrap());
+    let edge = Edge::start_with(config).await;
+    // What the edge writes down for others says where it is and how to get in.
+    let kubeconfig = std::fs::read_to_string(dir.path().join("edge.kubeconfig")).unwrap();
+    let (_, server) = kubeconfig.split_once("server: http://causeway:").unwrap();
+    let (token, address) = server.lines().next().unwrap().split_once('@').unwrap();
+    let stranger = Client::tcp(address);
+    for path in [
+        "/api/v1/nodes",
+        "/version",
+        "/metrics",
+        "/causeway/v1/status",
+    ] {
+        let refused = stranger.get_path(path).await.unwrap_err();
+        assert_eq!(refused.code(), Some(401), "{path}: {refused}");
+    }
+    // Health is no JSON, but it is answered.
+    let health = stranger.get_path("/healthz").await.unwrap_err();
+    assert_eq!(health.code(), None, "{health}");
+    let wrong = stranger.with_token(&"0".repeat(token.len())).unwrap();
+    let refused = wrong.list(&NODES, "", &ListOptions::default()).await;
+    assert_eq!(refused.unwrap_err().code(), Some(401));
+    let known = stranger.with_token(token).unwrap();
+    known
+        .list(&NODES, "", &ListOptions::default())
+        .await
+        .unwrap();
     edge.stop().await;
 }
 

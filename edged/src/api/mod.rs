@@ -1,5 +1,8 @@
 //! What edged needs of the local API, and nothing more: the seam at which tests put a fake.
 
+use std::io;
+use std::path::Path;
+
 use causeway_kube_api::client::{
     ApiError, Client, DeleteOptions, Gvr, ListOptions, PatchFormat, Reflected,
 };
@@ -63,17 +66,26 @@ pub trait Api: Send + Sync + 'static {
     ) -> Answer<'a, ()>;
 }
 
-/// The API at an address.
-#[must_use]
-pub fn connect(address: &ApiAddress) -> Client {
-    match address {
+/// The API at an address, shown the token of a file if one is named.
+///
+/// # Errors
+/// When there is no token in the file.
+pub fn connect(address: &ApiAddress, token_file: Option<&Path>) -> io::Result<Client> {
+    let client = match address {
         ApiAddress::Socket(path) => Client::unix(path),
         ApiAddress::Url(url) => Client::tcp(
             url.strip_prefix("http://")
                 .unwrap_or(url)
                 .trim_end_matches('/'),
         ),
-    }
+    };
+    let Some(file) = token_file else {
+        return Ok(client);
+    };
+    let token = std::fs::read_to_string(file)?;
+    client
+        .with_token(token.trim())
+        .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))
 }
 
 impl Api for Client {

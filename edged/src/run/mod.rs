@@ -7,6 +7,7 @@ mod observe;
 mod round;
 mod tell;
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -50,6 +51,14 @@ pub enum RunError {
         /// Why.
         source: std::io::Error,
     },
+    /// The token of the local API cannot be had.
+    #[error("cannot read the token in {}", path.display())]
+    Token {
+        /// Its file.
+        path: std::path::PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
     /// Another edged uses it.
     #[error("the directory {} is in use by another edged", path.display())]
     InUse {
@@ -64,7 +73,12 @@ pub enum RunError {
 /// # Errors
 /// Only what no retry mends: the directory cannot be used.
 pub async fn run(config: EdgedConfig, stop: Stop) -> Result<(), RunError> {
-    let api = Arc::new(api::connect(&config.api));
+    let token_file = config.api_token_file.as_deref();
+    let api = api::connect(&config.api, token_file).map_err(|source| RunError::Token {
+        path: token_file.map(Path::to_owned).unwrap_or_default(),
+        source,
+    })?;
+    let api = Arc::new(api);
     let RuntimeConfig::Process(process) = config.runtime.clone();
     let refused = |source| RunError::Directory {
         path: config.dir.clone(),
@@ -179,7 +193,7 @@ async fn sleep_until(moment: Option<Instant>) {
 
 /// Holds the directory for this process. A predecessor that was killed a moment ago may hold it
 /// still, through a child it was about to start, so one refusal is not believed.
-async fn lock(dir: &std::path::Path) -> Result<std::fs::File, RunError> {
+async fn lock(dir: &Path) -> Result<std::fs::File, RunError> {
     let path = dir.join("edged.lock");
     let file = std::fs::File::create(&path).map_err(|source| RunError::Directory {
         path: path.clone(),

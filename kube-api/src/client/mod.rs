@@ -55,6 +55,8 @@ pub struct Client {
 struct Inner {
     address: Address,
     user_agent: String,
+    /// The whole `Authorization` header.
+    authorization: Option<http::HeaderValue>,
     response_bytes_max: usize,
     request_timeout: Duration,
     idle: Mutex<Vec<Link>>,
@@ -99,6 +101,7 @@ impl Client {
             inner: Arc::new(Inner {
                 address,
                 user_agent: concat!("causeway/", env!("CARGO_PKG_VERSION")).to_owned(),
+                authorization: None,
                 response_bytes_max: RESPONSE_BYTES_MAX,
                 request_timeout: REQUEST_TIMEOUT,
                 idle: Mutex::new(Vec::new()),
@@ -110,15 +113,32 @@ impl Client {
     /// The same server with another bound on the size of an answer, in bytes. Shares no connections.
     #[must_use]
     pub fn with_response_bytes_max(&self, bytes: usize) -> Self {
+        self.with(|inner| inner.response_bytes_max = bytes)
+    }
+
+    /// The same server, shown a bearer token. Shares no connections.
+    ///
+    /// # Errors
+    /// When the token cannot stand in a header.
+    pub fn with_token(&self, token: &str) -> Result<Self, http::header::InvalidHeaderValue> {
+        let mut header = http::HeaderValue::from_str(&format!("Bearer {token}"))?;
+        header.set_sensitive(true);
+        Ok(self.with(|inner| inner.authorization = Some(header)))
+    }
+
+    fn with(&self, change: impl FnOnce(&mut Inner)) -> Self {
+        let mut inner = Inner {
+            address: self.inner.address.clone(),
+            user_agent: self.inner.user_agent.clone(),
+            authorization: self.inner.authorization.clone(),
+            response_bytes_max: self.inner.response_bytes_max,
+            request_timeout: self.inner.request_timeout,
+            idle: Mutex::new(Vec::new()),
+            turns: Semaphore::new(REQUESTS_MAX),
+        };
+        change(&mut inner);
         Self {
-            inner: Arc::new(Inner {
-                address: self.inner.address.clone(),
-                user_agent: self.inner.user_agent.clone(),
-                response_bytes_max: bytes,
-                request_timeout: self.inner.request_timeout,
-                idle: Mutex::new(Vec::new()),
-                turns: Semaphore::new(REQUESTS_MAX),
-            }),
+            inner: Arc::new(inner),
         }
     }
 
@@ -374,6 +394,9 @@ impl Client {
             .header(http::header::HOST, self.inner.address.host())
             .header(http::header::ACCEPT, JSON)
             .header(http::header::USER_AGENT, &self.inner.user_agent);
+        if let Some(authorization) = &self.inner.authorization {
+            request = request.header(http::header::AUTHORIZATION, authorization);
+        }
         let bytes = match body {
             Some((media_type, value)) => {
                 request = request.header(http::header::CONTENT_TYPE, media_type);

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
-use causeway_simulator::http::Http;
+use causeway_simulator::http::{Endpoint, Http};
 use causeway_simulator::process::{Process, Program};
 use causeway_simulator::proxy::{Proxy, Traffic};
 use causeway_simulator::wait::eventually;
@@ -62,7 +62,8 @@ impl Site {
         ];
         let mut edge = process(dir, "causeway-edge", arguments.to_vec())?;
         edge.start().context("cannot start the edge")?;
-        let (cloud_http, edge_http) = (Http::tcp(api), Http::tcp(local));
+        let socket = dir.join("edge").join("edge.sock");
+        let (cloud_http, edge_http) = (Http::tcp(api), Http::new(Endpoint::Unix(socket)));
         let site = Self {
             cloud,
             edge,
