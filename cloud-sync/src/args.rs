@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use causeway_cloud_sync::CloudConfig;
+use causeway_cloud_sync::config::Plane;
 use causeway_daemon::telemetry::{Level, error_chain};
 use clap::Parser;
 
@@ -32,6 +33,15 @@ struct Args {
     /// Address where edge nodes dial in
     #[arg(long, value_name = "ADDRESS")]
     sync_listen: Option<SocketAddr>,
+    /// Serve a Kubernetes cluster instead of the control plane in this process
+    #[arg(long)]
+    kubernetes: bool,
+    /// How to reach that cluster; $KUBECONFIG, ~/.kube/config or the pod's service account otherwise
+    #[arg(long, value_name = "FILE", requires = "kubernetes")]
+    kubeconfig: Option<PathBuf>,
+    /// Context in the kubeconfig
+    #[arg(long, value_name = "NAME", requires = "kubernetes")]
+    context: Option<String>,
     /// error, warn, info, debug or trace
     #[arg(long, value_name = "LEVEL")]
     log_level: Option<Level>,
@@ -74,6 +84,9 @@ fn assemble(args: Args) -> Result<CloudConfig, String> {
         dir,
         api_listen,
         sync_listen,
+        kubernetes,
+        kubeconfig,
+        context,
         log_level,
         check_config: _,
         dump_config: _,
@@ -88,6 +101,12 @@ fn assemble(args: Args) -> Result<CloudConfig, String> {
     built.dir = dir.unwrap_or(built.dir);
     built.api_listen = api_listen.unwrap_or(built.api_listen);
     built.sync_listen = sync_listen.unwrap_or(built.sync_listen);
+    if kubernetes {
+        built.control.plane = Plane::Kubernetes;
+        let settings = &mut built.kubernetes;
+        settings.kubeconfig = kubeconfig.or_else(|| settings.kubeconfig.take());
+        settings.context = context.or_else(|| settings.context.take());
+    }
     built.log.level = log_level.unwrap_or(built.log.level);
     if built.api_listen == built.sync_listen && built.api_listen.port() != 0 {
         return Err("the API and the sync endpoint cannot have the same address".to_owned());

@@ -3,10 +3,12 @@
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
 use std::time::Duration;
 
 use causeway_daemon::config::{ConfigError, Mistakes, Section, format_duration, parse};
 use causeway_daemon::telemetry::{Level, LogFormat};
+use uuid::Uuid;
 
 /// Settings of the cloud service, validated.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,8 +23,10 @@ pub struct CloudConfig {
     pub bounds: Bounds,
     /// How long superseded records stay for time travel and deltas.
     pub history: History,
-    /// The embedded control plane.
+    /// What the cluster is, and the controllers of the embedded one.
     pub control: Control,
+    /// Where the Kubernetes cluster is, when it is one.
+    pub kubernetes: Kubernetes,
     /// How much is said.
     pub log: LogConfig,
 }
@@ -60,9 +64,51 @@ pub struct History {
     pub bytes_max: u64,
 }
 
+/// What the cluster is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Plane {
+    /// The small control plane in this process.
+    #[default]
+    Embedded,
+    /// A Kubernetes API server.
+    Kubernetes,
+}
+
+impl FromStr for Plane {
+    type Err = UnknownPlane;
+
+    fn from_str(text: &str) -> Result<Self, UnknownPlane> {
+        match text {
+            "embedded" => Ok(Self::Embedded),
+            "kubernetes" => Ok(Self::Kubernetes),
+            _ => Err(UnknownPlane),
+        }
+    }
+}
+
+/// A word that is no [`Plane`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("expected one of: embedded, kubernetes")]
+pub struct UnknownPlane;
+
+/// Where the Kubernetes cluster is.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Kubernetes {
+    /// A kubeconfig file. `None`: `$KUBECONFIG`, `~/.kube/config`, or the service account of the
+    /// pod this runs in, whichever is there first.
+    pub kubeconfig: Option<PathBuf>,
+    /// The context in it; `None`: its current one.
+    pub context: Option<String>,
+    /// The uid of the namespace `kube-system` of the one cluster that may be followed; `None`: any.
+    pub cluster: Option<Uuid>,
+}
+
 /// Settings of the controllers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Control {
+    /// What the cluster is. The other settings here are for the embedded one.
+    pub plane: Plane,
     /// A node whose session is away for longer shows `Ready` as `Unknown`.
     pub node_grace: Duration,
     /// Kubernetes Events older than this are removed.
@@ -91,10 +137,12 @@ impl CloudConfig {
                 bytes_max: 2 * 1024 * 1024 * 1024,
             },
             control: Control {
+                plane: Plane::Embedded,
                 node_grace: Duration::from_secs(10),
                 event_age: Duration::from_secs(3600),
                 events_per_namespace_max: 1000,
             },
+            kubernetes: Kubernetes::default(),
             log: LogConfig::default(),
         }
     }
@@ -109,6 +157,7 @@ impl CloudConfig {
             bounds,
             history,
             control,
+            kubernetes,
             log,
         } = self;
         let Bounds {
@@ -123,22 +172,25 @@ impl CloudConfig {
             bytes_max,
         } = history;
         let Control {
+            plane,
             node_grace,
             event_age,
             events_per_namespace_max,
         } = control;
+        let kubernetes = kubernetes.dump();
         let dir = toml::Value::from(dir.display().to_string());
         let [keep_age, node_grace, event_age] =
             [keep_age, node_grace, event_age].map(|duration| format_duration(*duration));
-        let (level, format) = (word(&log.level), word(&log.format));
+        let (plane, level, format) = (word(plane), word(&log.level), word(&log.format));
         format!(
             "dir = {dir}\napi_listen = \"{api_listen}\"\nsync_listen = \"{sync_listen}\"\n\n\
              [bounds]\nsessions_max = {sessions_max}\nwatchers_max = {watchers_max}\n\
              body_bytes_max = {body_bytes_max}\nmetric_nodes_max = {metric_nodes_max}\n\n\
              [history]\nkeep_revisions = {keep_revisions}\nkeep_age = \"{keep_age}\"\n\
              bytes_max = {bytes_max}\n\n\
-             [control]\nnode_grace = \"{node_grace}\"\nevent_age = \"{event_age}\"\n\
+             [control]\nplane = \"{plane}\"\nnode_grace = \"{node_grace}\"\nevent_age = \"{event_age}\"\n\
              events_per_namespace_max = {events_per_namespace_max}\n\n\
+             {kubernetes}\n\
              [log]\nlevel = \"{level}\"\nformat = \"{format}\"\n"
         )
     }
@@ -173,6 +225,7 @@ impl CloudConfig {
         config.bounds.read(&mut root.section("bounds"));
         config.history.read(&mut root.section("history"));
         config.control.read(&mut root.section("control"));
+        config.kubernetes.read(&mut root.section("kubernetes"));
         let mut log = root.section("log");
         set(&mut config.log.level, log.text("level"));
         set(&mut config.log.format, log.text("format"));
@@ -222,14 +275,51 @@ impl History {
 impl Control {
     fn read(&mut self, section: &mut Section) {
         let Self {
+            plane,
             node_grace,
             event_age,
             events_per_namespace_max,
         } = self;
+        set(plane, section.text("plane"));
         set(node_grace, section.duration("node_grace"));
         set(event_age, section.duration("event_age"));
         let events = section.number("events_per_namespace_max", 1..=1_000_000);
         set_count(events_per_namespace_max, events);
+    }
+}
+
+impl Kubernetes {
+    fn read(&mut self, section: &mut Section) {
+        let Self {
+            kubeconfig,
+            context,
+            cluster,
+        } = self;
+        let given = |text: &String| !text.is_empty();
+        let path: Option<String> = section.text("kubeconfig").filter(given);
+        *kubeconfig = path.map(PathBuf::from);
+        *context = section.text("context").filter(given);
+        *cluster = match section.text::<String>("cluster").filter(given) {
+            None => None,
+            Some(uid) => Uuid::try_parse(&uid)
+                .map_err(|_| section.mistake("cluster", "is not a uid".to_owned()))
+                .ok(),
+        };
+    }
+
+    fn dump(&self) -> String {
+        let Self {
+            kubeconfig,
+            context,
+            cluster,
+        } = self;
+        let path = kubeconfig.as_ref().map(|path| path.display().to_string());
+        let [kubeconfig, context, cluster] =
+            [path, context.clone(), cluster.map(|uid| uid.to_string())]
+                .map(|text| toml::Value::from(text.unwrap_or_default()));
+        format!(
+            "[kubernetes]\nkubeconfig = {kubeconfig}\ncontext = {context}\ncluster = {cluster}\n"
+        )
     }
 }
 

@@ -20,10 +20,11 @@ use causeway_log::{Revision, Store};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
-use crate::cluster::{Cluster, ClusterMachine, Request, Requests, StartError};
-use crate::config::{CloudConfig, History};
+use crate::cluster::{Cluster, ClusterMachine, Mirror, Request, Requests, StartError};
+use crate::config::{Bounds, CloudConfig, Control, History, Kubernetes, Plane};
 use crate::controllers::{self, Controllers};
 use crate::hub::Hub;
+use crate::kube::{self, Access, ApiServer, Kube};
 use crate::metrics::{CloudCollector, Totals, register};
 use crate::serve::{Starting, Sync, sessions, sync_router};
 use crate::status::Status;
@@ -186,6 +187,8 @@ struct Parts {
     view: View,
     durable: watch::Receiver<Revision>,
     writer: Requests,
+    /// What the machine tells of the Kubernetes cluster that it mirrors.
+    mirror: Option<Arc<Mirror>>,
 }
 
 impl Parts {
@@ -193,13 +196,18 @@ impl Parts {
         let clock = system_clock();
         let hub = Hub::new(config.bounds.sessions_max);
         let outcomes = Arc::new(Outcomes::default());
-        let machine = ClusterMachine::start(
+        let start = match config.control.plane {
+            Plane::Embedded => ClusterMachine::start,
+            Plane::Kubernetes => ClusterMachine::start_mirror,
+        };
+        let machine = start(
             Arc::clone(&store),
             Arc::clone(&clock),
             Arc::clone(&hub),
             Arc::clone(&outcomes),
         )?;
         let (view, durable, depths) = (machine.view(), machine.durable(), machine.depths());
+        let mirror = machine.mirror();
         let (thread, writer) = Writer::spawn("cloud-writer", Arc::clone(&store), machine);
         let writer = Requests::new(writer, depths);
         Ok((
@@ -211,6 +219,7 @@ impl Parts {
                 view,
                 durable,
                 writer,
+                mirror,
             },
             thread,
         ))
@@ -230,12 +239,47 @@ impl Parts {
             bounds,
             history,
             control,
+            kubernetes,
             log: _,
         } = config;
-        let cluster = Arc::new(Cluster::new(self.view.clone(), self.writer.clone()));
         let totals = Arc::new(Totals::default());
         let (starting, sessions_task) = sessions(bounds.sessions_max, shutdown.token());
         let sync_routes = sync_router(self.sync(starting, &totals, shutdown));
+        let admin = self.admin_routes(&totals, config);
+        let (api_routes, plane) = match &self.mirror {
+            None => self.embedded(admin, bounds, control, shutdown),
+            Some(mirror) => (admin, self.kubernetes(mirror, kubernetes, shutdown)),
+        };
+        let api_limits = HttpLimits {
+            connections_max: bounds.watchers_max + CONNECTIONS_SPARE,
+            ..HttpLimits::default()
+        };
+        let sync_limits = HttpLimits {
+            connections_max: HANDSHAKES_MAX,
+            ..HttpLimits::default()
+        };
+        let mut tasks = vec![
+            serve_tcp(sync, sync_routes, sync_limits, shutdown.token()),
+            serve_tcp(api, api_routes, api_limits, shutdown.token()),
+            sessions_task,
+        ];
+        tasks.extend(plane);
+        tasks.extend([
+            tasks::spawn("acks", flush_acks(self.writer.clone(), shutdown.token())),
+            store_dir::maintain(Arc::clone(&self.store), window(history), shutdown.token()),
+        ]);
+        tasks
+    }
+
+    /// The control plane in this process: its API, its controllers, and the write-back to it.
+    fn embedded(
+        &self,
+        admin: Router,
+        bounds: &Bounds,
+        control: &Control,
+        shutdown: &Shutdown,
+    ) -> (Router, Vec<Task>) {
+        let cluster = Arc::new(Cluster::new(self.view.clone(), self.writer.clone()));
         let server = ServerConfig {
             body_bytes_max: bounds.body_bytes_max,
             watchers_max: bounds.watchers_max,
@@ -243,7 +287,7 @@ impl Parts {
             warn_uncontrolled: true,
             ..ServerConfig::default()
         };
-        let api_routes = self.api_routes(Arc::clone(&cluster), server, &totals, config);
+        let routes = admin.fallback_service(router(Arc::clone(&cluster), server));
         let controllers = Controllers {
             cluster,
             hub: Arc::clone(&self.hub),
@@ -258,26 +302,42 @@ impl Parts {
             self.writer.clone(),
             shutdown.token(),
         );
-        let api_limits = HttpLimits {
-            connections_max: bounds.watchers_max + CONNECTIONS_SPARE,
-            ..HttpLimits::default()
-        };
-        let sync_limits = HttpLimits {
-            connections_max: HANDSHAKES_MAX,
-            ..HttpLimits::default()
-        };
-        vec![
-            serve_tcp(sync, sync_routes, sync_limits, shutdown.token()),
-            serve_tcp(api, api_routes, api_limits, shutdown.token()),
-            sessions_task,
+        let tasks = vec![
             tasks::spawn(
                 "controllers",
                 controllers::run(controllers, shutdown.token()),
             ),
             tasks::spawn("write-back", writeback),
-            tasks::spawn("acks", flush_acks(self.writer.clone(), shutdown.token())),
-            store_dir::maintain(Arc::clone(&self.store), window(history), shutdown.token()),
-        ]
+        ];
+        (routes, tasks)
+    }
+
+    /// What connects this to a Kubernetes cluster.
+    fn kubernetes(
+        &self,
+        mirror: &Arc<Mirror>,
+        settings: &Kubernetes,
+        shutdown: &Shutdown,
+    ) -> Vec<Task> {
+        let Kubernetes {
+            kubeconfig,
+            context,
+            cluster: _,
+        } = settings.clone();
+        let kube = Kube {
+            api: ApiServer::new(Access {
+                kubeconfig,
+                context,
+            }),
+            mirror: Arc::clone(mirror),
+            view: self.view.clone(),
+            store: Arc::clone(&self.store),
+            hub: Arc::clone(&self.hub),
+            writer: self.writer.clone(),
+            clock: Arc::clone(&self.clock),
+            outcomes: Arc::clone(&self.outcomes),
+        };
+        kube::run(&kube, shutdown)
     }
 
     fn sync(&self, starting: Starting, totals: &Arc<Totals>, shutdown: &Shutdown) -> Sync {
@@ -294,13 +354,8 @@ impl Parts {
         }
     }
 
-    fn api_routes(
-        &self,
-        cluster: Arc<Cluster>,
-        server: ServerConfig,
-        totals: &Totals,
-        config: &CloudConfig,
-    ) -> Router {
+    /// Health, metrics and inspection.
+    fn admin_routes(&self, totals: &Totals, config: &CloudConfig) -> Router {
         let metrics = Metrics::new();
         let collector = CloudCollector {
             store: Arc::clone(&self.store),
@@ -327,9 +382,7 @@ impl Parts {
             durable: self.durable.clone(),
             status: Arc::new(move || status.document()),
         };
-        admin::router(metrics, readiness)
-            .merge(inspect::router(inspected))
-            .fallback_service(router(cluster, server))
+        admin::router(metrics, readiness).merge(inspect::router(inspected))
     }
 }
 

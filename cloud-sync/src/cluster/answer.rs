@@ -23,6 +23,8 @@ pub(super) enum Answer {
         answer: oneshot::Sender<Result<WroteBack, WriteError>>,
         wrote: WroteBack,
     },
+    WroteBack(oneshot::Sender<Result<(), WriteError>>),
+    Mirror(oneshot::Sender<Result<(), WriteError>>),
     Forget {
         answer: oneshot::Sender<Result<bool, WriteError>>,
         gone: bool,
@@ -74,6 +76,9 @@ impl Answer {
             Self::WriteBack { answer, wrote } => {
                 let _ = answer.send(Ok(wrote));
             }
+            Self::WroteBack(answer) | Self::Mirror(answer) => {
+                let _ = answer.send(Ok(()));
+            }
             Self::Forget { answer, gone } => {
                 let _ = answer.send(Ok(gone));
             }
@@ -90,6 +95,9 @@ impl Answer {
                 let _ = answer.send(Err(WriteRefused::ReadOnly { reason }));
             }
             Self::WriteBack { answer, .. } => {
+                let _ = answer.send(Err(write_error(error)));
+            }
+            Self::WroteBack(answer) | Self::Mirror(answer) => {
                 let _ = answer.send(Err(write_error(error)));
             }
             Self::Forget { answer, .. } => {
@@ -114,6 +122,9 @@ pub(super) fn refuse(request: Request, reason: &str) {
             }));
         }
         Request::WriteBack { answer, .. } => {
+            let _ = answer.send(Err(read_only()));
+        }
+        Request::WroteBack { answer, .. } | Request::Mirror { answer, .. } => {
             let _ = answer.send(Err(read_only()));
         }
         Request::Forget { answer, .. } => {

@@ -30,6 +30,7 @@ use crate::interest::{Graph, Name};
 use crate::writeback::{Outcomes, WroteBack};
 
 mod answer;
+mod mirror;
 mod objects;
 mod queue;
 mod session;
@@ -38,10 +39,13 @@ mod start;
 #[cfg(test)]
 mod tests;
 mod write;
+mod wrote_back;
 
+pub use mirror::{EDGE_LABEL, Mirror, Seen, Want};
 pub use queue::{Class, Depths, Requests};
 pub use source::Cluster;
 pub use start::{BOOTSTRAP_NAMESPACES, StartError};
+pub use wrote_back::{Answered, Settlement, Verdict};
 
 use answer::Answer;
 pub(crate) use objects::{Current, Stored as PutOutcome};
@@ -75,6 +79,20 @@ pub enum Request {
         /// Where the answer goes.
         answer: oneshot::Sender<Result<WroteBack, WriteError>>,
     },
+    /// Say what came of a node's records at an API server.
+    WroteBack {
+        /// What came of them.
+        settlement: Box<Settlement>,
+        /// Where the answer goes.
+        answer: oneshot::Sender<Result<(), WriteError>>,
+    },
+    /// Take in what was seen of the Kubernetes cluster that this one mirrors.
+    Mirror {
+        /// What was seen, in order.
+        seen: Vec<Seen>,
+        /// Where the answer goes. After an error lists that are under way must begin again.
+        answer: oneshot::Sender<Result<(), WriteError>>,
+    },
     /// Forget the streams of a node that left the cluster. Refused while it has a Node, pods or a
     /// session.
     Forget {
@@ -106,6 +124,8 @@ pub struct ClusterMachine {
     down: BTreeSet<NodeName>,
     /// Acknowledgements of peers that are not written yet. Losing them costs re-sending.
     acks: BTreeMap<NodeName, Offset>,
+    /// The cluster mirrors a Kubernetes one.
+    mirror: Option<mirror::State>,
     round: Round,
 }
 
@@ -267,6 +287,10 @@ impl Machine for ClusterMachine {
                 answer,
             } => self.plan_session(node, session, write, answer, batch),
             Request::WriteBack { node, answer } => self.plan_write_back(node, answer, batch),
+            Request::WroteBack { settlement, answer } => {
+                self.plan_wrote_back(settlement, answer, batch)
+            }
+            Request::Mirror { seen, answer } => self.plan_mirror(seen, answer, batch),
             Request::Forget { node, answer } => self.plan_forget(node, answer, batch),
             Request::FlushAcks => Planned::InBatch,
         };
@@ -305,6 +329,7 @@ impl Machine for ClusterMachine {
         if !records.is_empty() {
             self.durable.send_replace(durable);
         }
+        self.mirror_committed();
         let round = std::mem::take(&mut self.round);
         self.down.extend(round.opened);
         self.down.retain(|node| !round.dropped.contains(node));
@@ -330,6 +355,7 @@ impl Machine for ClusterMachine {
         if !causeway_log::mutant::is_on("failed-round-keeps-graph") {
             self.graph = self.graph_of_view(&round.stuck);
         }
+        self.mirror_failed();
         for answer in round.answers {
             answer.failed(error);
         }

@@ -101,7 +101,7 @@ impl ClusterMachine {
         });
         let current = Current {
             key: key.clone(),
-            body,
+            body: body.clone(),
             modified: None,
         };
         self.round.overlay.insert(name, Planning::Present(current));
@@ -109,6 +109,8 @@ impl ClusterMachine {
         self.graph.put(key, &object, &mut deltas);
         let sent_before = before.map(|before| down_body_of(key, &before.body));
         let sent = down_body(key, &object);
+        // One copy of the bytes serves the cluster and the nodes where nothing is left out.
+        let sent = if sent == body { body } else { sent };
         let same = sent_before.as_ref() == Some(&sent);
         deltas.retain(|delta| delta.step != Step::Update || !same);
         self.send(batch, deltas, Some((key, &sent)), caused_by);
@@ -134,6 +136,9 @@ impl ClusterMachine {
 
     /// A node that made or edited an object by a request keeps it.
     pub(crate) fn stick(&mut self, batch: &mut Batch, node: &NodeName, key: &Key, cause: EventId) {
+        if self.expects(node, key) {
+            return;
+        }
         let mut deltas = Vec::new();
         self.graph.stick(node, key, &mut deltas);
         self.round.stuck.insert((node.clone(), key.clone()));

@@ -11,7 +11,7 @@ use super::Request;
 /// Who waits for the machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Class {
-    /// The API and the controllers.
+    /// The API and the controllers, or what is seen of the cluster that is mirrored.
     Write,
     /// Sessions with records and epochs.
     Session,
@@ -42,9 +42,12 @@ impl Request {
     pub(super) const fn is_barrier(&self) -> bool {
         match self {
             Self::Session { write, .. } => matches!(write, SessionWrite::Barrier),
-            Self::Write { .. } | Self::WriteBack { .. } | Self::Forget { .. } | Self::FlushAcks => {
-                false
-            }
+            Self::Write { .. }
+            | Self::WriteBack { .. }
+            | Self::WroteBack { .. }
+            | Self::Mirror { .. }
+            | Self::Forget { .. }
+            | Self::FlushAcks => false,
         }
     }
 
@@ -52,9 +55,9 @@ impl Request {
     #[must_use]
     pub const fn class(&self) -> Class {
         match self {
-            Self::Write { .. } => Class::Write,
+            Self::Write { .. } | Self::Mirror { .. } => Class::Write,
             Self::Session { .. } => Class::Session,
-            Self::WriteBack { .. } => Class::WriteBack,
+            Self::WriteBack { .. } | Self::WroteBack { .. } => Class::WriteBack,
             Self::Forget { .. } | Self::FlushAcks => Class::Other,
         }
     }

@@ -67,6 +67,35 @@ impl ClusterMachine {
         hub: Arc<Hub>,
         outcomes: Arc<Outcomes>,
     ) -> Result<Self, StartError> {
+        let mut machine = Self::load(store, clock, hub, outcomes)?;
+        machine.heal()?;
+        machine.bootstrap()?;
+        Ok(machine)
+    }
+
+    /// [`ClusterMachine::start`] for a cluster that mirrors a Kubernetes one: what it was when it was
+    /// last seen.
+    ///
+    /// # Errors
+    /// [`StartError`]
+    pub fn start_mirror(
+        store: Arc<dyn Store>,
+        clock: Arc<dyn Clock>,
+        hub: Arc<Hub>,
+        outcomes: Arc<Outcomes>,
+    ) -> Result<Self, StartError> {
+        let mut machine = Self::load(store, clock, hub, outcomes)?;
+        machine.become_mirror()?;
+        machine.heal()?;
+        Ok(machine)
+    }
+
+    fn load(
+        store: Arc<dyn Store>,
+        clock: Arc<dyn Clock>,
+        hub: Arc<Hub>,
+        outcomes: Arc<Outcomes>,
+    ) -> Result<Self, StartError> {
         if store.stream(&StreamId::Cluster)?.is_none() {
             let epoch = Epoch::new(clock.uid());
             let streams = vec![StreamChange::Open {
@@ -93,12 +122,11 @@ impl ClusterMachine {
             durable: tokio::sync::watch::Sender::new(durable),
             down: BTreeSet::new(),
             acks: BTreeMap::new(),
+            mirror: None,
             round: Round::default(),
         };
         machine.catalog = (Revision::ZERO, machine.view.read(Catalog::of));
         machine.graph = machine.graph_of_objects();
-        machine.heal()?;
-        machine.bootstrap()?;
         Ok(machine)
     }
 

@@ -225,6 +225,18 @@ impl Hub {
         }
     }
 
+    /// Ends all sessions; their nodes come back at once.
+    pub fn close_all(&self, reason: &str) {
+        let state = self.state.lock();
+        for current in state
+            .nodes
+            .values()
+            .filter_map(|node| node.current.as_ref())
+        {
+            current.closer.close(CloseCode::GoingAway, reason, None);
+        }
+    }
+
     /// Moves at each coming and going of a node.
     #[must_use]
     pub fn watch_presence(&self) -> watch::Receiver<u64> {

@@ -12,6 +12,11 @@ pub fn down_body(key: &Key, object: &Value) -> Body {
         metadata.remove("managedFields");
         metadata.remove("resourceVersion");
     }
+    if is_node_lease(key)
+        && let Some(spec) = object.get_mut("spec").and_then(Value::as_object_mut)
+    {
+        spec.remove("renewTime");
+    }
     if edge_owns_status(key)
         && let Some(object) = object.as_object_mut()
     {
@@ -26,7 +31,10 @@ pub fn down_body(key: &Key, object: &Value) -> Body {
 pub fn down_body_of(key: &Key, cluster: &Body) -> Body {
     let bytes = cluster.bytes();
     let managed = b"managedFields";
-    if !edge_owns_status(key) && !bytes.windows(managed.len()).any(|window| window == managed) {
+    if !edge_owns_status(key)
+        && !is_node_lease(key)
+        && !bytes.windows(managed.len()).any(|window| window == managed)
+    {
         return cluster.clone();
     }
     match serde_json::from_slice::<Value>(bytes) {
@@ -34,6 +42,11 @@ pub fn down_body_of(key: &Key, cluster: &Body) -> Body {
         // Not JSON cannot have come from this process; the bytes are shown as they are.
         Err(_) => cluster.clone(),
     }
+}
+
+/// The heartbeat of a node, which is renewed on its behalf: a node is not told of each renewal.
+fn is_node_lease(key: &Key) -> bool {
+    key.resource.is("coordination.k8s.io", "leases") && &*key.namespace == "kube-node-lease"
 }
 
 /// Whether the edge writes the `status` of this kind.

@@ -4,7 +4,7 @@
 //!   object changes ──▶ Graph ──▶ deltas (node, key: Put | Update | Withdraw)
 //!
 //!   a pod bound to N     N needs the pod, its namespace, what the pod names, and the services and
-//!                        endpoint slices of the namespace
+//!                        endpoint slices of the namespace, and the tokens it mounts
 //!   the Node N           N needs it, and the custom resources of the groups it subscribes to
 //!   a volume claim       whoever needs the claim needs the volume it is bound to
 //!   an edge request of N whoever made or edited an object through the edge keeps it
@@ -24,10 +24,12 @@ mod body;
 mod references;
 #[cfg(test)]
 mod tests;
+mod tokens;
 
 pub use body::{down_body, down_body_of};
 pub use references::SUBSCRIBE_ANNOTATION;
 pub(crate) use references::{is_custom, pod_references};
+pub use tokens::{TokenSource, token_sources, tokens};
 
 /// Names an object in whatever life.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -110,6 +112,15 @@ pub struct Graph {
     counts: BTreeMap<Need, BTreeMap<NodeName, u32>>,
     /// Nodes that made or edited an object through a request.
     sticky: BTreeMap<Key, BTreeSet<NodeName>>,
+    /// Needs that began or ended; `None`: nobody asks.
+    turnover: Option<Turnover>,
+}
+
+/// Needs that had no cause and have one now, and the other way round. A need may be in both.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Turnover {
+    pub(crate) began: BTreeSet<Need>,
+    pub(crate) ended: BTreeSet<Need>,
 }
 
 impl Graph {
@@ -187,6 +198,55 @@ impl Graph {
             causes.insert((node.clone(), Need::Object(name.clone())));
             self.settle(&name, causes, deltas);
         }
+    }
+
+    /// From here on, notes which needs begin and end.
+    pub(crate) fn note_turnover(&mut self) {
+        self.turnover.get_or_insert_default();
+    }
+
+    /// What was noted since it was last taken.
+    pub(crate) fn take_turnover(&mut self) -> Turnover {
+        self.turnover
+            .as_mut()
+            .map(std::mem::take)
+            .unwrap_or_default()
+    }
+
+    /// [`Graph::stick`] for an object that is still to appear.
+    pub(crate) fn expect(&mut self, node: &NodeName, key: &Key) {
+        let nodes = self.sticky.entry(key.clone()).or_default();
+        nodes.insert(node.clone());
+    }
+
+    /// Nothing is expected any more under this name but what is there.
+    pub(crate) fn expect_no_more(&mut self, name: &Name) {
+        let live = self.live.get(name).map(|live| live.key.clone());
+        self.sticky
+            .retain(|key, _| Name::of(key) != *name || live.as_ref() == Some(key));
+    }
+
+    /// Whether any node needs this.
+    pub(crate) fn is_needed(&self, need: &Need) -> bool {
+        self.counts.contains_key(need)
+    }
+
+    /// Whether any node would hold this object.
+    pub(crate) fn is_object_needed(&self, key: &Key, body: &Value) -> bool {
+        self.sticky.contains_key(key)
+            || self.is_needed(&Need::Object(Name::of(key)))
+            || references::class_of(key, body)
+                .is_some_and(|class| self.is_needed(&Need::Class(class)))
+    }
+
+    /// The objects of a class.
+    pub(crate) fn members(&self, class: &Class) -> impl Iterator<Item = &Name> {
+        self.classes.get(class).into_iter().flatten()
+    }
+
+    /// Whether an object of this name is there.
+    pub(crate) fn is_live(&self, name: &Name) -> bool {
+        self.live.contains_key(name)
     }
 
     /// The nodes that hold the object of this name.
@@ -382,12 +442,13 @@ impl Graph {
 
     /// Counts one more cause; says whether it is the first.
     fn count(&mut self, node: &NodeName, need: &Need) -> bool {
-        let count = self
-            .counts
-            .entry(need.clone())
-            .or_default()
-            .entry(node.clone())
-            .or_insert(0);
+        let nodes = self.counts.entry(need.clone()).or_default();
+        if nodes.is_empty()
+            && let Some(turnover) = &mut self.turnover
+        {
+            turnover.began.insert(need.clone());
+        }
+        let count = nodes.entry(node.clone()).or_insert(0);
         *count += 1;
         *count == 1
     }
@@ -407,6 +468,9 @@ impl Graph {
             nodes.remove(node);
             if nodes.is_empty() {
                 self.counts.remove(need);
+                if let Some(turnover) = &mut self.turnover {
+                    turnover.ended.insert(need.clone());
+                }
             }
         }
         last

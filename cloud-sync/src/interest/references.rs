@@ -65,6 +65,10 @@ pub(super) fn class_of(key: &Key, body: &Value) -> Option<Class> {
     if resource.is("", "services") || resource.is("discovery.k8s.io", "endpointslices") {
         return Some(Class::Network(Arc::clone(&key.namespace)));
     }
+    if *resource == super::tokens() {
+        // Each is for the node of its pod alone, whatever a node subscribes to.
+        return None;
+    }
     if resource.is("apiextensions.k8s.io", "customresourcedefinitions") {
         let group = name_at(body.get("spec"), "group")?;
         return Some(Class::Group(group.into()));
@@ -98,6 +102,13 @@ fn pod_causes(key: &Key, body: &Value) -> BTreeSet<(NodeName, Need)> {
     };
     let mut names = BTreeSet::from([Name::of(key), named("namespaces", "", &key.namespace)]);
     add_references(key, spec, &mut names);
+    for token in super::token_sources(key, body) {
+        names.insert(Name {
+            resource: super::tokens(),
+            namespace: Arc::clone(&key.namespace),
+            name: token.name.into(),
+        });
+    }
     let network = Need::Class(Class::Network(Arc::clone(&key.namespace)));
     let needs = names.into_iter().map(Need::Object).chain([network]);
     needs.map(|need| (node.clone(), need)).collect()

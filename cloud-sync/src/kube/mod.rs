@@ -8,5 +8,8 @@
 //! This is the only place that names the Kubernetes client crate.
 
 pub mod client;
+pub mod writeback;
+mod run;
 
 pub use client::{Access, ApiError, ApiServer, Call, Class, PatchFormat};
+pub(crate) use run::{Kube, run};

@@ -122,7 +122,7 @@ fn check_claim(key: &Key, object: Option<&Value>, current: Option<&Value>) -> Re
 type Ours = fn(&str) -> bool;
 
 /// Gives the fields of a Node that are not its own the values that they have in the cluster.
-pub(super) fn keep_cloud_fields(object: &mut Value, current: Option<&Value>) {
+pub(crate) fn keep_cloud_fields(object: &mut Value, current: Option<&Value>) {
     let at = |object: Option<&Value>, path: [&str; 2]| -> Option<Value> {
         object
             .and_then(|object| object.get(path[0])?.get(path[1]))

@@ -28,7 +28,10 @@ mod request;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use authorize::keep_cloud_fields;
 pub use authorize::{Asked, authorize};
+pub(crate) use plan::is_bound_to;
+pub(crate) use request::bind_pod;
 
 /// Records in one page: bounds the time that one node takes of the writer.
 const PAGE_RECORDS: usize = 256;

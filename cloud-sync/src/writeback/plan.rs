@@ -201,7 +201,7 @@ pub(super) fn stored<E>(put: Result<PutOutcome, E>) -> Outcome {
     }
 }
 
-pub(super) fn is_bound_to(pod: &Value, node: &NodeName) -> bool {
+pub(crate) fn is_bound_to(pod: &Value, node: &NodeName) -> bool {
     let name = pod
         .get("spec")
         .and_then(|spec| spec.get("nodeName"))

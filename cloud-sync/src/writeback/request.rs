@@ -281,7 +281,7 @@ fn clean(object: &mut Value) {
 }
 
 /// A pod made at an edge runs there.
-fn bind_pod(key: &Key, object: &mut Value, node: &NodeName) {
+pub(crate) fn bind_pod(key: &Key, object: &mut Value, node: &NodeName) {
     if !key.resource.is("", "pods") {
         return;
     }

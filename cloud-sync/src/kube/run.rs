@@ -1,0 +1,39 @@
+//! Everything that runs on behalf of a Kubernetes cluster.
+
+use std::sync::Arc;
+
+use causeway_daemon::tasks::{Shutdown, Task};
+use causeway_kube_api::{Clock, View};
+use causeway_log::Store;
+
+use super::ApiServer;
+use crate::cluster::{Mirror, Requests};
+use crate::hub::Hub;
+use crate::writeback::Outcomes;
+
+/// What it works with.
+#[derive(Clone, Debug)]
+pub(crate) struct Kube {
+    /// The cluster.
+    pub(crate) api: ApiServer,
+    /// What the machine tells of the mirror.
+    pub(crate) mirror: Arc<Mirror>,
+    /// The mirror as it is durable.
+    pub(crate) view: View,
+    /// What nodes sent and were sent.
+    pub(crate) store: Arc<dyn Store>,
+    /// Who is here.
+    pub(crate) hub: Arc<Hub>,
+    /// The machine.
+    pub(crate) writer: Requests,
+    /// Times in objects.
+    pub(crate) clock: Arc<dyn Clock>,
+    /// Counters of what became of records.
+    pub(crate) outcomes: Arc<Outcomes>,
+}
+
+/// Starts all of it.
+pub(crate) fn run(kube: &Kube, shutdown: &Shutdown) -> Vec<Task> {
+    let _ = (kube, shutdown);
+    Vec::new()
+}
