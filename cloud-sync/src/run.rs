@@ -24,6 +24,7 @@ use crate::cluster::{Cluster, ClusterMachine, Mirror, Request, Requests, StartEr
 use crate::config::{Bounds, CloudConfig, Control, History, Kubernetes, Plane};
 use crate::controllers::{self, Controllers};
 use crate::hub::Hub;
+use crate::kube::writeback::WriteStats;
 use crate::kube::{self, Access, ApiServer, Kube};
 use crate::metrics::{CloudCollector, Totals, register};
 use crate::serve::{Starting, Sync, sessions, sync_router};
@@ -184,6 +185,7 @@ struct Parts {
     clock: Arc<dyn Clock>,
     hub: Arc<Hub>,
     outcomes: Arc<Outcomes>,
+    writes: Arc<WriteStats>,
     view: View,
     durable: watch::Receiver<Revision>,
     writer: Requests,
@@ -216,6 +218,7 @@ impl Parts {
                 clock,
                 hub,
                 outcomes,
+                writes: Arc::default(),
                 view,
                 durable,
                 writer,
@@ -336,6 +339,7 @@ impl Parts {
             writer: self.writer.clone(),
             clock: Arc::clone(&self.clock),
             outcomes: Arc::clone(&self.outcomes),
+            writes: Arc::clone(&self.writes),
         };
         kube::run(&kube, shutdown)
     }
@@ -366,6 +370,9 @@ impl Parts {
             nodes_max: config.bounds.metric_nodes_max,
         };
         register(&metrics, totals, collector);
+        if self.mirror.is_some() {
+            metrics.register(|registry| self.writes.register(registry));
+        }
         let (writer, store) = (self.writer.clone(), Arc::clone(&self.store));
         let readiness = Readiness::new(move || match writer.is_closed() {
             true => Err("the writer has ended".to_owned()),

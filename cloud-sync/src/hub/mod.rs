@@ -254,6 +254,17 @@ impl Hub {
             .count()
     }
 
+    /// The nodes that have a session.
+    #[must_use]
+    pub fn connected_nodes(&self) -> BTreeSet<NodeName> {
+        let state = self.state.lock();
+        let connected = state
+            .nodes
+            .iter()
+            .filter(|(_, node)| node.current.is_some());
+        connected.map(|(name, _)| name.clone()).collect()
+    }
+
     /// How many connections there are, also those still in their handshake.
     #[must_use]
     pub fn sessions(&self) -> usize {

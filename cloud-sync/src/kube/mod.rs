@@ -7,9 +7,14 @@
 //!
 //! This is the only place that names the Kubernetes client crate.
 
+pub mod autonomy;
 pub mod client;
-pub mod writeback;
+pub mod leases;
+pub mod publish;
 mod run;
+pub mod tokens;
+pub mod writeback;
+mod writers;
 
 pub use client::{Access, ApiError, ApiServer, Call, Class, PatchFormat};
 pub(crate) use run::{Kube, run};

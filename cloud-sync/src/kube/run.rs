@@ -7,6 +7,7 @@ use causeway_kube_api::{Clock, View};
 use causeway_log::Store;
 
 use super::ApiServer;
+use super::writeback::{Parts, WriteStats};
 use crate::cluster::{Mirror, Requests};
 use crate::hub::Hub;
 use crate::writeback::Outcomes;
@@ -30,10 +31,20 @@ pub(crate) struct Kube {
     pub(crate) clock: Arc<dyn Clock>,
     /// Counters of what became of records.
     pub(crate) outcomes: Arc<Outcomes>,
+    /// Counters of what is written to the API server.
+    pub(crate) writes: Arc<WriteStats>,
 }
 
 /// Starts all of it.
 pub(crate) fn run(kube: &Kube, shutdown: &Shutdown) -> Vec<Task> {
-    let _ = (kube, shutdown);
-    Vec::new()
+    let parts = Parts {
+        api: Arc::new(kube.api.clone()),
+        view: kube.view.clone(),
+        store: Arc::clone(&kube.store),
+        hub: Arc::clone(&kube.hub),
+        requests: kube.writer.clone(),
+        clock: Arc::clone(&kube.clock),
+        stats: Arc::clone(&kube.writes),
+    };
+    super::writers::spawn(&parts, shutdown)
 }

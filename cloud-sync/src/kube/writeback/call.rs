@@ -165,6 +165,16 @@ impl Place {
         }
     }
 
+    /// Asks a subresource of the object for something.
+    #[must_use]
+    pub fn create_in(&self, subresource: &str, identity: Identity, body: Value) -> Call {
+        Call {
+            method: Method::Post,
+            body: Some(body),
+            ..self.call(identity, subresource)
+        }
+    }
+
     /// Reads the object.
     #[must_use]
     pub fn get(&self, identity: Identity) -> Call {

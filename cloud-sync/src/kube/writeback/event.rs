@@ -70,10 +70,7 @@ pub fn create(node: &NodeName, record: &Record) -> Option<Call> {
         .filter(|(_, value)| !value.is_null())
         .collect();
     event.insert("involvedObject".to_owned(), Value::Object(involved));
-    for (field, bytes_max) in [
-        ("message", MESSAGE_BYTES_MAX),
-        ("reason", REASON_BYTES_MAX),
-    ] {
+    for (field, bytes_max) in [("message", MESSAGE_BYTES_MAX), ("reason", REASON_BYTES_MAX)] {
         if let Some(Value::String(text)) = event.get_mut(field) {
             truncate(text, bytes_max);
         }

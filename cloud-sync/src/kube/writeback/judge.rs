@@ -37,6 +37,22 @@ pub enum Meaning {
     Never,
 }
 
+impl Meaning {
+    /// The name in metrics.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Unavailable { .. } => "unavailable",
+            Self::Misconfigured => "misconfigured",
+            Self::Denied => "denied",
+            Self::Conflict => "conflict",
+            Self::Exists => "exists",
+            Self::Gone => "gone",
+            Self::Never => "never",
+        }
+    }
+}
+
 /// Judges a failed call.
 #[must_use]
 pub fn judge(error: &CallError) -> Meaning {

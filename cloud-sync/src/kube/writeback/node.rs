@@ -86,12 +86,7 @@ pub fn adopt(node: &NodeName, object: &Value) -> Call {
     let patch = json!({
         "metadata": {"labels": part("labels"), "annotations": part("annotations")},
     });
-    place(node).patch(
-        Identity::Node(node.clone()),
-        "",
-        Content::MergePatch,
-        patch,
-    )
+    place(node).patch(Identity::Node(node.clone()), "", Content::MergePatch, patch)
 }
 
 /// Says that the node is at the edge.

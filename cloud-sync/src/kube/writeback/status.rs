@@ -52,10 +52,7 @@ const NODE_FIELDS: [&str; 9] = [
 #[must_use]
 pub fn is_terminal(status: Option<&Value>) -> bool {
     let phase = status.and_then(|status| status.get("phase"));
-    matches!(
-        phase.and_then(Value::as_str),
-        Some("Succeeded" | "Failed")
-    )
+    matches!(phase.and_then(Value::as_str), Some("Succeeded" | "Failed"))
 }
 
 /// The patch that gives a pod the status its node reports. `current` is the status that the cluster
@@ -160,8 +157,7 @@ pub fn has_node_drifted(current: Option<&Value>, reported: &Value) -> bool {
     items(Some(reported)).any(|condition| {
         let kind = kind_of(condition);
         let known = items(current).find(|known| kind_of(known) == kind);
-        kind.is_some()
-            && known.and_then(|known| known.get("status")) != condition.get("status")
+        kind.is_some() && known.and_then(|known| known.get("status")) != condition.get("status")
     })
 }
 

@@ -1,0 +1,294 @@
+//! From a record of a node to what is to be done about it. Decides on what is durable here: the
+//! copy of the cluster, and what the node was sent.
+//!
+//! A node is never trusted with what is not its own. The API server has the last word, because
+//! every write impersonates the node; what is refused here would be refused there, or would show
+//! somebody else's object as the node's.
+
+use causeway_kube_api::{Status, View};
+use causeway_log::digest::is_gone;
+use causeway_log::{Key, NodeName, Op, Record, Slot, Store, StreamId};
+use causeway_projections::{Request, Verb};
+use serde_json::{Value, json};
+
+use super::call::{Identity, Place};
+use super::edit::{self, Asked};
+use super::work::{Finished, Work};
+use super::{event, node, status};
+use crate::cluster::is_terminating;
+use crate::interest::Name;
+use crate::writeback::{self, Outcome, authorize, is_bound_to};
+
+/// What to do about a record.
+#[derive(Debug)]
+pub enum Begun {
+    /// This.
+    Work(Box<Work>),
+    /// Nothing, or nothing but an answer.
+    Over(Finished),
+}
+
+/// What a decision looks at.
+#[derive(Clone, Copy, Debug)]
+pub struct Sight<'a> {
+    /// The cluster.
+    pub view: &'a View,
+    /// What nodes sent and were sent.
+    pub store: &'a dyn Store,
+}
+
+/// Decides what follows from a record of `node`.
+#[must_use]
+pub fn begin(sight: Sight<'_>, node: &NodeName, record: &Record) -> Begun {
+    match record.header.op {
+        // A reconcile says that the node no longer has what it once sent.
+        Op::Status | Op::Apply if is_gone(record) => over(Outcome::Stale),
+        Op::Status => report(sight, node, record),
+        Op::Delete => confirm(sight, node, &record.header.key),
+        Op::Fact => tell(sight, node, record),
+        Op::Apply => ask(sight, node, record),
+        // A node owns no objects, answers no requests, and no twins are kept here.
+        Op::Put | Op::Reject | Op::Twin => over(Outcome::Refused),
+    }
+}
+
+const fn over(outcome: Outcome) -> Begun {
+    Begun::Over(Finished::plain(outcome))
+}
+
+fn work(work: Work) -> Begun {
+    Begun::Work(Box::new(work))
+}
+
+fn report(sight: Sight<'_>, node: &NodeName, record: &Record) -> Begun {
+    let key = &record.header.key;
+    let Ok(reported @ Value::Object(_)) = serde_json::from_slice(record.body.bytes()) else {
+        return over(Outcome::Malformed);
+    };
+    if key.resource.is("", "nodes") && *key.name == *node.as_str() {
+        return work(Work::report(status::patch_node(node, &reported)));
+    }
+    if !key.resource.is("", "pods") {
+        return over(Outcome::Refused);
+    }
+    let Some(pod) = sight.current(key) else {
+        return over(Outcome::Stale);
+    };
+    if !is_bound_to(&pod, node) {
+        return over(Outcome::Refused);
+    }
+    let current = pod.get("status");
+    if status::is_terminal(current) && !status::is_terminal(Some(&reported)) {
+        // Somebody declared the pod ended; a pod that has ended does not run again.
+        return over(Outcome::Stale);
+    }
+    work(Work::report(status::patch_pod(
+        node, key, current, &reported,
+    )))
+}
+
+fn confirm(sight: Sight<'_>, node: &NodeName, key: &Key) -> Begun {
+    if !key.resource.is("", "pods") {
+        return over(Outcome::Refused);
+    }
+    let Some(pod) = sight.current(key) else {
+        return over(Outcome::Stale);
+    };
+    if !is_bound_to(&pod, node) || !is_terminating(&pod) {
+        return over(Outcome::Refused);
+    }
+    let options = json!({
+        "apiVersion": "v1",
+        "kind": "DeleteOptions",
+        "gracePeriodSeconds": 0,
+        "preconditions": {"uid": key.uid.to_string()},
+    });
+    let place = Place::core("pods", &key.namespace, &key.name);
+    work(Work::report(
+        place.delete(Identity::Node(node.clone()), options),
+    ))
+}
+
+fn tell(sight: Sight<'_>, node: &NodeName, record: &Record) -> Begun {
+    let header = &record.header;
+    if !header.key.resource.is("", "events") {
+        return over(Outcome::Refused);
+    }
+    let Ok(fact) = serde_json::from_slice::<Value>(record.body.bytes()) else {
+        return over(Outcome::Malformed);
+    };
+    let involved = fact.get("involvedObject").cloned().unwrap_or_default();
+    if !sight.concerns(node, &header.key.namespace, &involved) {
+        return over(Outcome::Refused);
+    }
+    match event::create(node, record) {
+        Some(call) => work(Work::report(call)),
+        None => over(Outcome::Malformed),
+    }
+}
+
+fn ask(sight: Sight<'_>, node: &NodeName, record: &Record) -> Begun {
+    let (key, id) = (&record.header.key, record.header.id);
+    if sight.answered(node, key) == Some(id) {
+        return over(Outcome::Unchanged);
+    }
+    let rejected = |status: Status| Begun::Over(Finished::rejected(Box::new(status)));
+    let request = match Request::decode(record.body.bytes()) {
+        Ok(request) => request,
+        Err(error) => {
+            let reason = causeway_daemon::telemetry::error_chain(&error).to_string();
+            return rejected(Status::bad_request(reason));
+        }
+    };
+    match prepare(sight, node, record, request) {
+        Ok(prepared) => work(prepared),
+        Err(status) => rejected(*status),
+    }
+}
+
+fn prepare(
+    sight: Sight<'_>,
+    node: &NodeName,
+    record: &Record,
+    request: Request,
+) -> Result<Work, Box<Status>> {
+    let (key, id) = (&record.header.key, record.header.id);
+    let verb = request.verb;
+    let mut object = request.object;
+    let current = sight.named(&Name::of(key));
+    if let Some(object) = &mut object {
+        edit::clean(object);
+        if verb == Verb::Create {
+            writeback::bind_pod(key, object, node);
+        }
+        if key.resource.is("", "nodes") {
+            writeback::keep_cloud_fields(object, current.as_ref());
+        }
+    }
+    let own_node = key.resource.is("", "nodes") && *key.name == *node.as_str();
+    if own_node && verb == Verb::Create {
+        let wanted = object.unwrap_or_default();
+        let registered = node::registered(node, &wanted, &id.uuid().to_string());
+        return Ok(Work::register(node.clone(), registered, key.clone()));
+    }
+    let forbidden = |why: &str| Box::new(Status::forbidden(&key.resource, &key.name, why));
+    if key.resource == crate::interest::tokens() {
+        return Err(forbidden("tokens are the cloud's to give"));
+    }
+    let asked = writeback::Asked {
+        node,
+        key,
+        verb,
+        object: object.as_ref(),
+        current: current.as_ref(),
+    };
+    authorize(&asked, |name| sight.holds_name(node, name)).map_err(|why| forbidden(&why))?;
+    let place = place(key, object.as_ref().or(current.as_ref()))?;
+    let sent = sight.sent(node, key);
+    let seen = sent.filter(|(version, _)| request.base == Some(*version));
+    let asked = Asked {
+        node: node.clone(),
+        id,
+        key: key.clone(),
+        place,
+        verb,
+        object,
+        seen: seen.map(|(_, object)| object),
+        follows: request.follows,
+        grace_period_seconds: request.grace_period_seconds,
+    };
+    Ok(match verb {
+        Verb::Create => Work::create(asked),
+        Verb::Update | Verb::Status | Verb::Delete => Work::change(asked),
+    })
+}
+
+/// Where the object of a request stands. Its version is in the object.
+fn place(key: &Key, object: Option<&Value>) -> Result<Place, Box<Status>> {
+    let Some(object) = object else {
+        return Err(Box::new(Status::not_found(&key.resource, &key.name)));
+    };
+    let api_version = object.get("apiVersion").and_then(Value::as_str);
+    let api_version = api_version.unwrap_or_default();
+    let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
+    if group != &*key.resource.group || version.is_empty() {
+        let why = format!("{api_version} is no version of {}", key.resource);
+        return Err(Box::new(Status::bad_request(why)));
+    }
+    Ok(Place {
+        resource: key.resource.clone(),
+        version: version.to_owned(),
+        namespace: key.namespace.to_string(),
+        name: key.name.to_string(),
+    })
+}
+
+impl Sight<'_> {
+    /// The object of this life.
+    fn current(&self, key: &Key) -> Option<Value> {
+        self.view.read(|objects| {
+            let entry = objects.get(&key.resource, &key.namespace, &key.name)?;
+            let body = entry.desired().filter(|_| entry.key() == key)?;
+            serde_json::from_slice(body.bytes()).ok()
+        })
+    }
+
+    /// The object of this name.
+    fn named(&self, name: &Name) -> Option<Value> {
+        self.view.read(|objects| {
+            let entry = objects.get(&name.resource, &name.namespace, &name.name)?;
+            serde_json::from_slice(entry.desired()?.bytes()).ok()
+        })
+    }
+
+    /// What the node was sent last of an object.
+    fn sent(&self, node: &NodeName, key: &Key) -> Option<(causeway_log::Version, Value)> {
+        let stream = StreamId::down(node.clone());
+        let newest = self.store.newest(&stream, key, Slot::Object).ok()??;
+        let record = newest.record;
+        let value = serde_json::from_slice(record.body.bytes()).ok()?;
+        (record.header.op == Op::Put).then_some((record.header.version, value))
+    }
+
+    /// Whether the node holds the object of a name.
+    fn holds_name(&self, node: &NodeName, name: &Name) -> bool {
+        let key = self.view.read(|objects| {
+            let entry = objects.get(&name.resource, &name.namespace, &name.name)?;
+            Some(entry.key().clone())
+        });
+        key.is_some_and(|key| self.sent(node, &key).is_some())
+    }
+
+    /// The request about this object that was answered last.
+    fn answered(&self, node: &NodeName, key: &Key) -> Option<causeway_log::EventId> {
+        let stream = StreamId::down(node.clone());
+        let newest = self.store.newest(&stream, key, Slot::Request).ok()??;
+        newest.record.header.cause
+    }
+
+    /// Whether an Event is about the node itself, or about a pod that is, or was, on it.
+    fn concerns(&self, node: &NodeName, namespace: &str, involved: &Value) -> bool {
+        let text = |field: &str| involved.get(field).and_then(Value::as_str);
+        let name = text("name").unwrap_or_default();
+        match text("kind") {
+            Some("Node") => name == node.as_str() && namespace == "default",
+            Some("Pod") => {
+                let uid = causeway_log::Uid::parse(text("uid").unwrap_or_default());
+                let resource = causeway_log::Resource::core("pods");
+                let Ok(key) = Key::new(resource, namespace, name, uid) else {
+                    return false;
+                };
+                let bound = self
+                    .named(&Name::of(&key))
+                    .is_some_and(|pod| is_bound_to(&pod, node));
+                let stream = StreamId::down(node.clone());
+                bound
+                    || matches!(
+                        self.store.newest(&stream, &key, Slot::Object),
+                        Ok(Some(sent)) if matches!(sent.record.header.op, Op::Put | Op::Delete)
+                    )
+            }
+            _ => false,
+        }
+    }
+}
