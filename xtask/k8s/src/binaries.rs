@@ -11,7 +11,7 @@ use rustix::fs::{FlockOperation, flock};
 pub const CACHE_VARIABLE: &str = "CAUSEWAY_K8S_CACHE";
 
 /// What is built, and the name it gets.
-const PROGRAMS: [(&str, &str); 7] = [
+const PROGRAMS: [(&str, &str); 8] = [
     ("go.etcd.io/etcd/server/v3", "etcd"),
     ("k8s.io/kubernetes/cmd/kube-apiserver", "kube-apiserver"),
     (
@@ -22,6 +22,7 @@ const PROGRAMS: [(&str, &str); 7] = [
     ("k8s.io/kubernetes/cmd/kubectl", "kubectl"),
     ("k8s.io/kubernetes/cmd/kubelet", "kubelet"),
     ("helm.sh/helm/v3/cmd/helm", "helm"),
+    ("causeway.dev/xtask/k8s/faults", "faults"),
 ];
 
 /// Go packages that carry the version a program says of itself.
@@ -165,7 +166,7 @@ fn compile(into: &Path, version: &str) -> Result<()> {
 /// Changes when anything that decides what is built does.
 fn key() -> Result<String> {
     let mut text = RECIPE.to_owned();
-    for name in ["go.mod", "go.sum"] {
+    for name in ["go.mod", "go.sum", "faults/main.go"] {
         text.push_str(&source(name)?);
     }
     let hash = xxhash_rust::xxh3::xxh3_64(text.as_bytes());

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use crate::kubeconfig::{self, Credential};
 use crate::pki::{Pki, Validity};
 use crate::process::Process;
-use crate::wait::eventually;
+use crate::wait::{Unmet, eventually};
 use crate::{Binaries, etcd, ports};
 
 mod programs;
@@ -213,9 +213,17 @@ impl ControlPlane {
     /// # Errors
     /// When there is no such account.
     pub fn kubeconfig_of_account(&self, namespace: &str, name: &str) -> Result<PathBuf> {
-        let token = self.kubectl(&["create", "token", name, "--namespace", namespace])?;
-        let credential = Credential::Token(token.trim().to_owned());
+        let credential = Credential::Token(self.token_of(namespace, name)?);
         self.kubeconfig_with(&format!("{namespace}-{name}"), &self.server(), &credential)
+    }
+
+    /// A token of a service account that exists, good for an hour.
+    ///
+    /// # Errors
+    /// When there is no such account.
+    pub fn token_of(&self, namespace: &str, name: &str) -> Result<String> {
+        let token = self.kubectl(&["create", "token", name, "--namespace", namespace])?;
+        Ok(token.trim().to_owned())
     }
 
     /// A kubeconfig with any credential for any address, such as one of a proxy before the API
@@ -358,31 +366,32 @@ impl ControlPlane {
     /// When it does not in time; with the end of the log of whoever is late.
     pub fn ready(&self) -> Result<()> {
         let port = self.state.etcd_port;
-        let up = |look: Result<String>| look.map(drop).map_err(|error| format!("{error:#}"));
-        eventually("etcd", PATIENCE, || {
-            etcd::healthy(port).map_err(|error| format!("{error:#}"))
-        })
-        .with_context(|| self.last_words(Component::Etcd))?;
-        eventually("kube-apiserver", PATIENCE, || {
-            up(self.kubectl(&["get", "--raw", "/readyz"]))
-        })
-        .with_context(|| self.last_words(Component::ApiServer))?;
+        self.serves(Component::Etcd, || etcd::healthy(port))?;
+        self.serves(Component::ApiServer, || {
+            self.kubectl(&["get", "--raw", "/readyz"]).map(drop)
+        })?;
         if self.pid(Component::ControllerManager).is_some() {
-            let account = ["get", "serviceaccount", "default", "--namespace", "default"];
-            let root = [
+            // What every namespace has is made by controllers.
+            let made = [
                 "get",
-                "configmap",
-                "kube-root-ca.crt",
-                "--namespace",
-                "default",
+                "--namespace=default",
+                "serviceaccount/default",
+                "configmap/kube-root-ca.crt",
             ];
-            eventually("kube-controller-manager", PATIENCE, || {
-                up(self.kubectl(&account))?;
-                up(self.kubectl(&root))
-            })
-            .with_context(|| self.last_words(Component::ControllerManager))?;
+            self.serves(Component::ControllerManager, || {
+                self.kubectl(&made).map(drop)
+            })?;
         }
         Ok(())
+    }
+
+    fn serves(&self, component: Component, ask: impl Fn() -> Result<()>) -> Result<()> {
+        let look = eventually(component.name(), PATIENCE, || match ask() {
+            Ok(()) => Ok(()),
+            Err(_) if self.pid(component).is_none() => Err(Unmet::Ever("ended".to_owned())),
+            Err(error) => Err(Unmet::yet(&error)),
+        });
+        look.with_context(|| self.last_words(component))
     }
 
     /// Ends everything; state stays.
@@ -402,6 +411,7 @@ impl ControlPlane {
         std::fs::write(self.dir.join(STATE), text)?;
         for (name, user, group) in programs::USERS {
             let pair = self.pki.client(user, group)?;
+            self.pki.write(name, &pair)?;
             self.kubeconfig_with(name, &self.server(), &Credential::Certificate(pair))?;
         }
         programs::write_audit_policy(&self.dir)

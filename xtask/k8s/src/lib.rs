@@ -3,6 +3,7 @@
 //!
 //! - [`binaries`]: the programs, built from Go modules at the versions of `go.mod`, kept by version.
 //! - [`ControlPlane`]: starts them, waits until they serve, breaks them as a test asks, ends them.
+//! - [`FaultyApi`]: a proxy before the API server that answers wrongly and late as it is told.
 //! - [`pki`]: keys and certificates, made anew for each control plane.
 //! - [`kubeconfig`]: ways in, as any user.
 //!
@@ -12,6 +13,8 @@
 pub mod binaries;
 mod control_plane;
 mod etcd;
+mod faults;
+mod http;
 pub mod kubeconfig;
 pub mod pki;
 mod ports;
@@ -20,3 +23,4 @@ mod wait;
 
 pub use binaries::Binaries;
 pub use control_plane::{Component, ControlPlane, Options};
+pub use faults::{Faults, FaultyApi};

@@ -71,14 +71,17 @@ impl Pki {
         pki.write("apiserver", &server)?;
         let to_kubelets = pki.client("kube-apiserver-kubelet-client", "system:masters")?;
         pki.write("apiserver-kubelet-client", &to_kubelets)?;
-        secret(&dir.join("sa.key"), &KeyPair::generate()?.serialize_pem())?;
+        let accounts = KeyPair::generate()?;
+        secret(&dir.join("sa.key"), &accounts.serialize_pem())?;
+        secret(&dir.join("sa.pub"), &accounts.public_key_pem())?;
         secret(&dir.join("ca.crt"), &certificate)?;
         // Last: its presence says that the others are there.
         secret(&ca_key, &key_text)?;
         Ok(pki)
     }
 
-    /// A file of it: `ca.crt`, `ca.key`, `apiserver.crt`, `apiserver.key`, `sa.key`.
+    /// A file of it: `ca.crt`, `ca.key`, `apiserver.crt`, `apiserver.key`, `sa.key`,
+    /// `sa.pub`.
     #[must_use]
     pub fn file(&self, name: &str) -> String {
         self.dir.join(name).display().to_string()

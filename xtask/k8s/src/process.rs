@@ -9,7 +9,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result};
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::wait::eventually;
+use crate::wait::{Unmet, eventually};
 
 /// A program of the control plane.
 #[derive(Debug)]
@@ -75,7 +75,7 @@ impl Process {
             let name = self.file.display().to_string();
             eventually(&name, Duration::from_secs(20), || {
                 if known.lives() {
-                    Err("still there".to_owned())
+                    Err(Unmet::Yet("still there".to_owned()))
                 } else {
                     Ok(())
                 }

@@ -97,7 +97,7 @@ impl ControlPlane {
             "--authorization-mode=Node,RBAC".to_owned(),
             "--enable-admission-plugins=NodeRestriction".to_owned(),
             "--service-account-issuer=https://kubernetes.default.svc".to_owned(),
-            format!("--service-account-key-file={}", pki.file("sa.key")),
+            format!("--service-account-key-file={}", pki.file("sa.pub")),
             format!("--service-account-signing-key-file={}", pki.file("sa.key")),
             format!("--service-cluster-ip-range={SERVICE_RANGE}"),
             format!(
