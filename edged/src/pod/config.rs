@@ -1,4 +1,4 @@
-//! ConfigMaps and Secrets, as far as pods refer to them.
+//! ConfigMaps, Secrets and service account tokens, as far as pods refer to them.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -7,13 +7,23 @@ use serde_json::Value;
 
 use super::list;
 
-/// Which of the two kinds of config.
+/// Which kind of config.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum ConfigKind {
     /// A `ConfigMap`.
     ConfigMap,
     /// A `Secret`.
     Secret,
+    /// A `ServiceAccountToken`: what the cluster issued for one source of one volume of one pod.
+    Token,
+}
+
+/// The key of a token in its [`ConfigData`].
+pub(super) const TOKEN_KEY: &str = "token";
+
+/// The name of the object that brings the token for a source of a projected volume.
+pub(super) fn token_name(uid: &str, volume: &str, source: usize) -> String {
+    format!("{uid}.{volume}.{source}")
 }
 
 /// Names a config object.
@@ -40,10 +50,9 @@ pub struct Configs {
 /// The config objects a pod refers to.
 #[must_use]
 pub fn references(pod: &Value) -> BTreeSet<ConfigRef> {
-    let namespace = pod
-        .pointer("/metadata/namespace")
-        .and_then(Value::as_str)
-        .unwrap_or_default();
+    let text = |pointer: &str| pod.pointer(pointer).and_then(Value::as_str);
+    let namespace = text("/metadata/namespace").unwrap_or_default();
+    let uid = text("/metadata/uid").unwrap_or_default();
     let mut found = BTreeSet::new();
     let mut add = |kind, name: Option<&Value>| {
         if let Some(name) = name.and_then(Value::as_str).filter(|name| !name.is_empty()) {
@@ -76,15 +85,20 @@ pub fn references(pod: &Value) -> BTreeSet<ConfigRef> {
     for volume in list(pod, "/spec/volumes") {
         add(ConfigKind::ConfigMap, volume.pointer("/configMap/name"));
         add(ConfigKind::Secret, volume.pointer("/secret/secretName"));
-        for source in list(volume, "/projected/sources") {
+        for (index, source) in list(volume, "/projected/sources").iter().enumerate() {
             add(ConfigKind::ConfigMap, source.pointer("/configMap/name"));
             add(ConfigKind::Secret, source.pointer("/secret/name"));
+            if source.get("serviceAccountToken").is_some() {
+                let volume = volume.get("name").and_then(Value::as_str);
+                let name = token_name(uid, volume.unwrap_or_default(), index);
+                add(ConfigKind::Token, Some(&name.into()));
+            }
         }
     }
     found
 }
 
-/// The content of a ConfigMap or Secret object.
+/// The content of a config object.
 #[must_use]
 pub fn config_data(kind: ConfigKind, object: &Value) -> ConfigData {
     use base64::Engine as _;
@@ -111,5 +125,17 @@ pub fn config_data(kind: ConfigKind, object: &Value) -> ConfigData {
             .chain(entries("binaryData").filter_map(encoded))
             .collect(),
         ConfigKind::Secret => entries("data").filter_map(encoded).collect(),
+        ConfigKind::Token => object
+            .get("token")
+            .and_then(Value::as_str)
+            .filter(|token| !token.is_empty())
+            .map(|token| {
+                (
+                    TOKEN_KEY.to_owned(),
+                    Bytes::copy_from_slice(token.as_bytes()),
+                )
+            })
+            .into_iter()
+            .collect(),
     }
 }

@@ -262,6 +262,7 @@ impl<'a> Scope<'a> {
         let word = match kind {
             ConfigKind::ConfigMap => "configmap",
             ConfigKind::Secret => "secret",
+            ConfigKind::Token => "token",
         };
         match self.configs.known.get(&wanted) {
             Some(Some(data)) => Ok(Some(data)),

@@ -175,7 +175,6 @@ fn volumes_hold_keys_fields_and_projections() {
         {"name": "all", "projected": {"sources": [
             {"configMap": {"name": "settings"}},
             {"secret": {"name": "keys"}},
-            {"serviceAccountToken": {"path": "token"}},
             {"downwardAPI": {"items": [
                 {"path": "note", "fieldRef": {"fieldPath": "metadata.annotations"}}]}},
         ]}},
@@ -269,4 +268,64 @@ fn what_cannot_be_a_pod_is_refused_with_a_reason() {
     assert!(resolve(&json!({}), &Configs::default(), &node).is_err());
     let empty = json!({"metadata": {"name": "a", "uid": "b"}, "spec": {"containers": []}});
     assert!(resolve(&empty, &Configs::default(), &node).is_err());
+}
+
+fn projected(sources: Value) -> Value {
+    let mut object = pod(json!({"name": "main"}));
+    object["spec"]["volumes"] =
+        json!([{"name": "access", "projected": {"defaultMode": 0o644, "sources": sources}}]);
+    object
+}
+
+#[test]
+fn a_token_is_known_by_pod_volume_and_source() {
+    let sources = json!([
+        {"configMap": {"name": "c"}},
+        {"serviceAccountToken": {"path": "token", "audience": "vault"}},
+    ]);
+    let object = projected(sources);
+    let tokens = references(&object)
+        .into_iter()
+        .filter(|one| one.kind == ConfigKind::Token);
+    let names: Vec<String> = tokens.map(|one| one.name).collect();
+    assert_eq!(names, ["u1.access.1"]);
+    let issued = json!({"token": "issued", "expiresAt": "2001-01-01T00:00:00Z"});
+    let data = config_data(ConfigKind::Token, &issued);
+    assert_eq!(data["token"], "issued");
+    assert!(config_data(ConfigKind::Token, &json!({"token": ""})).is_empty());
+    assert!(config_data(ConfigKind::Token, &json!({"token": 1})).is_empty());
+}
+
+#[test]
+fn a_token_is_for_the_user_that_the_containers_run_as() {
+    let sources = json!([{"serviceAccountToken": {"path": "token"}}]);
+    let known = configs(&[(
+        ConfigKind::Token,
+        "u1.access.0",
+        Some(&[("token", "issued")]),
+    )]);
+    let mode = |object: &Value| {
+        let volumes = resolve(object, &known, &node()).unwrap().volumes.unwrap();
+        match &volumes[0].source {
+            VolumeSource::Files(files) => files["token"].mode,
+            VolumeSource::Empty | VolumeSource::Host { .. } => panic!("no files"),
+        }
+    };
+    let mut object = projected(sources);
+    assert_eq!(mode(&object), 0o600);
+    object["spec"]["containers"][0]["securityContext"] = json!({"runAsUser": 1000});
+    assert_eq!(mode(&object), 0o644);
+}
+
+#[test]
+fn a_token_on_its_way_is_waited_for_quietly_and_unknown_sources_are_told() {
+    let token = projected(json!([{"serviceAccountToken": {"path": "token"}}]));
+    for known in [&[][..], &[(ConfigKind::Token, "u1.access.0", None)]] {
+        let pod = resolve(&token, &configs(known), &node()).unwrap();
+        let problem = pod.volumes.unwrap_err();
+        assert!(problem.quiet, "{problem:?}");
+    }
+    let other = projected(json!([{"clusterTrustBundle": {"path": "x"}}]));
+    let problem = resolve(&other, &Configs::default(), &node()).unwrap();
+    assert!(!problem.volumes.unwrap_err().quiet);
 }

@@ -6,7 +6,8 @@ use std::path::PathBuf;
 use bytes::Bytes;
 use serde_json::Value;
 
-use super::{ConfigKind, Problem, Scope, list};
+use super::config::{TOKEN_KEY, token_name};
+use super::{ConfigKind, ConfigRef, Problem, Scope, list};
 use crate::hash::Fnv;
 
 /// Mode of a file whose volume names none.
@@ -137,7 +138,7 @@ impl Scope<'_> {
             return Err(problem(message));
         };
         let mode = mode(projected, "/defaultMode", MODE_DEFAULT);
-        for source in list(projected, "/sources") {
+        for (index, source) in list(projected, "/sources").iter().enumerate() {
             if let Some(source) = source.get("configMap") {
                 self.keys(
                     ConfigKind::ConfigMap,
@@ -156,11 +157,61 @@ impl Scope<'_> {
                 )?;
             } else if let Some(source) = source.get("downwardAPI") {
                 self.fields(source, mode, files)?;
+            } else if let Some(source) = source.get("serviceAccountToken") {
+                let name = token_name(self.uid(), &text(volume, "/name"), index);
+                let content = self.token(&name)?;
+                let mode = if self.runs_as_others() {
+                    mode
+                } else {
+                    mode & 0o700
+                };
+                put(files, text(source, "/path"), File { content, mode })?;
+            } else {
+                let message = format!(
+                    "volume {:?} has a source that this node does not support",
+                    text(volume, "/name")
+                );
+                return Err(problem(message));
             }
-            // Service account tokens and the cluster's root certificate have no issuer here; pods
-            // that mount them by default run without, as with `automountServiceAccountToken: false`.
         }
         Ok(())
+    }
+
+    fn uid(&self) -> &str {
+        let uid = self.pod.pointer("/metadata/uid");
+        uid.and_then(Value::as_str).unwrap_or_default()
+    }
+
+    /// A token as it came last, whatever its age: whether it still counts is for whom it is shown to
+    /// to say. The cluster issues it after it has bound the pod.
+    fn token(&self, name: &str) -> Result<Bytes, Problem> {
+        let wanted = ConfigRef {
+            kind: ConfigKind::Token,
+            namespace: self.namespace.to_owned(),
+            name: name.to_owned(),
+        };
+        let known = self.configs.known.get(&wanted).and_then(Option::as_ref);
+        let token = known.and_then(|data| data.get(TOKEN_KEY));
+        token.cloned().ok_or_else(|| Problem {
+            quiet: true,
+            ..problem("the token of its service account has not come from the cloud yet".to_owned())
+        })
+    }
+
+    /// Whether a container may run as another user than this program, and must be let in.
+    fn runs_as_others(&self) -> bool {
+        let named = |context: Option<&Value>| {
+            context.is_some_and(|context| {
+                ["runAsUser", "runAsGroup", "fsGroup"]
+                    .iter()
+                    .any(|field| context.get(*field).is_some())
+            })
+        };
+        named(self.pod.pointer("/spec/securityContext"))
+            || ["/spec/initContainers", "/spec/containers"]
+                .iter()
+                .flat_map(|at| list(self.pod, at))
+                .any(|container| named(container.get("securityContext")))
     }
 
     fn keys(

@@ -99,13 +99,24 @@ impl Desk {
             Reflected::Applied(object) => self.put(config_ref(kind, object), Some(object)),
             Reflected::Deleted(object) => {
                 let reference = config_ref(kind, object);
-                if self.wanted.contains(&reference) {
+                if self.wanted.contains(&reference) && !self.keeps(&reference) {
                     self.versions.insert(reference.clone(), version(object));
                     self.configs.known.insert(reference, None);
                 }
             }
             Reflected::Interrupted { .. } => {}
         }
+    }
+
+    /// Whether what is known of an object outlives it: the last token of a pod that is still there
+    /// is better than none.
+    fn keeps(&self, reference: &ConfigRef) -> bool {
+        reference.kind == ConfigKind::Token
+            && self
+                .configs
+                .known
+                .get(reference)
+                .is_some_and(Option::is_some)
     }
 
     /// Takes the answer to a question from [`Self::unknown`].
@@ -122,6 +133,9 @@ impl Desk {
         let version = object.map_or(0, version);
         let known = self.versions.get(&reference).copied().unwrap_or(0);
         if version < known {
+            return;
+        }
+        if object.is_none() && self.keeps(&reference) {
             return;
         }
         let data = object.map(|object| config_data(reference.kind, object));

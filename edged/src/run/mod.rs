@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use causeway_daemon::tasks::{self, Stop};
 use causeway_daemon::telemetry::error_chain;
-use causeway_kube_api::client::{CONFIGMAPS, PODS, Reflected, SECRETS};
+use causeway_kube_api::client::{CONFIGMAPS, PODS, Reflected, SECRETS, SERVICE_ACCOUNT_TOKENS};
 use causeway_log::replication::Moment;
 use futures_util::{FutureExt as _, StreamExt as _};
 use tokio::time::Instant;
@@ -149,6 +149,7 @@ async fn follow(mut agent: Agent, api: &dyn Api, runtime: &dyn Runtime, mut stop
         .fuse();
     let mut config_maps = api.follow(CONFIGMAPS, "").fuse();
     let mut secrets = api.follow(SECRETS, "").fuse();
+    let mut tokens = api.follow(SERVICE_ACCOUNT_TOKENS, "").fuse();
     let mut changes = runtime.changes();
     loop {
         let wake = agent.wake();
@@ -164,6 +165,7 @@ async fn follow(mut agent: Agent, api: &dyn Api, runtime: &dyn Runtime, mut stop
                 agent.handle_configs(ConfigKind::ConfigMap, told);
             }
             Some(told) = secrets.next() => agent.handle_configs(ConfigKind::Secret, told),
+            Some(told) = tokens.next() => agent.handle_configs(ConfigKind::Token, told),
             () = sleep_until(wake) => {}
         }
         for _ in 0..TAKEN_AT_ONCE_MAX {
@@ -175,6 +177,8 @@ async fn follow(mut agent: Agent, api: &dyn Api, runtime: &dyn Runtime, mut stop
                 agent.handle_configs(ConfigKind::ConfigMap, told);
             } else if let Some(Some(told)) = secrets.next().now_or_never() {
                 agent.handle_configs(ConfigKind::Secret, told);
+            } else if let Some(Some(told)) = tokens.next().now_or_never() {
+                agent.handle_configs(ConfigKind::Token, told);
             } else {
                 break;
             }

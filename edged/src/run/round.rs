@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use causeway_daemon::telemetry::error_chain;
-use causeway_kube_api::client::{ApiError, CONFIGMAPS, Reflected, SECRETS};
+use causeway_kube_api::client::{ApiError, CONFIGMAPS, Reflected, SECRETS, SERVICE_ACCOUNT_TOKENS};
 use causeway_log::replication::Moment;
 use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
@@ -171,6 +171,7 @@ impl Agent {
         let what = match kind {
             ConfigKind::ConfigMap => "configmaps",
             ConfigKind::Secret => "secrets",
+            ConfigKind::Token => "serviceaccounttokens",
         };
         self.interruptions.note(what, &told);
         self.desk.handle_configs(kind, &told);
@@ -368,6 +369,7 @@ impl Agent {
                 let kind = match reference.kind {
                     ConfigKind::ConfigMap => CONFIGMAPS,
                     ConfigKind::Secret => SECRETS,
+                    ConfigKind::Token => SERVICE_ACCOUNT_TOKENS,
                 };
                 let found = api.find(&kind, &reference.namespace, &reference.name).await;
                 Done::Config(reference, found)

@@ -102,8 +102,6 @@ impl Volumes {
     ) -> io::Result<Vec<Mount>> {
         mounts
             .iter()
-            // Tokens nobody issues here: see `pod::volume`.
-            .filter(|mount| volumes.iter().any(|volume| volume.name == mount.volume))
             .map(|mount| self.mount(uid, volumes, mount))
             .collect()
     }

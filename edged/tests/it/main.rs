@@ -5,5 +5,7 @@
 mod adoption;
 mod fake_api;
 mod harness;
+mod lives;
 mod pods;
 mod runtime;
+mod tokens;

@@ -12,15 +12,15 @@ use serde_json::{Value, json};
 use crate::fake_api::FakeApi;
 use crate::harness::{Leftovers, eventually, is_alive, log_of, runtime, settings};
 
-const SERVICE: &str = "echo up; exec sleep 1000";
+pub(crate) const SERVICE: &str = "echo up; exec sleep 1000";
 
-struct Edged {
+pub(crate) struct Edged {
     shutdown: Shutdown,
     task: Task<Result<(), RunError>>,
 }
 
 impl Edged {
-    fn start(api: &FakeApi, dir: &Path) -> Self {
+    pub(crate) fn start(api: &FakeApi, dir: &Path) -> Self {
         Self::start_with(api, dir, |_| {})
     }
 
@@ -46,13 +46,13 @@ impl Edged {
         }
     }
 
-    async fn stop(self) {
+    pub(crate) async fn stop(self) {
         self.shutdown.begin();
         self.task.join().await.unwrap().unwrap();
     }
 }
 
-fn pod(name: &str, script: &str) -> Value {
+pub(crate) fn pod(name: &str, script: &str) -> Value {
     json!({
         "apiVersion": "v1",
         "kind": "Pod",
@@ -76,12 +76,12 @@ fn config_map(name: &str, value: &str) -> Value {
     })
 }
 
-fn status(api: &FakeApi, name: &str) -> Option<Value> {
+pub(crate) fn status(api: &FakeApi, name: &str) -> Option<Value> {
     api.get("pods", "default", name)
         .map(|pod| pod["status"].clone())
 }
 
-fn state<'s>(status: &'s Value, which: &str) -> &'s Value {
+pub(crate) fn state<'s>(status: &'s Value, which: &str) -> &'s Value {
     &status["containerStatuses"][0][which]
 }
 
@@ -92,7 +92,7 @@ fn condition(status: &Value, kind: &str) -> bool {
         .any(|one| one["type"] == kind && one["status"] == "True")
 }
 
-async fn running(api: &FakeApi, name: &str) -> Value {
+pub(crate) async fn running(api: &FakeApi, name: &str) -> Value {
     api.until("running", |api| {
         status(api, name)
             .filter(|status| status["phase"] == "Running" && condition(status, "Ready"))
@@ -101,7 +101,7 @@ async fn running(api: &FakeApi, name: &str) -> Value {
 }
 
 /// The process of the first attempt of a pod's only container.
-fn process(dir: &Path, api: &FakeApi, name: &str) -> i32 {
+pub(crate) fn process(dir: &Path, api: &FakeApi, name: &str) -> i32 {
     let pod = api.get("pods", "default", name).unwrap();
     let id = pod["status"]["containerStatuses"][0]["containerID"]
         .as_str()

@@ -147,6 +147,14 @@ const TABLE: &[(&str, &str, &str, &str, &str)] = &[
         "",
         "n",
     ),
+    // Tokens that a cluster issued for the pods of a node, on their way to it.
+    (
+        "causeway.dev/v1",
+        "serviceaccounttokens",
+        "ServiceAccountToken",
+        "",
+        "n",
+    ),
 ];
 
 pub(super) fn kinds() -> impl Iterator<Item = ServedKind> {

@@ -37,7 +37,7 @@ use tokio::sync::Semaphore;
 pub use self::error::ApiError;
 pub use self::options::{
     CONFIGMAPS, CUSTOM_RESOURCE_DEFINITIONS, DeleteOptions, EVENTS, Gvr, LEASES, ListOptions,
-    NAMESPACES, NODES, PODS, PatchFormat, SECRETS, SERVICES,
+    NAMESPACES, NODES, PODS, PatchFormat, SECRETS, SERVICE_ACCOUNT_TOKENS, SERVICES,
 };
 pub use self::reflect::{Reflected, Reflector};
 pub use self::watch::{Watch, WatchEvent};

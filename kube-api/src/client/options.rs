@@ -79,6 +79,8 @@ pub const SERVICES: Gvr = Gvr::core("services");
 pub const EVENTS: Gvr = Gvr::core("events");
 /// Leases.
 pub const LEASES: Gvr = Gvr::of("coordination.k8s.io", "v1", "leases");
+/// Tokens that a cluster issued for the pods of a node.
+pub const SERVICE_ACCOUNT_TOKENS: Gvr = Gvr::of("causeway.dev", "v1", "serviceaccounttokens");
 /// CustomResourceDefinitions.
 pub const CUSTOM_RESOURCE_DEFINITIONS: Gvr =
     Gvr::of("apiextensions.k8s.io", "v1", "customresourcedefinitions");
