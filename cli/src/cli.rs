@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result};
 use clap::{CommandFactory as _, Parser, Subcommand};
 
-use crate::commands::{cloud, completions, digest, edge, get, link, log, node, status};
+use crate::commands::{cloud, completions, digest, edge, edged, get, link, log, node, status};
 use crate::exit::{self, Code};
 use crate::{sim, up};
 
@@ -44,6 +44,7 @@ enum Command {
     Sim(sim::Args),
     Cloud(cloud::Args),
     Edge(edge::Args),
+    Edged(edged::Args),
     Completions(completions::Args),
 }
 
@@ -66,7 +67,7 @@ pub(crate) fn run(cli: Cli) -> Result<Code> {
     if let Command::Completions(args) = &cli.command {
         return completions::run(args, &mut Cli::command());
     }
-    // Virtual time needs no runtime.
+    // Virtual time needs no runtime; a live run brings its own.
     if let Command::Sim(args) = &cli.command {
         return sim::run(args);
     }
@@ -102,6 +103,7 @@ async fn dispatch(command: Command) -> Result<Code> {
         Command::Sim(args) => sim::run(&args),
         Command::Cloud(args) => Box::pin(cloud::run(args)).await,
         Command::Edge(args) => Box::pin(edge::run(args)).await,
+        Command::Edged(args) => Box::pin(edged::run(args)).await,
         Command::Completions(args) => completions::run(&args, &mut Cli::command()),
     }
 }

@@ -11,12 +11,16 @@
 //! - [`proxy`]: a TCP link that can be cut (silently or with a reset), slowed, made to flap, and
 //!   that counts the bytes it carries. `causeway up` puts one between each edge and the cloud;
 //!   end-to-end tests and benchmarks steer it.
+//! - [`live`]: scenarios on real daemons, sockets and disks.
+//! - [`daemons`]: how several daemons are started on one machine, and what they leave running.
 //! - [`process`]: real processes that can be killed at any instant.
 //! - [`http`]: a small HTTP/1.1 client over TCP or a Unix socket, for probes and the command line.
 //! - [`wait`]: waiting for a condition with a deadline.
 
+pub mod daemons;
 pub mod errors;
 pub mod http;
+pub mod live;
 pub mod process;
 pub mod proxy;
 pub mod replay;

@@ -38,7 +38,7 @@ pub(super) fn run(args: &Args) -> Result<Code> {
             }
         }
         Subject::Scenario(file) => {
-            let scenario = super::load(&file)?;
+            let scenario = super::File::read(&file)?.parse(usize::MAX)?;
             let seed = args.seed.unwrap_or(scenario.seed);
             let bar = Bar::to(scenario.end, &scenario.name);
             let (outcome, system) = simulate(&scenario, seed, &mut |now| bar.at(now));

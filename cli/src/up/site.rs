@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, anyhow};
+use causeway_simulator::daemons;
 use causeway_simulator::http::Http;
 use causeway_simulator::process::{Process, Program};
 use causeway_simulator::proxy::Proxy;
@@ -70,10 +71,7 @@ impl Site {
         let mut ports = Ports::default();
         let api = ports.choose("API of the cloud", args.api_listen, 10080, steps)?;
         let sync = ports.choose("sync endpoint", args.sync_listen, 10000, steps)?;
-        let mut arguments = vec!["cloud".to_owned(), "--exit-with-parent".to_owned()];
-        arguments.extend(flag("--dir", dir.cloud().display()));
-        arguments.extend(flag("--api-listen", api));
-        arguments.extend(flag("--sync-listen", sync));
+        let arguments = daemons::cloud(&dir.cloud(), api, sync);
         let cloud = Unit::new("cloud", program("cloud", arguments));
         let cloud_entry = CloudEntry {
             api,
@@ -97,11 +95,8 @@ impl Site {
             let proxy = Proxy::listen(anywhere, sync)
                 .await
                 .context("cannot open the link")?;
-            let mut arguments = vec!["edge".to_owned(), "--exit-with-parent".to_owned()];
-            arguments.extend(flag("--node", &name));
-            arguments.extend(flag("--dir", dir.node(&name).display()));
-            arguments.extend(flag("--cloud", format_args!("ws://{}", proxy.local_addr())));
-            arguments.extend(flag("--api-listen", api));
+            let link = proxy.local_addr();
+            let mut arguments = daemons::edge(&name, &dir.node(&name), link, Some(api));
             if !args.keep {
                 arguments.push("--stop-pods-on-exit".to_owned());
             }
@@ -366,10 +361,6 @@ impl Node {
     pub(super) const fn proxy(&self) -> &Proxy {
         &self.proxy
     }
-}
-
-fn flag(name: &str, value: impl std::fmt::Display) -> [String; 2] {
-    [name.to_owned(), value.to_string()]
 }
 
 /// The status of a condition of an object.

@@ -1,9 +1,8 @@
 //! One cloud and its edges, as processes, for the length of a test.
 
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
-use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::Duration;
 
 use causeway_simulator::http::{Endpoint, Http, HttpError};
@@ -61,16 +60,8 @@ impl World {
     /// A cloud that keeps its store in `dir`.
     pub(crate) async fn with_cloud(scratch: TempDir, dir: PathBuf) -> Self {
         let (api, sync) = (free_address(), free_address());
-        let arguments = [
-            "cloud",
-            "--exit-with-parent",
-            "--dir",
-            path(&dir),
-            "--log-level=debug",
-        ];
-        let mut arguments = arguments.map(str::to_owned).to_vec();
-        arguments.push(format!("--api-listen={api}"));
-        arguments.push(format!("--sync-listen={sync}"));
+        let mut arguments = daemons::cloud(&dir, api, sync);
+        arguments.push("--log-level=debug".to_owned());
         let program = program(arguments, scratch.path().join("cloud.log"));
         let cloud = Cloud {
             process: Process::new(program),
@@ -104,12 +95,8 @@ impl World {
         let api = free_address();
         let anywhere = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
         let link = Proxy::listen(anywhere, self.cloud.sync).await.unwrap();
-        let mut arguments = ["edge", "--exit-with-parent", "--log-level=debug"]
-            .map(str::to_owned)
-            .to_vec();
-        arguments.extend(["--node", name, "--dir", path(dir)].map(str::to_owned));
-        arguments.push(format!("--cloud=ws://{}", link.local_addr()));
-        arguments.push(format!("--api-listen={api}"));
+        let mut arguments = daemons::edge(name, dir, link.local_addr(), Some(api));
+        arguments.push("--log-level=debug".to_owned());
         let log = self
             .scratch
             .path()
@@ -363,17 +350,9 @@ pub(crate) const fn outcome_unknown(error: &HttpError) -> bool {
     )
 }
 
-/// A loopback address that nobody uses, outside the range the kernel gives to outgoing connections.
+/// A loopback address that nobody uses.
 pub(crate) fn free_address() -> SocketAddr {
-    static NEXT: AtomicU16 = AtomicU16::new(0);
-    loop {
-        // Test processes of one machine start at different places.
-        let start = u16::try_from(std::process::id() % 100).unwrap() * 100;
-        let port = 20_000 + (start + NEXT.fetch_add(1, Ordering::Relaxed)) % 12_000;
-        if let Ok(listener) = TcpListener::bind((Ipv4Addr::LOCALHOST, port)) {
-            return listener.local_addr().unwrap();
-        }
-    }
+    daemons::free_address().unwrap()
 }
 
 fn program(arguments: Vec<String>, log: PathBuf) -> Program {
@@ -383,35 +362,4 @@ fn program(arguments: Vec<String>, log: PathBuf) -> Program {
         environment: Vec::new(),
         log,
     }
-}
-
-fn path(path: &Path) -> &str {
-    path.to_str().unwrap()
-}
-
-/// Kills every process that names a path below `dir`.
-pub(crate) fn kill_all_below(dir: &Path) {
-    for pid in processes_below(dir) {
-        let pid = rustix::process::Pid::from_raw(pid).unwrap();
-        let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
-    }
-}
-
-/// Every living process, this one aside, that names a path below `dir` in its arguments or
-/// environment.
-pub(crate) fn processes_below(dir: &Path) -> Vec<i32> {
-    let needle = dir.to_str().unwrap().as_bytes();
-    let names_it = |file: PathBuf| {
-        let text = std::fs::read(file).unwrap_or_default();
-        text.windows(needle.len()).any(|window| window == needle)
-    };
-    let mine = i32::try_from(std::process::id()).unwrap();
-    let processes = std::fs::read_dir("/proc").unwrap().flatten();
-    let named = processes.filter_map(|entry| {
-        let pid = entry.file_name().to_str()?.parse::<i32>().ok()?;
-        let path = entry.path();
-        let below = names_it(path.join("cmdline")) || names_it(path.join("environ"));
-        (pid != mine && below).then_some(pid)
-    });
-    named.collect()
 }

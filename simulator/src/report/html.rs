@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::axis::Axis;
 use super::junit::escape;
-use super::{shown, story};
+use super::{pace, shown, story};
 use crate::scenario::span::show;
 use crate::scenario::{Look, NodeHistory, Outcome, Spans, Verdict, When};
 
@@ -50,16 +50,16 @@ pub fn html(outcome: &Outcome) -> String {
         "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">\
          <meta name=\"viewport\" content=\"width=device-width\"><title>{name}</title>\
          <style>{style}</style></head><body>\n<h1>{name}<span class=\"badge {class}\">{word}</span></h1>\n\
-         <p class=\"sum\">expectations: {passed} met, {failed} not; seed {}; {} of virtual time; {}{hidden}. \
-         Quiet stretches of the axis are shortened.</p>\n{picture}\n{}\n{}\n{}\n</body></html>\n",
-        outcome.seed,
-        show(outcome.end),
+         <p class=\"sum\">expectations: {passed} met, {failed} not; {}; {}{hidden}. \
+         Quiet stretches of the axis are shortened.</p>\n{picture}\n{}\n{}\n{}\n{}\n</body></html>\n",
+        escape(&pace::spent(outcome)),
         match outcome.nodes.len() {
             1 => "1 node".to_owned(),
             count => format!("{count} nodes"),
         },
         expectations(outcome),
         steps(outcome),
+        pacing(outcome),
         stories(&nodes, outcome.end),
     )
 }
@@ -292,6 +292,17 @@ fn expectations(outcome: &Outcome) -> String {
     format!(
         "<h2>Expectations</h2><table><tr><th></th><th></th><th>when</th><th>what</th><th></th></tr>{rows}</table>"
     )
+}
+
+/// What was not as the scenario says.
+fn pacing(outcome: &Outcome) -> String {
+    let changed = pace::changed(&outcome.pacing);
+    if changed.is_empty() {
+        return String::new();
+    }
+    let rows = changed.iter().map(|what| escape(what));
+    let rows: Vec<String> = rows.map(|what| format!("<li>{what}</li>")).collect();
+    format!("<h2>Time</h2><ul>{}</ul>", rows.concat())
 }
 
 fn steps(outcome: &Outcome) -> String {

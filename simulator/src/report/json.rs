@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::story;
-use crate::scenario::{Look, NodeHistory, Outcome, Spans};
+use crate::scenario::{Look, NodeHistory, Outcome, Pacing, Spans};
 
 /// The whole run.
 #[must_use]
@@ -19,6 +19,7 @@ pub fn json(outcome: &Outcome) -> Value {
         nodes,
         verdicts,
         broken,
+        pacing,
     } = outcome;
     json!({
         "name": name,
@@ -42,7 +43,25 @@ pub fn json(outcome: &Outcome) -> Value {
         "broken": broken.as_ref().map(|broken| json!({
             "invariant": broken.invariant, "what": broken.what,
         })),
+        "live": live(pacing),
         "nodes": nodes.iter().map(|node| of_node(node, *end)).collect::<Value>(),
+    })
+}
+
+/// How the time of a live run went; null when it was simulated.
+fn live(pacing: &Pacing) -> Value {
+    let Pacing::Live { real, skips, notes } = pacing else {
+        return Value::Null;
+    };
+    json!({
+        "real_ms": millis(*real),
+        "shortened": skips.iter()
+            .map(|skip| json!({
+                "from_ms": millis(skip.from), "until_ms": millis(skip.until),
+                "real_ms": millis(skip.real),
+            }))
+            .collect::<Value>(),
+        "notes": notes,
     })
 }
 

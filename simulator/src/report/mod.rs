@@ -4,6 +4,7 @@ mod axis;
 mod html;
 mod json;
 mod junit;
+mod pace;
 mod story;
 mod text;
 

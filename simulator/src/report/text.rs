@@ -4,9 +4,9 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use super::axis::Axis;
-use super::{shown, story};
+use super::{pace, shown, story};
 use crate::scenario::span::show;
-use crate::scenario::{Look, NodeHistory, Outcome, Spans};
+use crate::scenario::{Look, NodeHistory, Outcome, Pacing, Spans};
 
 /// How wide the bars are, in characters.
 const WIDTH: usize = 64;
@@ -39,8 +39,22 @@ pub fn text(outcome: &Outcome, nodes: usize) -> String {
     if hidden > 0 {
         line(&mut out, format_args!("and {hidden} more nodes\n"));
     }
+    pacing(&mut out, &outcome.pacing);
     verdicts(&mut out, outcome);
     out
+}
+
+/// What was not as the scenario says.
+fn pacing(out: &mut String, pacing: &Pacing) {
+    let changed = pace::changed(pacing);
+    if changed.is_empty() {
+        return;
+    }
+    line(out, "time");
+    for what in changed {
+        line(out, format_args!("  {what}"));
+    }
+    out.push('\n');
 }
 
 fn line(out: &mut String, text: impl std::fmt::Display) {
@@ -181,12 +195,10 @@ fn verdicts(out: &mut String, outcome: &Outcome) {
         .filter(|verdict| verdict.failure.is_some())
         .count();
     let passed = outcome.verdicts.len().saturating_sub(failed);
-    let (name, seed, time) = (&outcome.name, outcome.seed, show(outcome.end));
+    let (name, spent) = (&outcome.name, pace::spent(outcome));
     line(
         out,
-        format_args!(
-            "\n{name}: {passed} passed, {failed} failed (seed {seed}, {time} of virtual time)"
-        ),
+        format_args!("\n{name}: {passed} passed, {failed} failed ({spent})"),
     );
 }
 

@@ -7,7 +7,7 @@ use super::fields::{Fields, Notes};
 use super::model::{Claim, Expectation, PodClaim, When};
 use super::read::Names;
 use super::span;
-use super::steps::split_name;
+use super::targets::split_name;
 use super::tree::{At, Tree};
 
 const KNOWN: &str = "one of at, within, node, runs, others, serves, connected, converged, never, \

@@ -5,7 +5,7 @@ use std::time::Duration;
 use causeway_log::NodeName;
 use serde_json::Value;
 
-use crate::scenario::{Action, System, SystemError};
+use crate::scenario::{Action, Ends, Held, System, SystemError};
 use crate::world::{ContainerState, NodeState, PodState};
 
 type States = Box<dyn Fn(Duration) -> NodeState>;
@@ -15,6 +15,8 @@ pub(crate) struct Fake {
     now: Duration,
     states: States,
     pub(crate) objects: Vec<Value>,
+    /// What the cloud holds of the stream to the node, which holds nothing.
+    pub(crate) held: Held,
     pub(crate) acts: Vec<(Duration, Action)>,
     /// The system breaks at this time.
     pub(crate) breaks: Option<Duration>,
@@ -26,6 +28,7 @@ impl Fake {
             now: Duration::ZERO,
             states: Box::new(states),
             objects: Vec::new(),
+            held: Held::default(),
             acts: Vec::new(),
             breaks: None,
         }
@@ -37,7 +40,7 @@ impl System for Fake {
         self.now
     }
 
-    fn run_until(&mut self, at: Duration) -> Result<(), SystemError> {
+    fn run_until(&mut self, at: Duration, _waiting: bool) -> Result<(), SystemError> {
         if self.breaks.is_some_and(|breaks| breaks <= at) {
             return Err(SystemError {
                 invariant: Some("AUTO-1"),
@@ -48,7 +51,7 @@ impl System for Fake {
         Ok(())
     }
 
-    fn act(&mut self, action: &Action) -> Result<(), SystemError> {
+    fn act(&mut self, action: &Action, _label: &str) -> Result<(), SystemError> {
         self.acts.push((self.now, action.clone()));
         Ok(())
     }
@@ -63,6 +66,15 @@ impl System for Fake {
 
     fn objects(&mut self) -> Option<Vec<Value>> {
         Some(self.objects.clone())
+    }
+
+    fn streams(&mut self, _node: &NodeName) -> Option<[Ends; 2]> {
+        let ends = |direction, cloud| Ends {
+            direction,
+            cloud,
+            edge: Held::default(),
+        };
+        Some([ends("down", self.held.clone()), ends("up", Held::default())])
     }
 }
 

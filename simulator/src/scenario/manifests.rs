@@ -2,10 +2,11 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use causeway_kube_api::Catalog;
 use causeway_kube_api::decide::{Context, prepare_create};
 use causeway_kube_api::schema::FieldValidation;
+use causeway_kube_api::{Catalog, ServedKind};
 use causeway_log::{NodeName, WallTime};
 use serde_json::Value;
 
@@ -68,9 +69,11 @@ impl Files for NoFiles {
     }
 }
 
-/// Reads one entry of `manifests:` or the value of `apply:`.
+/// Reads one entry of `manifests:` or the value of `apply:`. `resource` names the kind of objects
+/// whose kind is not built in.
 pub(super) fn entry(
     tree: &At<Tree>,
+    resource: Option<&str>,
     nodes: &[NodeName],
     files: &dyn Files,
     notes: &mut Notes,
@@ -78,22 +81,38 @@ pub(super) fn entry(
     if let Some([(key, each)]) = tree.value.as_map()
         && key.value == "each_node"
     {
-        let templates = read(each, files, notes);
+        let templates = of_kind(read(each, files, notes), resource);
         let fill = |node| templates.iter().map(move |template| template.of(node));
         // If one is good, so are all.
         let first: Vec<Manifest> = nodes.first().into_iter().flat_map(fill).collect();
         validate(&first, tree.place, notes);
         return nodes.iter().flat_map(fill).collect();
     }
+    if let Some([(key, named), (other, objects)]) = tree.value.as_map()
+        && (&*key.value, &*other.value) == ("resource", "objects")
+    {
+        let named = notes.text(named, "the resource of a custom kind: widgets.example.com");
+        return entry(objects, named.as_deref(), nodes, files, notes);
+    }
     if let Some(items) = tree.value.as_list() {
         let mut manifests = Vec::new();
         for item in items {
-            manifests.extend(entry(item, nodes, files, notes));
+            manifests.extend(entry(item, resource, nodes, files, notes));
         }
         return manifests;
     }
-    let manifests = read(tree, files, notes);
+    let manifests = of_kind(read(tree, files, notes), resource);
     validate(&manifests, tree.place, notes);
+    manifests
+}
+
+/// The same; those of no built-in kind are of `resource`.
+fn of_kind(mut manifests: Vec<Manifest>, resource: Option<&str>) -> Vec<Manifest> {
+    for manifest in &mut manifests {
+        if manifest.kind().is_none() {
+            manifest.resource = resource.map(ToOwned::to_owned);
+        }
+    }
     manifests
 }
 
@@ -124,16 +143,25 @@ fn read(tree: &At<Tree>, files: &dyn Files, notes: &mut Notes) -> Vec<Manifest> 
 
 /// What the API would refuse is a mistake here, where its place is known.
 fn validate(manifests: &[Manifest], place: Place, notes: &mut Notes) {
-    let catalog = Catalog::builtin();
-    for Manifest { source, object } in manifests {
-        let api_version = text(object, "/apiVersion");
-        let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
-        let Some(kind) = catalog.find_kind(group, version, text(object, "/kind")) else {
-            let kind = text(object, "/kind");
-            let what = format!("expected a built-in kind, but {source} is a {api_version} {kind}");
-            notes.at(place, what);
+    for manifest in manifests {
+        let Manifest {
+            source,
+            resource,
+            object,
+        } = manifest;
+        let Some(kind) = manifest.kind() else {
+            // What a custom kind takes is known to its definition only.
+            if resource.is_none() {
+                let (version, kind) = (text(object, "/apiVersion"), text(object, "/kind"));
+                let what = format!(
+                    "expected a built-in kind, but {source} is a {version} {kind}; a custom kind \
+                     is named by `resource:`, beside `apply:` or in `manifests:`"
+                );
+                notes.at(place, what);
+            }
             continue;
         };
+        let kind = &*kind;
         let namespace = match text(object, "/metadata/namespace") {
             "" if kind.namespaced => "default",
             namespace => namespace,
@@ -209,7 +237,11 @@ fn check(source: String, object: Value, place: Place, notes: &mut Notes) -> Opti
             return None;
         }
     }
-    Some(Manifest { source, object })
+    Some(Manifest {
+        source,
+        resource: None,
+        object,
+    })
 }
 
 impl Manifest {
@@ -219,8 +251,19 @@ impl Manifest {
         fill(&mut object, node.as_str());
         Self {
             source: self.source.clone(),
+            resource: self.resource.clone(),
             object,
         }
+    }
+
+    /// Its kind, when that is built in.
+    fn kind(&self) -> Option<Arc<ServedKind>> {
+        let api_version = text(&self.object, "/apiVersion");
+        let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
+        let kind = text(&self.object, "/kind");
+        Catalog::builtin()
+            .find_kind(group, version, kind)
+            .map(Arc::clone)
     }
 
     /// Namespace and name of the object, and its kind.

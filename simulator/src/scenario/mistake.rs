@@ -25,7 +25,9 @@ pub struct Mistakes {
 }
 
 impl Mistakes {
-    pub(super) fn new(file: &str, text: &str, mut mistakes: Vec<Mistake>) -> Self {
+    /// Mistakes of the file whose text this is.
+    #[must_use]
+    pub fn new(file: &str, text: &str, mut mistakes: Vec<Mistake>) -> Self {
         mistakes.sort_by_key(|mistake| mistake.place);
         mistakes.dedup();
         mistakes.truncate(MISTAKES_MAX);
@@ -41,6 +43,12 @@ impl Mistakes {
                 .collect(),
             mistakes,
         }
+    }
+
+    /// The file, as it was named.
+    #[must_use]
+    pub fn file(&self) -> &str {
+        &self.file
     }
 
     /// The mistakes, in the order of the file.

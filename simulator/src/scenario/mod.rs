@@ -4,7 +4,7 @@
 //!   file ── read ──▶ Scenario ── run ──▶ Outcome ──▶ report: text, HTML, JUnit, JSON
 //!        (Mistakes)             │  ▲
 //!                       actions ▼  │ node states
-//!                             System: the simulated world, or real daemons
+//!                             System: the simulated world, or real daemons (`live`)
 //! ```
 //!
 //! The language is described in `docs/simulator.md`.
@@ -23,6 +23,8 @@ mod read;
 mod run;
 pub mod span;
 mod steps;
+mod streams;
+mod targets;
 mod tree;
 mod virtually;
 
@@ -30,9 +32,11 @@ pub use self::history::{Look, NodeHistory, Spans};
 pub use self::manifests::{Directory, Files, NoFiles};
 pub use self::mistake::{Mistake, Mistakes};
 pub use self::model::{
-    Action, Claim, Cut, Expectation, Manifest, Part, PodClaim, Road, Scenario, Step, Target, When,
+    Action, Claim, Cut, DiskFault, Expectation, Manifest, Part, PodClaim, Road, Scenario, Step,
+    Target, When,
 };
-pub use self::run::{Outcome, System, SystemError, Verdict, run};
+pub use self::run::{Outcome, Pacing, Skip, System, SystemError, Verdict, run};
+pub use self::streams::{Ends, Held};
 pub use self::tree::Place;
 pub use self::virtually::{Virtual, simulate};
 

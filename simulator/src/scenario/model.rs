@@ -1,6 +1,6 @@
 //! What a scenario says, after reading.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use causeway_log::NodeName;
@@ -17,6 +17,8 @@ pub struct Scenario {
     pub seed: u64,
     /// The nodes.
     pub nodes: Vec<NodeName>,
+    /// Where the file says which.
+    pub nodes_place: Place,
     /// What is applied at the start.
     pub manifests: Vec<Manifest>,
     /// What happens, in the order of time.
@@ -27,11 +29,25 @@ pub struct Scenario {
     pub end: Duration,
 }
 
+impl Scenario {
+    /// Every moment that the scenario mentions, its start and its end.
+    #[must_use]
+    pub fn moments(&self) -> BTreeSet<Duration> {
+        let expected = self.expectations.iter();
+        let expected = expected.flat_map(|one| [one.when.first(), one.when.last()]);
+        let steps = self.steps.iter().map(|step| step.at);
+        let ends = [Duration::ZERO, self.end];
+        ends.into_iter().chain(steps).chain(expected).collect()
+    }
+}
+
 /// An object to apply and where it came from.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Manifest {
     /// The file and the document in it, or the place in the scenario.
     pub source: String,
+    /// The plural name of its kind with its group, for kinds that are not built in.
+    pub resource: Option<String>,
     /// The object.
     pub object: Value,
 }
@@ -83,6 +99,15 @@ pub enum Action {
     Apply(Vec<Manifest>),
     /// An object is deleted through the cloud's API.
     Delete(Target),
+    /// An application at the edge merges a patch into an object, through the local API.
+    EdgeWrite {
+        /// At which nodes.
+        nodes: Vec<NodeName>,
+        /// Which object.
+        target: Target,
+        /// A JSON merge patch.
+        patch: Value,
+    },
     /// Processes die; what they had not synced is lost. They stay dead until they are started.
     Kill(Vec<Part>),
     /// Processes start.
@@ -95,6 +120,13 @@ pub enum Action {
     Snapshot(Vec<Part>),
     /// Disks become what they were when they were copied.
     Restore(Vec<Part>),
+    /// Something happens to disks.
+    Disk {
+        /// Whose.
+        parts: Vec<Part>,
+        /// What.
+        fault: DiskFault,
+    },
     /// Wall clocks jump.
     Clock {
         /// Whose.
@@ -102,6 +134,19 @@ pub enum Action {
         /// How far, in milliseconds; negative is into the past.
         by_millis: i64,
     },
+}
+
+/// What happens to a disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DiskFault {
+    /// No space is left.
+    Full,
+    /// Writes fail.
+    WriteFails,
+    /// Syncs fail.
+    SyncFails,
+    /// It works again.
+    None,
 }
 
 /// How a link is cut.
@@ -144,7 +189,7 @@ pub enum Part {
     Edged(NodeName),
 }
 
-/// An object to delete.
+/// An object to delete or to patch.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Target {
     /// The plural name of its kind with its group, such as `pods` or `deployments.apps`.

@@ -28,6 +28,19 @@ impl Scenario {
     /// # Errors
     /// Every [`Mistake`] of the file at once, each with its line and what was expected there.
     pub fn parse(file: &str, text: &str, files: &dyn Files) -> Result<Self, Mistakes> {
+        Self::parse_first(file, text, files, usize::MAX)
+    }
+
+    /// The same with the first `nodes_max` of its nodes alone; naming another one is a mistake.
+    ///
+    /// # Errors
+    /// As above.
+    pub fn parse_first(
+        file: &str,
+        text: &str,
+        files: &dyn Files,
+        nodes_max: usize,
+    ) -> Result<Self, Mistakes> {
         let mut notes = Notes::default();
         let scenario = if text.len() > FILE_BYTES_MAX {
             let what = "expected a scenario of at most 4 MiB".to_owned();
@@ -35,7 +48,7 @@ impl Scenario {
             None
         } else {
             match tree::parse(text) {
-                Ok(tree) => read(file, &tree, files, &mut notes),
+                Ok(tree) => read(file, &tree, files, nodes_max, &mut notes),
                 Err((place, what)) => {
                     notes.0.push(Mistake { place, what });
                     None
@@ -49,7 +62,13 @@ impl Scenario {
     }
 }
 
-fn read(file: &str, tree: &At<Tree>, files: &dyn Files, notes: &mut Notes) -> Option<Scenario> {
+fn read(
+    file: &str,
+    tree: &At<Tree>,
+    files: &dyn Files,
+    nodes_max: usize,
+    notes: &mut Notes,
+) -> Option<Scenario> {
     let mut fields = notes.fields(
         tree,
         "a scenario: a mapping with nodes, manifests, timeline, expect",
@@ -61,15 +80,17 @@ fn read(file: &str, tree: &At<Tree>, files: &dyn Files, notes: &mut Notes) -> Op
     let seed = fields
         .take("seed")
         .and_then(|tree| notes.number(tree, 0, u64::MAX));
-    let nodes = fields
-        .need("nodes", "a number of nodes, or a list of names", notes)
+    let nodes = fields.need("nodes", "a number of nodes, or a list of names", notes);
+    let nodes_place = nodes.map(|tree| tree.place).unwrap_or_default();
+    let mut nodes = nodes
         .map(|tree| read_nodes(tree, notes))
         .unwrap_or_default();
+    nodes.truncate(nodes_max);
     let names = Names::new(&nodes);
     let manifests = fields.take("manifests").map_or_else(Vec::new, |tree| {
         let mut manifests = Vec::new();
         for item in notes.list(tree, "a list of manifests") {
-            manifests.extend(manifests::entry(item, &nodes, files, notes));
+            manifests.extend(manifests::entry(item, None, &nodes, files, notes));
         }
         manifests
     });
@@ -98,6 +119,7 @@ fn read(file: &str, tree: &At<Tree>, files: &dyn Files, notes: &mut Notes) -> Op
         name: name.unwrap_or_else(stem),
         seed: seed.unwrap_or(1),
         nodes,
+        nodes_place,
         manifests,
         steps,
         expectations,

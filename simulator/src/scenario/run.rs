@@ -10,6 +10,7 @@ use super::claims;
 use super::desired::Desired;
 use super::history::NodeHistory;
 use super::model::{Action, Claim, Expectation, Scenario, When};
+use super::streams::Ends;
 use super::tree::Place;
 use crate::world::NodeState;
 
@@ -34,17 +35,18 @@ pub trait System {
     /// Time since the start.
     fn now(&self) -> Duration;
 
-    /// Lets time pass.
+    /// Lets time pass until `at`, or a little longer, but not beyond the next moment that the
+    /// scenario mentions. With `waiting`, something expected may come true at any moment.
     ///
     /// # Errors
     /// When a promise of the engine is broken, or the system cannot go on.
-    fn run_until(&mut self, at: Duration) -> Result<(), SystemError>;
+    fn run_until(&mut self, at: Duration, waiting: bool) -> Result<(), SystemError>;
 
-    /// Does something.
+    /// Does something, which people know as `label`.
     ///
     /// # Errors
     /// When it cannot be done.
-    fn act(&mut self, action: &Action) -> Result<(), SystemError>;
+    fn act(&mut self, action: &Action, label: &str) -> Result<(), SystemError>;
 
     /// How a node is.
     fn node(&mut self, node: &NodeName) -> NodeState;
@@ -54,6 +56,42 @@ pub trait System {
 
     /// All objects of the cloud; none while it does not answer.
     fn objects(&mut self) -> Option<Vec<Value>>;
+
+    /// What both ends hold of a node's streams, `down` first; none while one of them does not say.
+    fn streams(&mut self, node: &NodeName) -> Option<[Ends; 2]>;
+
+    /// How its time went.
+    fn pacing(&self) -> Pacing {
+        Pacing::Virtual
+    }
+}
+
+/// How the time of a run went.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Pacing {
+    /// It was simulated.
+    #[default]
+    Virtual,
+    /// It was real, but for waits.
+    Live {
+        /// How long it took, starting included.
+        real: Duration,
+        /// Waits that were shortened.
+        skips: Vec<Skip>,
+        /// What else was not as the scenario says.
+        notes: Vec<String>,
+    },
+}
+
+/// A wait that was shortened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Skip {
+    /// From this time of the scenario
+    pub from: Duration,
+    /// until this
+    pub until: Duration,
+    /// it took so long.
+    pub real: Duration,
 }
 
 /// Why a run ended before its time.
@@ -85,6 +123,8 @@ pub struct Outcome {
     pub verdicts: Vec<Verdict>,
     /// Why the run ended before its time.
     pub broken: Option<SystemError>,
+    /// How its time went.
+    pub pacing: Pacing,
 }
 
 /// An expectation, and whether it was so.
@@ -125,6 +165,7 @@ pub fn run(
     let broken = runner.run(progress).err();
     let end = runner.system.now();
     let refusals = runner.system.refusals();
+    let pacing = runner.system.pacing();
     let verdicts = runner.watched.into_iter().map(|watched| watched.close(end));
     Outcome {
         name: scenario.name.clone(),
@@ -135,6 +176,7 @@ pub fn run(
         refusals,
         nodes: runner.histories.into_values().collect(),
         broken,
+        pacing,
     }
 }
 
@@ -200,8 +242,8 @@ impl<'a> Runner<'a> {
 
     fn run(&mut self, progress: &mut dyn FnMut(Duration)) -> Result<(), SystemError> {
         if !self.scenario.manifests.is_empty() {
-            self.system
-                .act(&Action::Apply(self.scenario.manifests.clone()))?;
+            let apply = Action::Apply(self.scenario.manifests.clone());
+            self.system.act(&apply, "the start")?;
         }
         let mut polls: Option<Duration> = None;
         loop {
@@ -212,10 +254,12 @@ impl<'a> Runner<'a> {
                 return Ok(());
             }
             let next = self.next_stop(now, polls);
-            self.system.run_until(next)?;
-            progress(next);
-            self.look(next);
-            polls = self.judge(next);
+            let waiting = self.watched.iter().any(|one| one.poll().is_some());
+            self.system.run_until(next, waiting)?;
+            let now = self.system.now();
+            progress(now);
+            self.look(now);
+            polls = self.judge(now);
         }
     }
 
@@ -244,7 +288,7 @@ impl<'a> Runner<'a> {
             && step.at <= now
         {
             self.next_step = self.next_step.saturating_add(1);
-            self.system.act(&step.action)?;
+            self.system.act(&step.action, &step.label)?;
             self.done.push((now, step.label.clone()));
         }
         Ok(())
@@ -314,7 +358,7 @@ impl<'a> Runner<'a> {
     }
 
     fn check(
-        &self,
+        &mut self,
         expectation: &Expectation,
         desired: Option<&Desired<'_>>,
     ) -> Result<(), String> {
@@ -334,10 +378,10 @@ impl<'a> Runner<'a> {
                 Claim::Connected(wanted) if *wanted == state.connected => Ok(()),
                 Claim::Connected(true) => Err("it is not connected".to_owned()),
                 Claim::Connected(false) => Err("it is connected".to_owned()),
-                Claim::Converged => desired.map_or_else(
-                    || Err("the cloud does not answer".to_owned()),
-                    |desired| desired.differs(node.as_str(), state),
-                ),
+                Claim::Converged => desired
+                    .ok_or_else(|| "the cloud does not answer".to_owned())
+                    .and_then(|desired| desired.differs(node.as_str(), state))
+                    .and_then(|()| same_streams(self.system, node)),
                 Claim::OneCopy => claims::one_copy(state),
                 Claim::Undisturbed => {
                     before.map_or(Ok(()), |before| claims::undisturbed(before, state))
@@ -347,6 +391,14 @@ impl<'a> Runner<'a> {
         }
         Ok(())
     }
+}
+
+/// Whether both ends of a node's streams hold the same.
+fn same_streams(system: &mut dyn System, node: &NodeName) -> Result<(), String> {
+    let streams = system
+        .streams(node)
+        .ok_or_else(|| "its streams cannot be compared".to_owned())?;
+    streams.iter().try_for_each(Ends::differ)
 }
 
 impl Watched<'_> {
@@ -416,23 +468,15 @@ impl Watched<'_> {
 /// When the nodes are looked at, whatever happens.
 fn looks(scenario: &Scenario) -> BTreeSet<Duration> {
     let Scenario {
-        nodes,
-        steps,
-        expectations,
-        end,
-        ..
+        nodes, steps, end, ..
     } = scenario;
-    let mut looks = BTreeSet::new();
+    let mut looks = scenario.moments();
     if steps.len() <= STEPS_SHOWN {
         let starts = steps.iter().map(|step| step.at).chain([Duration::ZERO]);
         for at in starts {
             looks.insert(at);
             looks.extend(AFTER_STEP.iter().map(|after| at.saturating_add(*after)));
         }
-    }
-    for expectation in expectations {
-        looks.insert(expectation.when.first());
-        looks.insert(expectation.when.last());
     }
     let count = (LOOKS_MAX / nodes.len().max(1)).clamp(100, 600);
     let count = u32::try_from(count).unwrap_or(100);

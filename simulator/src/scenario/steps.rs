@@ -1,26 +1,41 @@
 //! `timeline:`: what happens when.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
-use causeway_kube_api::Catalog;
 use causeway_log::NodeName;
 
 use super::fields::{Fields, Notes};
 use super::manifests::{self, Files};
-use super::model::{Action, Cut, Manifest, Part, Road, Step, Target};
+use super::model::{Action, Cut, DiskFault, Manifest, Part, Road, Step};
 use super::read::Names;
 use super::span;
-use super::tree::{At, Place, Tree};
+use super::targets::target;
+use super::tree::{At, Tree};
 
 /// The most steps, repetitions included.
 const STEPS_MAX: usize = 100_000;
 
-const VERBS: [&str; 13] = [
-    "cut", "heal", "flap", "slow", "storm", "apply", "delete", "kill", "start", "reboot", "wipe",
-    "snapshot", "restore",
+const VERBS: [&str; 16] = [
+    "cut",
+    "heal",
+    "flap",
+    "slow",
+    "storm",
+    "apply",
+    "delete",
+    "edge-write",
+    "kill",
+    "start",
+    "reboot",
+    "disk",
+    "wipe",
+    "snapshot",
+    "restore",
+    "clock",
 ];
-const KNOWN: &str = "one of cut, heal, flap, slow, storm, apply, delete, kill, start, reboot, \
-                     wipe, snapshot, restore, clock";
+const KNOWN: &str = "one of cut, heal, flap, slow, storm, apply, delete, edge-write, kill, start, \
+                     reboot, disk, wipe, snapshot, restore, clock";
 
 /// Reads the steps, in the order of time.
 pub(super) fn read(
@@ -46,7 +61,31 @@ pub(super) fn read(
         notes.at(tree.place, format!("expected at most {STEPS_MAX} steps"));
     }
     steps.sort_by_key(|step: &Step| step.at);
+    check_restores(&steps, notes);
     steps
+}
+
+/// What is restored must have been copied before.
+fn check_restores(steps: &[Step], notes: &mut Notes) {
+    let mut copied: BTreeSet<&Part> = BTreeSet::new();
+    for step in steps {
+        match &step.action {
+            Action::Snapshot(parts) => copied.extend(parts),
+            Action::Restore(parts) => {
+                for part in parts.iter().filter(|part| !copied.contains(part)) {
+                    let name = match part {
+                        Part::Cloud => "cloud",
+                        Part::Node(node) | Part::EdgeSync(node) | Part::Edged(node) => {
+                            node.as_str()
+                        }
+                    };
+                    let what = format!("expected a `snapshot:` of {name} before this, found none");
+                    notes.at(step.place, what);
+                }
+            }
+            _ => {}
+        }
+    }
 }
 
 struct Reader<'a> {
@@ -62,10 +101,7 @@ impl Reader<'_> {
             .need("at", "when, such as 10s or 2h", notes)
             .and_then(|tree| notes.span(tree))
             .unwrap_or_default();
-        let verbs: Vec<&str> = fields
-            .names()
-            .filter(|name| VERBS.contains(name) || *name == "clock")
-            .collect();
+        let verbs: Vec<&str> = fields.names().filter(|name| VERBS.contains(name)).collect();
         let [verb] = verbs.as_slice() else {
             let others = || fields.names().map(|name| format!("`{name}`"));
             let found = match verbs.len() {
@@ -84,7 +120,7 @@ impl Reader<'_> {
         };
         let label = label(verb, subject);
         let lasting = match *verb {
-            "cut" | "flap" | "slow" | "kill" => {
+            "cut" | "flap" | "slow" | "kill" | "disk" => {
                 fields.take("for").and_then(|tree| notes.span(tree))
             }
             _ => None,
@@ -142,8 +178,24 @@ impl Reader<'_> {
                     road: road(fields, notes),
                 }
             }
-            "apply" => Action::Apply(manifests::entry(subject, self.nodes, self.files, notes)),
+            "apply" => {
+                known = "one of at, resource beside `apply`";
+                let resource = fields.take("resource").and_then(|tree| {
+                    notes.text(tree, "the resource of a custom kind: widgets.example.com")
+                });
+                let resource = resource.as_deref();
+                let read = manifests::entry(subject, resource, self.nodes, self.files, notes);
+                Action::Apply(read)
+            }
             "delete" => return (target(subject, notes).map(Action::Delete), known),
+            "edge-write" => {
+                known = "one of at, node, patch beside `edge-write`";
+                return (self.edge_write(subject, fields, notes), known);
+            }
+            "disk" => {
+                known = "one of at, fault, for beside `disk`";
+                return (self.disk(subject, fields, notes), known);
+            }
             "kill" => {
                 known = "one of at, for beside `kill`";
                 Action::Kill(names.parts(subject, notes))
@@ -163,6 +215,50 @@ impl Reader<'_> {
             }
         };
         (Some(action), known)
+    }
+
+    fn edge_write(
+        &self,
+        subject: &At<Tree>,
+        fields: &mut Fields<'_>,
+        notes: &mut Notes,
+    ) -> Option<Action> {
+        let target = target(subject, notes);
+        let nodes = fields.need("node", "whose local API is asked", notes);
+        let nodes = nodes.map(|tree| self.names.nodes(tree, notes));
+        let patch = fields.need("patch", "what is merged into the object", notes)?;
+        if patch.value.as_map().is_none() {
+            notes.expected(patch, "a mapping that is merged into the object");
+            return None;
+        }
+        let target = target?;
+        if target.grace.is_some() {
+            notes.at(subject.place, "expected no `grace:` of an object to patch");
+        }
+        Some(Action::EdgeWrite {
+            nodes: nodes?,
+            target,
+            patch: patch.value.json(),
+        })
+    }
+
+    fn disk(
+        &self,
+        subject: &At<Tree>,
+        fields: &mut Fields<'_>,
+        notes: &mut Notes,
+    ) -> Option<Action> {
+        let faults = [
+            ("full", DiskFault::Full),
+            ("write-fails", DiskFault::WriteFails),
+            ("sync-fails", DiskFault::SyncFails),
+            ("none", DiskFault::None),
+        ];
+        let parts = self.machines(subject, notes);
+        let what = "full, write-fails, sync-fails, or none when it works again";
+        let fault = fields.need("fault", what, notes)?;
+        let fault = notes.word(fault, &faults)?;
+        Some(Action::Disk { parts, fault })
     }
 
     /// Disks and clocks belong to the cloud and to nodes as a whole.
@@ -197,10 +293,15 @@ fn undo(action: &Action) -> Option<(Action, &'static str)> {
             Some((Action::Heal(nodes.clone()), "heal"))
         }
         Action::Kill(parts) => Some((Action::Start(parts.clone()), "start")),
+        Action::Disk { parts, .. } => {
+            let (parts, fault) = (parts.clone(), DiskFault::None);
+            Some((Action::Disk { parts, fault }, "mend disk of"))
+        }
         Action::Heal(_)
         | Action::Storm(_)
         | Action::Apply(_)
         | Action::Delete(_)
+        | Action::EdgeWrite { .. }
         | Action::Start(_)
         | Action::Reboot(_)
         | Action::Wipe(_)
@@ -294,82 +395,6 @@ fn signed(tree: &At<Tree>, notes: &mut Notes) -> Option<i64> {
     read
 }
 
-/// `Pod hello/greeter`, or a mapping with kind or resource, namespace, name, grace.
-fn target(tree: &At<Tree>, notes: &mut Notes) -> Option<Target> {
-    let expected =
-        "an object such as `Pod hello/greeter`, or a mapping with kind, name, namespace, grace";
-    if let Tree::Text(text) = &tree.value {
-        let (kind, name) = text.split_once(' ').unwrap_or(("", ""));
-        let (namespace, name) = split_name(name);
-        if kind.is_empty() || name.is_empty() {
-            notes.expected(tree, expected);
-            return None;
-        }
-        let (resource, namespaced) = resource_of(kind, tree.place, notes)?;
-        return Some(Target {
-            resource,
-            namespace: if namespaced { namespace } else { "" }.to_owned(),
-            name: name.to_owned(),
-            grace: None,
-        });
-    }
-    let mut fields = notes.fields(tree, expected)?;
-    let kind = fields.take("kind");
-    let resource = fields.take("resource");
-    let name = fields.need("name", "of the object", notes);
-    let namespace = fields
-        .take("namespace")
-        .and_then(|tree| notes.text(tree, "a namespace"));
-    let grace = fields.take("grace").and_then(|tree| notes.span(tree));
-    let place = fields.place;
-    fields.finish("one of kind, resource, name, namespace, grace", notes);
-    let (resource, namespaced) = match (kind, resource) {
-        (Some(kind), None) => {
-            let kind_name = notes.text(kind, "a kind such as Pod")?;
-            resource_of(&kind_name, kind.place, notes)?
-        }
-        // Of a custom kind; without a namespace it is the cluster's.
-        (None, Some(resource)) => {
-            let resource = notes.text(resource, "a resource such as widgets.example.com")?;
-            (resource, namespace.is_some())
-        }
-        (None, None) | (Some(_), Some(_)) => {
-            notes.at(
-                place,
-                "expected either `kind:` (such as Pod) or `resource:` here",
-            );
-            return None;
-        }
-    };
-    let namespace = namespace.unwrap_or_else(|| "default".to_owned());
-    Some(Target {
-        resource,
-        namespace: if namespaced { namespace } else { String::new() },
-        name: notes.text(name?, "a name")?,
-        grace,
-    })
-}
-
-/// The plural name of a built-in kind, and whether it has namespaces.
-fn resource_of(kind: &str, place: Place, notes: &mut Notes) -> Option<(String, bool)> {
-    let catalog = Catalog::builtin();
-    let found = catalog.kinds().find(|known| *known.kind == *kind);
-    if found.is_none() {
-        let what = format!(
-            "expected a built-in kind such as Pod, found `{kind}`; for others, use a mapping with \
-             `resource:`"
-        );
-        notes.at(place, what);
-    }
-    found.map(|known| (known.resource.to_string(), known.namespaced))
-}
-
-/// Namespace and name of `hello/greeter`, or of `greeter` in the default namespace.
-pub(super) fn split_name(text: &str) -> (&str, &str) {
-    let text = text.trim();
-    text.split_once('/').unwrap_or(("default", text))
-}
-
 /// `cut edge-1`, for people.
 fn label(verb: &str, subject: &At<Tree>) -> String {
     let items = subject
@@ -391,8 +416,12 @@ fn short(tree: &At<Tree>) -> String {
     if let (Some(kind), Some(name)) = (object["kind"].as_str(), object["name"].as_str()) {
         return format!("{kind} {name}");
     }
-    let source = String::new();
-    let about = Manifest { source, object }.about();
+    let about = Manifest {
+        source: String::new(),
+        resource: None,
+        object,
+    };
+    let about = about.about();
     if about.trim().is_empty() {
         tree.value.kind().to_owned()
     } else {

@@ -123,6 +123,13 @@ timeline:
   - {at: 1s, flap: edge-1, up: 1s}
   - {at: 1s, delete: Unicorn web}
   - {at: 1s, cut: edge-1, how: gently}
+  - {at: 1s, disk: edge-1, fault: gone}
+  - {at: 1s, disk: edge-1/edged, fault: full, for: 1m}
+  - {at: 1s, edge-write: ConfigMap settings, node: edge-1, patch: [a]}
+  - {at: 1s, edge-write: ConfigMap settings, patch: {data: {}}}
+  - {at: 2s, restore: [cloud, edge-1]}
+  - {at: 1s, snapshot: cloud}
+  - {at: 1s, apply: {apiVersion: example.com/v1, kind: Widget, metadata: {name: w}}}
 expect:
   - {node: edge-1, runs: [web]}
   - {at: 1s, runs: [{pod: web, colour: red}]}
@@ -150,13 +157,34 @@ expect:
             11,
             "expected one of silent, reset, to-edge, to-cloud, found `gently`",
         ),
-        (13, "expected `at:`"),
+        (
+            12,
+            "expected one of full, write-fails, sync-fails, none, found `gone`",
+        ),
+        (13, "expected cloud or a whole node"),
         (
             14,
-            "unknown key `colour`; expected one of pod, image, env, files",
+            "expected a mapping that is merged into the object, found a list",
         ),
         (
             15,
+            "expected `node:` (whose local API is asked) here, found none",
+        ),
+        (
+            16,
+            "expected a `snapshot:` of edge-1 before this, found none",
+        ),
+        (
+            18,
+            "expected a built-in kind, but line 18 is a example.com/v1 Widget; a custom kind is named by",
+        ),
+        (20, "expected `at:`"),
+        (
+            21,
+            "unknown key `colour`; expected one of pod, image, env, files",
+        ),
+        (
+            22,
             "expected one of runs, serves, connected, converged, never here, found none",
         ),
     ];
@@ -165,6 +193,63 @@ expect:
         assert_eq!(*line, expected_line, "{what}");
         assert!(what.contains(expected), "{what}\n{expected}");
     }
+}
+
+#[test]
+fn disks_writes_at_the_edge_and_custom_kinds_are_read() {
+    let text = "
+nodes: 2
+timeline:
+  - {at: 1s, disk: [cloud, edge-1], fault: sync-fails, for: 1m}
+  - {at: 2s, edge-write: ConfigMap settings, node: all, patch: {data: {mode: night}}}
+  - {at: 3s, apply: {apiVersion: example.com/v1, kind: Widget, metadata: {name: w}}, resource: widgets.example.com}
+  - {at: 4s, delete: {resource: widgets.example.com, namespace: default, name: w}}
+expect:
+  - {at: 2m, converged: 1m}
+";
+    let scenario = parse(text).unwrap();
+    let labels: Vec<(u64, &str)> = scenario
+        .steps
+        .iter()
+        .map(|step| (step.at.as_secs(), step.label.as_str()))
+        .collect();
+    let expected = [
+        (1, "disk cloud, edge-1"),
+        (2, "edge-write ConfigMap settings"),
+        (3, "apply Widget w"),
+        (4, "delete w"),
+        (61, "mend disk of cloud, edge-1"),
+    ];
+    assert_eq!(labels, expected);
+    let Action::EdgeWrite {
+        nodes,
+        target,
+        patch,
+    } = &scenario.steps[1].action
+    else {
+        panic!("{:?}", scenario.steps[1])
+    };
+    assert_eq!((nodes.len(), &*target.resource), (2, "configmaps"));
+    assert_eq!(patch["data"]["mode"], "night");
+    let Action::Apply(manifests) = &scenario.steps[2].action else {
+        panic!("{:?}", scenario.steps[2])
+    };
+    assert_eq!(
+        manifests[0].resource.as_deref(),
+        Some("widgets.example.com")
+    );
+    let moments: Vec<u64> = scenario.moments().iter().map(Duration::as_secs).collect();
+    assert_eq!(moments, [0, 1, 2, 3, 4, 61, 120, 180, 190]);
+}
+
+#[test]
+fn of_many_nodes_the_first_can_be_taken() {
+    let text = "nodes: 100\nexpect:\n  - {at: 1s, node: edge-3, serves: true}\n";
+    let first = |count| Scenario::parse_first("test.yaml", text, &NoFiles, count);
+    let scenario = first(3).unwrap();
+    assert_eq!((scenario.nodes.len(), scenario.nodes_place.line), (3, 1));
+    let mistakes = first(2).unwrap_err().to_string();
+    assert!(mistakes.contains("expected a node: edge-1, edge-2, or all, found `edge-3`"));
 }
 
 #[test]

@@ -6,8 +6,9 @@ use causeway_log::NodeName;
 use causeway_log::replication::Moment;
 use serde_json::Value;
 
-use super::model::{Action, Cut, Manifest, Part, Road, Scenario, Target};
+use super::model::{Action, Cut, DiskFault, Manifest, Part, Road, Scenario, Target};
 use super::run::{Outcome, System, SystemError, run};
+use super::streams::Ends;
 use crate::trace::Trace;
 use crate::world::{self, Act, NodeState, Options, Stats, Violation, Who, World};
 
@@ -126,11 +127,11 @@ impl System for Virtual {
         self.world.now().0
     }
 
-    fn run_until(&mut self, at: Duration) -> Result<(), SystemError> {
+    fn run_until(&mut self, at: Duration, _waiting: bool) -> Result<(), SystemError> {
         self.world.run_until(Moment(at)).map_err(SystemError::from)
     }
 
-    fn act(&mut self, action: &Action) -> Result<(), SystemError> {
+    fn act(&mut self, action: &Action, _label: &str) -> Result<(), SystemError> {
         match action {
             Action::Cut { nodes, how } => {
                 let kind = match how {
@@ -158,6 +159,17 @@ impl System for Virtual {
                 }
             }
             Action::Delete(target) => self.delete(target),
+            Action::EdgeWrite {
+                nodes,
+                target,
+                patch,
+            } => self.each(nodes, |node| Act::EdgeWrite {
+                node,
+                resource: target.resource.clone(),
+                namespace: target.namespace.clone(),
+                name: target.name.clone(),
+                patch: patch.clone(),
+            }),
             Action::Kill(parts) => self.parts(parts, |who| Act::Kill { who }),
             Action::Start(parts) => self.parts(parts, |who| Act::Start { who }),
             Action::Reboot(nodes) => self.each(nodes, |node| Act::Reboot { node }),
@@ -167,6 +179,15 @@ impl System for Virtual {
             }
             Action::Snapshot(parts) => self.machines(parts, |who| Act::Snapshot { who }),
             Action::Restore(parts) => self.machines(parts, |who| Act::Restore { who }),
+            Action::Disk { parts, fault } => {
+                let fault = match fault {
+                    DiskFault::Full => world::DiskFault::Full,
+                    DiskFault::WriteFails => world::DiskFault::WriteFails,
+                    DiskFault::SyncFails => world::DiskFault::SyncFails,
+                    DiskFault::None => world::DiskFault::Heal,
+                };
+                self.machines(parts, |who| Act::Disk { who, fault });
+            }
             Action::Clock { parts, by_millis } => {
                 let by = *by_millis;
                 self.machines(parts, |who| Act::Clock { who, by });
@@ -193,6 +214,10 @@ impl System for Virtual {
     fn objects(&mut self) -> Option<Vec<Value>> {
         // A cloud has namespaces at least.
         Some(self.world.cloud_objects()).filter(|objects| !objects.is_empty())
+    }
+
+    fn streams(&mut self, node: &NodeName) -> Option<[Ends; 2]> {
+        self.world.streams(node)
     }
 }
 

@@ -26,6 +26,7 @@ mod register;
 mod runtime;
 mod session;
 mod state;
+mod streams;
 mod user;
 mod writer;
 

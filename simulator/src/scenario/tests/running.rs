@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::parse;
 use crate::scenario::fake::{Fake, pod, state};
@@ -139,9 +139,7 @@ fn two_lives_of_one_name_are_two_copies() {
 #[test]
 fn converged_means_what_the_cloud_wants_runs_and_nothing_else() {
     let scenario = parse("nodes: 1\nexpect:\n  - {at: 5s, converged: 2s}\n").unwrap();
-    let object = json!({"kind": "Pod", "metadata": {"namespace": "default", "name": "web", "uid": "1"},
-        "spec": {"nodeName": "edge-1", "containers": [{"name": "main", "image": "web:1"}],
-            "volumes": [{"name": "settings", "configMap": {"name": "settings"}}]}});
+    let object = web_object();
     let map = json!({"kind": "ConfigMap", "metadata": {"namespace": "default", "name": "settings"},
         "data": {"mode": "fast\n"}});
     let outcome = |objects, states: fn(Duration) -> NodeState| {
@@ -159,11 +157,25 @@ fn converged_means_what_the_cloud_wants_runs_and_nothing_else() {
     let mut changed = map;
     changed["data"]["mode"] = json!("slow\n");
     assert!(outcome(vec![object, changed], |_| web()).ends_with("is not what the cloud has"));
+    let mut fake = Fake::new(|_| web());
+    fake.objects = vec![web_object()];
+    fake.held.keys = [("pods/web object".to_owned(), "v1".to_owned())].into();
+    let other = run(&scenario, 1, &mut fake, &mut |_| {});
+    assert_eq!(
+        other.verdicts[0].failure.as_deref(),
+        Some("edge-1: down differs: of pods/web object the cloud has v1, the node nothing")
+    );
     let cut = |_| NodeState {
         connected: false,
         ..web()
     };
     assert!(outcome(vec![], cut).ends_with("is not connected"));
+}
+
+fn web_object() -> Value {
+    json!({"kind": "Pod", "metadata": {"namespace": "default", "name": "web", "uid": "1"},
+        "spec": {"nodeName": "edge-1", "containers": [{"name": "main", "image": "web:1"}],
+            "volumes": [{"name": "settings", "configMap": {"name": "settings"}}]}})
 }
 
 #[test]
