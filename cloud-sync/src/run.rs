@@ -20,12 +20,12 @@ use causeway_log::{Revision, Store};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
-use crate::cluster::{Cluster, ClusterMachine, Mirror, Request, Requests, StartError};
+use crate::cluster::{Cluster, ClusterMachine, Mirror, Request, Requests, StartError, is_complete};
 use crate::config::{Bounds, CloudConfig, Control, History, Kubernetes, Plane};
 use crate::controllers::{self, Controllers};
 use crate::hub::Hub;
 use crate::kube::writeback::WriteStats;
-use crate::kube::{self, Access, ApiServer, Kube};
+use crate::kube::{self, Access, ApiServer, Health, Kube, SourceCollector};
 use crate::metrics::{CloudCollector, Totals, register};
 use crate::serve::{Starting, Sync, sessions, sync_router};
 use crate::status::Status;
@@ -191,6 +191,8 @@ struct Parts {
     writer: Requests,
     /// What the machine tells of the Kubernetes cluster that it mirrors.
     mirror: Option<Arc<Mirror>>,
+    /// How following that cluster is doing.
+    health: Arc<Health>,
 }
 
 impl Parts {
@@ -223,6 +225,7 @@ impl Parts {
                 durable,
                 writer,
                 mirror,
+                health: Arc::default(),
             },
             thread,
         ))
@@ -325,13 +328,15 @@ impl Parts {
         let Kubernetes {
             kubeconfig,
             context,
-            cluster: _,
+            cluster: pinned,
         } = settings.clone();
         let kube = Kube {
             api: ApiServer::new(Access {
                 kubeconfig,
                 context,
             }),
+            pinned,
+            health: Arc::clone(&self.health),
             mirror: Arc::clone(mirror),
             view: self.view.clone(),
             store: Arc::clone(&self.store),
@@ -353,6 +358,7 @@ impl Parts {
             totals: Arc::clone(totals),
             encoder: Arc::new(Encoder::new(ENCODER_BYTES_MAX)),
             incarnation: self.clock.uid(),
+            mirror: self.mirror.as_ref().map(|_| self.view.clone()),
             starting,
             stop: shutdown.token(),
         }
@@ -370,26 +376,52 @@ impl Parts {
             nodes_max: config.bounds.metric_nodes_max,
         };
         register(&metrics, totals, collector);
-        if self.mirror.is_some() {
-            metrics.register(|registry| self.writes.register(registry));
+        if let Some(mirror) = &self.mirror {
+            let collector = SourceCollector {
+                health: Arc::clone(&self.health),
+                mirror: Arc::clone(mirror),
+            };
+            metrics.register(|registry| {
+                self.writes.register(registry);
+                registry.register_collector(Box::new(collector));
+            });
         }
-        let (writer, store) = (self.writer.clone(), Arc::clone(&self.store));
-        let readiness = Readiness::new(move || match writer.is_closed() {
-            true => Err("the writer has ended".to_owned()),
-            false => store_dir::takes_writes(&*store),
-        });
         let status = Status {
             store: Arc::clone(&self.store),
             hub: Arc::clone(&self.hub),
             outcomes: Arc::clone(&self.outcomes),
             clock: Arc::clone(&self.clock),
+            kubernetes: (self.mirror.as_ref())
+                .map(|mirror| (Arc::clone(&self.health), Arc::clone(mirror))),
         };
         let inspected = Inspected {
             store: Arc::clone(&self.store),
             durable: self.durable.clone(),
             status: Arc::new(move || status.document()),
         };
-        admin::router(metrics, readiness).merge(inspect::router(inspected))
+        admin::router(metrics, self.readiness()).merge(inspect::router(inspected))
+    }
+
+    /// Nodes can be served. A cluster that is out of reach does not change that once it was seen
+    /// whole; whether it is, the status document and the metrics say.
+    fn readiness(&self) -> Readiness {
+        let (writer, store) = (self.writer.clone(), Arc::clone(&self.store));
+        let mirrored = self.mirror.as_ref();
+        let mirrored = mirrored.map(|_| (self.view.clone(), Arc::clone(&self.health)));
+        Readiness::new(move || {
+            if writer.is_closed() {
+                return Err("the writer has ended".to_owned());
+            }
+            if let Some((view, health)) = &mirrored
+                && !is_complete(view)
+            {
+                return Err(format!(
+                    "the cluster was never seen whole: {}",
+                    health.in_words()
+                ));
+            }
+            store_dir::takes_writes(&*store)
+        })
     }
 }
 

@@ -10,7 +10,7 @@ use axum::routing::any;
 use causeway_daemon::session_driver::{EndReason, SessionEnd, drive};
 use causeway_daemon::tasks::{self, Stop, Task};
 use causeway_daemon::ws;
-use causeway_kube_api::Clock;
+use causeway_kube_api::{Clock, View};
 use causeway_log::replication::{CloseCode, Role, SessionConfig};
 use causeway_log::wire::Encoder;
 use causeway_log::{Epoch, NodeName, Store};
@@ -20,9 +20,12 @@ use tokio::sync::mpsc;
 use tokio::task::{JoinError, JoinSet};
 use uuid::Uuid;
 
-use crate::cluster::Requests;
+use crate::cluster::{Requests, is_complete};
 use crate::hub::{Hub, Overloaded, SessionEndpoint};
 use crate::metrics::Totals;
+
+/// When to come back while the cluster was never seen, in seconds.
+const INCOMPLETE_RETRY: u16 = 2;
 
 /// Where sessions that begin are handed in.
 pub(crate) type Starting = mpsc::Sender<BoxFuture<'static, ()>>;
@@ -39,6 +42,8 @@ pub(crate) struct Sync {
     pub(crate) encoder: Arc<Encoder>,
     /// Identity of this process start.
     pub(crate) incarnation: Uuid,
+    /// The mirror that must be complete before any node is told what it is to have.
+    pub(crate) mirror: Option<View>,
     /// Where sessions are handed to the task that owns them.
     pub(crate) starting: Starting,
     pub(crate) stop: Stop,
@@ -59,6 +64,18 @@ async fn accept(
     let Ok(node) = NodeName::new(&node) else {
         return (StatusCode::BAD_REQUEST, "the path names no valid node\n").into_response();
     };
+    if sync
+        .mirror
+        .as_ref()
+        .is_some_and(|mirror| !is_complete(mirror))
+    {
+        // Told to hold nothing, a node would end what it runs.
+        let mut response = StatusCode::SERVICE_UNAVAILABLE.into_response();
+        response
+            .headers_mut()
+            .insert(header::RETRY_AFTER, HeaderValue::from(INCOMPLETE_RETRY));
+        return response;
+    }
     let (seat, control) = match sync.hub.admit(&node, sync.stop.clone()) {
         Ok(admitted) => admitted,
         Err(overloaded) => {

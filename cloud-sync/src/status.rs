@@ -10,7 +10,9 @@ use causeway_kube_api::source::format_time;
 use causeway_log::{Direction, NodeName, Store, StreamId};
 use serde_json::{Value, json};
 
+use crate::cluster::Mirror;
 use crate::hub::{Hub, Shown};
+use crate::kube::Health;
 use crate::writeback::{Outcome, Outcomes, cursor};
 
 /// What the document is made of.
@@ -20,6 +22,8 @@ pub(crate) struct Status {
     pub(crate) hub: Arc<Hub>,
     pub(crate) outcomes: Arc<Outcomes>,
     pub(crate) clock: Arc<dyn Clock>,
+    /// How following a Kubernetes cluster is doing.
+    pub(crate) kubernetes: Option<(Arc<Health>, Arc<Mirror>)>,
 }
 
 impl Status {
@@ -48,6 +52,9 @@ impl Status {
             "sessions": self.hub.sessions(),
             "connected": self.hub.connected(),
             "writeback": writeback,
+            "kubernetes": self.kubernetes.as_ref().map(|(health, mirror)| {
+                health.document(&mirror.refused())
+            }),
             "nodes": nodes.iter().map(|node| self.node(node)).collect::<Vec<_>>(),
         })
     }

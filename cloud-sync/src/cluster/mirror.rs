@@ -14,10 +14,10 @@
 //! - Something is removed only when it was seen to go, when nobody needs it, or when a list that
 //!   began after it was stored ended without it (`Listing` … `Listed`).
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 
-use causeway_kube_api::WriteError;
+use causeway_kube_api::{View, WriteError};
 use causeway_log::writer::Planned;
 use causeway_log::{Batch, Direction, Epoch, Key, NodeName, Resource, StreamChange, StreamId};
 use parking_lot::Mutex;
@@ -26,8 +26,12 @@ use tokio::sync::{Notify, oneshot};
 
 use super::answer::Answer;
 use super::objects::TooLarge;
-use super::{ClusterMachine, Request};
+use super::wrote_back::Made;
+use super::{ClusterMachine, Current, Request};
 use crate::interest::{Class, Name, Need, Turnover};
+
+/// Lives that ended and are remembered: more than can end while a question is under way.
+const GONE_MAX: usize = 4096;
 
 /// The label of nodes that are ours before they ever came.
 pub const EDGE_LABEL: &str = "node-role.kubernetes.io/edge";
@@ -166,6 +170,8 @@ pub(super) struct State {
     pub(super) shared: Arc<Mirror>,
     /// Kinds being listed, and what they hold that the list has not shown yet.
     unconfirmed: BTreeMap<Resource, BTreeSet<Name>>,
+    /// Lives that ended lately: what was asked for before may still tell of them.
+    gone: Gone,
     /// Nodes that sent something once.
     joined: BTreeSet<NodeName>,
     /// What this round makes wanted.
@@ -174,6 +180,35 @@ pub(super) struct State {
     is_in_round: bool,
     /// This round moves to another cluster.
     is_swapped: bool,
+}
+
+/// The lives that ended last.
+#[derive(Debug, Default)]
+struct Gone {
+    keys: HashSet<Key>,
+    order: VecDeque<Key>,
+}
+
+impl Gone {
+    fn insert(&mut self, key: Key) {
+        if self.keys.insert(key.clone()) {
+            self.order.push_back(key);
+        }
+        while self.order.len() > GONE_MAX
+            && let Some(oldest) = self.order.pop_front()
+        {
+            self.keys.remove(&oldest);
+        }
+    }
+
+    fn contains(&self, key: &Key) -> bool {
+        self.keys.contains(key)
+    }
+
+    fn forget(&mut self, resource: &Resource) {
+        self.keys.retain(|key| key.resource != *resource);
+        self.order.retain(|key| key.resource != *resource);
+    }
 }
 
 impl ClusterMachine {
@@ -222,17 +257,17 @@ impl ClusterMachine {
             }
             Seen::Gone { key } => {
                 let name = Name::of(&key);
-                if self
-                    .current(&name)
-                    .is_some_and(|current| current.key == key)
-                {
+                let is_here = |current: Current| current.key == key;
+                if self.current(&name).is_some_and(is_here) {
                     self.mirror_delete(&name, batch);
                 }
+                if let Some(mirror) = &mut self.mirror {
+                    mirror.gone.insert(key);
+                }
             }
-            Seen::Absent { name } => {
-                self.graph.expect_no_more(&name);
-                self.mirror_delete(&name, batch);
-            }
+            // If it is here nevertheless, it was made after it was asked for, and whoever follows
+            // its kind knows best.
+            Seen::Absent { name } => self.graph.expect_no_more(&name),
             Seen::Listed { resource } => {
                 let Some(mirror) = &mut self.mirror else {
                     return;
@@ -265,6 +300,7 @@ impl ClusterMachine {
             .versions
             .lock()
             .retain(|key, _| key.resource != resource);
+        mirror.gone.forget(&resource);
         mirror.unconfirmed.insert(resource, unconfirmed);
     }
 
@@ -279,7 +315,13 @@ impl ClusterMachine {
     /// Whether something newer was seen of the object already: what is fetched because it is needed
     /// and what is watched do not come in order.
     fn is_stale(&self, key: &Key, version: Option<u64>) -> bool {
-        let (Some(version), Some(mirror)) = (version, &self.mirror) else {
+        let Some(mirror) = &self.mirror else {
+            return false;
+        };
+        if mirror.gone.contains(key) {
+            return true;
+        }
+        let Some(version) = version else {
             return false;
         };
         let Some(current) = self.current(&Name::of(key)) else {
@@ -427,6 +469,28 @@ impl ClusterMachine {
         true
     }
 
+    /// An object that the API server answered to a write for a node, which keeps it. Without effect
+    /// when this is no mirror.
+    pub(super) fn see_made(&mut self, node: &NodeName, made: Made, batch: &mut Batch) {
+        let Some(mirror) = &mut self.mirror else {
+            return;
+        };
+        mirror.is_in_round = true;
+        let Made {
+            key,
+            object,
+            version,
+        } = made;
+        self.graph.expect(node, &key);
+        let seen = Seen::Present {
+            key,
+            object,
+            version,
+        };
+        self.see(seen, batch);
+        self.settle_needs(batch);
+    }
+
     fn is_swap(&self, seen: &Seen) -> bool {
         let Seen::Complete { key, .. } = seen else {
             return false;
@@ -506,6 +570,13 @@ impl ClusterMachine {
     }
 }
 
+/// Whether a mirror was complete once, and may be served: what the nodes are to have is known.
+#[must_use]
+pub fn is_complete(view: &View) -> bool {
+    let namespaces = Resource::core("namespaces");
+    view.read(|objects| objects.get(&namespaces, "", "kube-system").is_some())
+}
+
 /// Whether this namespace is what tells clusters apart.
 fn is_identity(key: &Key) -> bool {
     key.resource.is("", "namespaces") && &*key.name == "kube-system"
@@ -525,6 +596,8 @@ fn want(graph: &crate::interest::Graph, need: Need) -> Option<Want> {
     }
     match need {
         Need::Object(name) if graph.is_live(&name) => None,
+        // No API server has these; they are made here.
+        Need::Object(name) if name.resource == crate::interest::tokens() => None,
         Need::Object(name) => Some(Want::Object(name)),
         Need::Class(Class::Network(namespace)) => Some(Want::Network(namespace)),
         Need::Class(Class::Group(group)) => Some(Want::Group(group)),

@@ -41,11 +41,11 @@ mod tests;
 mod write;
 mod wrote_back;
 
-pub use mirror::{EDGE_LABEL, Mirror, Seen, Want};
+pub use mirror::{EDGE_LABEL, Mirror, Seen, Want, is_complete};
 pub use queue::{Class, Depths, Requests};
 pub use source::Cluster;
 pub use start::{BOOTSTRAP_NAMESPACES, StartError};
-pub use wrote_back::{Answered, Settlement, Verdict};
+pub use wrote_back::{Answered, Made, Settlement, Verdict};
 
 use answer::Answer;
 pub(crate) use objects::{Current, Stored as PutOutcome};

@@ -5,6 +5,7 @@ use causeway_kube_api::{Status, WriteError};
 use causeway_log::limits::BODY_BYTES_MAX;
 use causeway_log::writer::Planned;
 use causeway_log::{Batch, Body, EventId, Key, NodeName, Op, Revision, Slot, StreamId};
+use serde_json::Value;
 use tokio::sync::oneshot;
 
 use super::answer::Answer;
@@ -27,13 +28,24 @@ pub enum Verdict {
     /// It was carried out.
     Accepted {
         /// The object as the API server has it, when there is one: its life is the server's to give.
-        object: Option<Key>,
+        made: Option<Box<Made>>,
     },
     /// It was not.
     Rejected {
         /// Why.
         status: Box<Status>,
     },
+}
+
+/// An object as an API server answered it to a write, without what the edge owns of it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Made {
+    /// Which object, in the life that it has there.
+    pub key: Key,
+    /// The object.
+    pub object: Value,
+    /// Its `resourceVersion`.
+    pub version: Option<u64>,
 }
 
 /// See [`Request::WroteBack`].
@@ -93,9 +105,14 @@ impl ClusterMachine {
     fn tell_answer(&mut self, node: &NodeName, answered: Answered, batch: &mut Batch) {
         let Answered { key, id, verdict } = answered;
         match verdict {
-            Verdict::Accepted { object } => {
+            Verdict::Accepted { made: None } => {
                 self.send_record(batch, node, &key, Op::Apply, Body::EMPTY, id);
-                let Some(object) = object else { return };
+            }
+            Verdict::Accepted { made: Some(made) } => {
+                let object = made.key.clone();
+                // The object goes before the answer, so the application never sees the one of before.
+                self.see_made(node, *made, batch);
+                self.send_record(batch, node, &key, Op::Apply, Body::EMPTY, id);
                 if object != key {
                     // The life that the edge gave the object is over; who made the object is
                     // remembered with the life that it has.

@@ -12,9 +12,12 @@ pub mod client;
 pub mod leases;
 pub mod publish;
 mod run;
+pub mod source;
 pub mod tokens;
 pub mod writeback;
 mod writers;
 
 pub use client::{Access, ApiError, ApiServer, Call, Class, PatchFormat};
 pub(crate) use run::{Kube, run};
+pub use source::Health;
+pub(crate) use source::SourceCollector;

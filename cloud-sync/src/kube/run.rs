@@ -2,11 +2,13 @@
 
 use std::sync::Arc;
 
-use causeway_daemon::tasks::{Shutdown, Task};
+use causeway_daemon::tasks::{self, Shutdown, Task};
 use causeway_kube_api::{Clock, View};
 use causeway_log::Store;
+use uuid::Uuid;
 
 use super::ApiServer;
+use super::source::{Health, Source, follow};
 use super::writeback::{Parts, WriteStats};
 use crate::cluster::{Mirror, Requests};
 use crate::hub::Hub;
@@ -17,6 +19,10 @@ use crate::writeback::Outcomes;
 pub(crate) struct Kube {
     /// The cluster.
     pub(crate) api: ApiServer,
+    /// The uid of the one cluster that may be followed.
+    pub(crate) pinned: Option<Uuid>,
+    /// How following it is doing.
+    pub(crate) health: Arc<Health>,
     /// What the machine tells of the mirror.
     pub(crate) mirror: Arc<Mirror>,
     /// The mirror as it is durable.
@@ -46,5 +52,16 @@ pub(crate) fn run(kube: &Kube, shutdown: &Shutdown) -> Vec<Task> {
         clock: Arc::clone(&kube.clock),
         stats: Arc::clone(&kube.writes),
     };
-    super::writers::spawn(&parts, shutdown)
+    let source = Source {
+        api: kube.api.clone(),
+        pinned: kube.pinned,
+        mirror: Arc::clone(&kube.mirror),
+        view: kube.view.clone(),
+        writer: kube.writer.clone(),
+        clock: Arc::clone(&kube.clock),
+        health: Arc::clone(&kube.health),
+    };
+    let mut tasks = vec![tasks::spawn("mirror", follow(source, shutdown.token()))];
+    tasks.extend(super::writers::spawn(&parts, shutdown));
+    tasks
 }

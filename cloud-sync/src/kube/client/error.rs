@@ -6,6 +6,9 @@ use causeway_kube_api::Status;
 use causeway_kube_api::status::Details;
 use http::StatusCode;
 
+/// The cause that API servers name when they are asked for a version that they do not have yet.
+const TOO_LARGE_VERSION: &str = "ResourceVersionTooLarge";
+
 /// What is to be done about an error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Class {
@@ -136,6 +139,11 @@ impl ApiError {
     pub(crate) fn answered(code: StatusCode, retry_after: Option<Duration>, body: &[u8]) -> Self {
         let status: Option<Status> = serde_json::from_slice(body).ok();
         let reason = status.as_ref().map_or("", |status| &status.reason);
+        // A version that the server never had: it was restored from a copy, or is another one.
+        let is_ahead = status
+            .as_ref()
+            .and_then(|status| status.details.as_deref())
+            .is_some_and(|details| details.causes.iter().any(|c| c.reason == TOO_LARGE_VERSION));
         let asked = status
             .as_ref()
             .and_then(|status| status.details.as_deref())
@@ -158,7 +166,11 @@ impl ApiError {
             Some(_) | None => format!("the API server answered {code}"),
         };
         Self {
-            class: Class::of(code, reason),
+            class: if is_ahead {
+                Class::Gone
+            } else {
+                Class::of(code, reason)
+            },
             message,
             retry_after: retry_after.or(asked),
             status: status.map(Box::new),

@@ -5,7 +5,7 @@
 //! renewed certificate or another address need no restart.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use ::kube::client::Body;
 use bytes::Bytes;
@@ -15,6 +15,7 @@ use http_body_util::{BodyExt as _, Limited};
 use parking_lot::Mutex;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
+use tokio::time::Instant;
 
 mod error;
 mod load;
@@ -218,6 +219,17 @@ impl ApiServer {
     /// # Errors
     /// [`ApiError`]
     pub async fn call_for<T: DeserializeOwned>(&self, call: Call) -> Result<T, ApiError> {
+        self.call_sized(call).await.map(|(answer, _)| answer)
+    }
+
+    /// [`ApiServer::call_for`], and how many bytes the answer had.
+    ///
+    /// # Errors
+    /// [`ApiError`]
+    pub async fn call_sized<T>(&self, call: Call) -> Result<(T, usize), ApiError>
+    where
+        T: DeserializeOwned,
+    {
         let (timeout, bytes_max) = (call.timeout, call.response_bytes_max);
         let answered = async {
             let body = self.send(call).await?.into_body();
@@ -230,7 +242,9 @@ impl ApiServer {
                     ApiError::caused(Class::Unreachable, "the answer broke off", error)
                 }
             })?;
-            serde_json::from_slice(&body.to_bytes()).map_err(|error| {
+            let body = body.to_bytes();
+            let read = serde_json::from_slice(&body).map(|answer| (answer, body.len()));
+            read.map_err(|error| {
                 ApiError::caused(
                     Class::Malformed,
                     "the answer is not what was asked for",
@@ -297,7 +311,7 @@ impl ApiServer {
         }
         let loaded = self.access.load().await;
         let mut state = self.state.lock();
-        state.tried = Some(Instant::now());
+        state.tried = Some(super::source::monotonic());
         state.suspect = false;
         match loaded {
             Ok(client) => {
