@@ -1,10 +1,10 @@
 //! Which kinds a server serves, and how their names are written.
 
 use anyhow::{Context as _, Result};
-use causeway_simulator::http::Http;
 use serde_json::Value;
 
 use crate::exit::Coded;
+use crate::up::Plane;
 
 /// One served kind.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -63,7 +63,7 @@ impl Kinds {
     ///
     /// # Errors
     /// When it does not answer.
-    pub(crate) async fn of(server: &Http) -> Result<Self> {
+    pub(crate) async fn of(server: &Plane) -> Result<Self> {
         let mut kinds = Vec::new();
         collect(
             &mut kinds,

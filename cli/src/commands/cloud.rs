@@ -5,19 +5,21 @@ use std::path::PathBuf;
 
 use anyhow::{Context as _, Result};
 use causeway_cloud_sync::CloudConfig;
+use causeway_cloud_sync::config::Plane;
 use causeway_daemon::tasks::{Shutdown, Task, spawn};
 use causeway_daemon::telemetry::{self, Level, LogFormat};
 
 use super::parent;
 use crate::exit::{Code, Coded};
 
-/// Run the cloud service with its embedded control plane
+/// Run the cloud service, with its embedded control plane or for a Kubernetes cluster
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
   causeway cloud --dir /var/lib/causeway/cloud
   causeway cloud --config deploy/config/cloud-sync.toml --check-config
-  causeway cloud --dir /tmp/cloud --api-listen 127.0.0.1:0 --sync-listen 127.0.0.1:0")]
+  causeway cloud --dir /tmp/cloud --api-listen 127.0.0.1:0 --sync-listen 127.0.0.1:0
+  causeway cloud --dir /tmp/cloud --kubernetes --kubeconfig ~/.kube/config")]
 pub(crate) struct Args {
     /// Configuration file; what stands on the command line wins
     #[arg(long, value_name = "PATH", required_unless_present = "dir")]
@@ -31,6 +33,16 @@ pub(crate) struct Args {
     /// Where edge nodes dial in [default: 127.0.0.1:10000]
     #[arg(long, value_name = "ADDRESS")]
     sync_listen: Option<SocketAddr>,
+    /// Serve a Kubernetes cluster instead of the control plane in this process
+    #[arg(long)]
+    kubernetes: bool,
+    /// How to reach that cluster
+    /// [default: $KUBECONFIG, ~/.kube/config, or the service account of the pod]
+    #[arg(long, value_name = "PATH", requires = "kubernetes")]
+    kubeconfig: Option<PathBuf>,
+    /// Context in the kubeconfig
+    #[arg(long, value_name = "NAME", requires = "kubernetes")]
+    context: Option<String>,
     /// Check the configuration and end
     #[arg(long)]
     check_config: bool,
@@ -99,6 +111,9 @@ fn read(args: &Args) -> Result<CloudConfig> {
         dir,
         api_listen,
         sync_listen,
+        kubernetes,
+        kubeconfig,
+        context,
         check_config: _,
         running: _,
     } = args;
@@ -107,5 +122,11 @@ fn read(args: &Args) -> Result<CloudConfig> {
     }
     config.api_listen = api_listen.unwrap_or(config.api_listen);
     config.sync_listen = sync_listen.unwrap_or(config.sync_listen);
+    if *kubernetes {
+        config.control.plane = Plane::Kubernetes;
+    }
+    let settings = &mut config.kubernetes;
+    settings.kubeconfig = kubeconfig.clone().or_else(|| settings.kubeconfig.take());
+    settings.context = context.clone().or_else(|| settings.context.take());
     Ok(config)
 }

@@ -10,6 +10,7 @@ use crate::discovery::Kinds;
 use crate::exit::{Code, Coded};
 use crate::locate::Target;
 use crate::output::{Table, cell, data, json, talk};
+use crate::up::Plane;
 
 /// Show objects as a node sees them, or saw them at a past revision or time
 #[derive(Debug, clap::Args)]
@@ -69,7 +70,7 @@ pub(crate) async fn run(args: Args) -> Result<Code> {
         Side::Cloud => args.target.cloud()?,
         Side::Edge => args.target.edge(&args.node)?,
     };
-    let kinds = Kinds::of(&server).await?;
+    let kinds = Kinds::of(&Plane::Own(server.clone())).await?;
     let kind = kinds.named(&args.kind)?;
     let mut path = format!(
         "/causeway/v1/nodes/{}/objects?resource={}",

@@ -97,8 +97,11 @@ impl Directory {
     /// # Errors
     /// When a file cannot be written.
     pub(super) fn write(&self, up: &UpFile) -> Result<()> {
-        let cloud = kubeconfig("cloud", up.cloud.api, None);
-        write(&up.cloud.kubeconfig, &cloud)?;
+        // That of a Kubernetes cluster is its owner's.
+        if up.cloud.kubeconfig == self.kubeconfig("cloud") {
+            let cloud = kubeconfig("cloud", up.cloud.api, None);
+            write(&up.cloud.kubeconfig, &cloud)?;
+        }
         for node in &up.nodes {
             let token = ApiToken::of(&node.dir).context("a node has no token")?;
             let local = kubeconfig(&node.name, node.api, Some(&token));

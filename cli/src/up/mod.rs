@@ -22,12 +22,15 @@ use crate::output::talk;
 mod apply;
 mod control;
 mod dir;
+mod plane;
 mod ports;
 mod progress;
 mod site;
 mod story;
 
 use dir::Directory;
+pub(crate) use plane::Plane;
+use plane::{Cluster, ClusterArgs};
 use progress::Steps;
 use site::Site;
 
@@ -42,9 +45,13 @@ Examples:
   causeway up --nodes 3 --no-example         three nodes, empty
   causeway up --manifest my/pods.yaml        one node, with your manifests
   causeway up --dir /tmp/road                somewhere else
+  causeway up --kubernetes                   for the cluster of your kubeconfig
 
 Ctrl-C stops everything. State stays in the directory: the next `up` goes on from it. Remove the
-directory to start anew. Pods run as host processes, with your rights.")]
+directory to start anew. Pods run as host processes, with your rights.
+
+With --kubernetes the nodes join that cluster: its scheduler binds pods to them, its API shows what
+they do. Nodes and example stay in it until you delete them.")]
 pub(crate) struct Args {
     /// How many edge nodes: edge-1, edge-2, …
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=i64::from(NODES_MAX)))]
@@ -63,6 +70,8 @@ pub(crate) struct Args {
     /// Apply nothing
     #[arg(long)]
     no_example: bool,
+    #[command(flatten)]
+    cluster: ClusterArgs,
     /// API of the cloud [default: 127.0.0.1:10080, or the next free port]
     #[arg(long, value_name = "ADDRESS")]
     api_listen: Option<SocketAddr>,
@@ -87,11 +96,12 @@ pub(crate) struct Args {
 /// Starts everything, tells the story, waits, stops everything.
 pub(crate) async fn run(args: Args) -> Result<Code> {
     let documents = apply::load(&args)?;
+    let cluster = args.cluster.find()?;
     let directory = Directory::claim(&args.dir)?;
     let mut steps = Steps::new();
     let mut interrupted = signal(SignalKind::interrupt())?;
     let mut terminated = signal(SignalKind::terminate())?;
-    let site = Site::plan(&args, &directory, &mut steps).await?;
+    let site = Site::plan(&args, cluster, &directory, &mut steps).await?;
     let result = tokio::select! {
         result = Box::pin(play(&args, &site, &directory, &documents, &mut steps)) => result,
         _ = interrupted.recv() => Ok(()),
@@ -138,10 +148,16 @@ async fn bring_up(site: &Site, documents: &[apply::Document], steps: &mut Steps)
     steps.begin("starting the cloud");
     site.cloud().start().await?;
     site.cloud_ready().await?;
-    steps.done(format!(
-        "cloud serves the Kubernetes API on http://{}",
-        site.cloud_api()
-    ));
+    steps.done(match site.cluster() {
+        None => format!(
+            "cloud serves the Kubernetes API on http://{}",
+            site.cloud_api()
+        ),
+        Some(cluster) => format!(
+            "cloud serves the cluster of {}",
+            cluster.kubeconfig.display()
+        ),
+    });
     for node in site.nodes() {
         steps.begin(format!("starting {}", node.name()));
         node.unit().start().await?;
@@ -152,7 +168,7 @@ async fn bring_up(site: &Site, documents: &[apply::Document], steps: &mut Steps)
         return Ok(());
     }
     steps.begin("applying manifests");
-    let applied = apply::apply(&site.cloud_http(), documents).await?;
+    let applied = apply::apply(&site.plane(), documents).await?;
     steps.done(format!("applied {applied}"));
     let pods = apply::pods(documents);
     for (namespace, name) in &pods {

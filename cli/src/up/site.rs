@@ -18,7 +18,7 @@ use tokio::sync::Mutex;
 use super::dir::Directory;
 use super::ports::Ports;
 use super::progress::Steps;
-use super::{Args, died};
+use super::{Args, Cluster, Plane, died};
 use crate::locate::{CloudEntry, NodeEntry, UpFile};
 
 /// What starting may take on a slow machine.
@@ -37,6 +37,7 @@ struct Inner {
     control: PathBuf,
     cloud: Unit,
     cloud_entry: CloudEntry,
+    cluster: Option<Cluster>,
     nodes: Vec<Node>,
 }
 
@@ -60,7 +61,12 @@ impl Site {
     ///
     /// # Errors
     /// When an address asked for is in use.
-    pub(super) async fn plan(args: &Args, dir: &Directory, steps: &mut Steps) -> Result<Self> {
+    pub(super) async fn plan(
+        args: &Args,
+        cluster: Option<Cluster>,
+        dir: &Directory,
+        steps: &mut Steps,
+    ) -> Result<Self> {
         let executable = std::env::current_exe().context("cannot find my own executable")?;
         let program = |name: &str, arguments: Vec<String>| Program {
             executable: executable.clone(),
@@ -71,13 +77,17 @@ impl Site {
         let mut ports = Ports::default();
         let api = ports.choose("API of the cloud", args.api_listen, 10080, steps)?;
         let sync = ports.choose("sync endpoint", args.sync_listen, 10000, steps)?;
-        let arguments = daemons::cloud(&dir.cloud(), api, sync);
+        let mut arguments = daemons::cloud(&dir.cloud(), api, sync);
+        arguments.extend(cluster.iter().flat_map(Cluster::arguments));
         let cloud = Unit::new("cloud", program("cloud", arguments));
         let cloud_entry = CloudEntry {
             api,
             sync,
             dir: dir.cloud(),
-            kubeconfig: dir.kubeconfig("cloud"),
+            kubeconfig: cluster.as_ref().map_or_else(
+                || dir.kubeconfig("cloud"),
+                |cluster| cluster.kubeconfig.clone(),
+            ),
             log: dir.log("cloud"),
         };
         let mut nodes = Vec::new();
@@ -118,6 +128,7 @@ impl Site {
             control: dir.control(),
             cloud,
             cloud_entry,
+            cluster,
             nodes,
         })))
     }
@@ -151,8 +162,20 @@ impl Site {
         self.0.cloud_entry.api
     }
 
-    /// Asks the cloud.
-    pub(super) fn cloud_http(&self) -> Http {
+    /// The Kubernetes cluster, when it is one.
+    pub(super) fn cluster(&self) -> Option<&Cluster> {
+        self.0.cluster.as_ref()
+    }
+
+    /// Where what is wanted is written.
+    pub(super) fn plane(&self) -> Plane {
+        match &self.0.cluster {
+            None => Plane::Own(self.cloud_http()),
+            Some(cluster) => cluster.plane(),
+        }
+    }
+
+    fn cloud_http(&self) -> Http {
         Http::tcp(self.cloud_api())
     }
 
@@ -216,11 +239,11 @@ impl Site {
 
     /// Waits until the cloud sees a node Ready.
     pub(super) async fn node_ready(&self, node: &Node) -> Result<()> {
-        let (http, name) = (self.cloud_http(), node.name());
+        let (plane, name) = (self.plane(), node.name());
         let path = format!("/api/v1/nodes/{name}");
         let what = format!("{name} is Ready in the cloud");
         let ready = eventually(&what, PATIENCE, async || {
-            let object = http.get(&path).await.map_err(|error| error.to_string())?;
+            let object = plane.get(&path).await.map_err(|error| error.to_string())?;
             match condition(&object, "Ready") {
                 Some("True") => Ok(()),
                 other => Err(format!("Ready is {}", other.unwrap_or("not reported"))),
@@ -251,11 +274,11 @@ impl Site {
 
     /// Waits until the cloud has a pod's status.
     pub(super) async fn pod_seen(&self, namespace: &str, name: &str) -> Result<()> {
-        let http = self.cloud_http();
+        let plane = self.plane();
         let path = format!("/api/v1/namespaces/{namespace}/pods/{name}");
         let what = format!("the cloud sees pod {namespace}/{name} Running");
         let seen = eventually(&what, PATIENCE, async || {
-            let pod = http.get(&path).await.map_err(|error| error.to_string())?;
+            let pod = plane.get(&path).await.map_err(|error| error.to_string())?;
             match pod.pointer("/status/phase").and_then(Value::as_str) {
                 Some("Running" | "Succeeded") => Ok(()),
                 phase => Err(format!("the cloud sees {}", phase.unwrap_or("no phase"))),

@@ -30,7 +30,8 @@ pub(super) async fn tell(site: &Site, dir: &Directory, example: bool) -> Result<
             near(log),
         ]);
     };
-    row("cloud", up.cloud.api, &up.cloud.kubeconfig, &up.cloud.log);
+    let cloud = site.cluster().map_or("cloud", |_| "cloud (mirror)");
+    row(cloud, up.cloud.api, &up.cloud.kubeconfig, &up.cloud.log);
     for node in &up.nodes {
         row(&node.name, node.api, &node.kubeconfig, &node.log);
     }

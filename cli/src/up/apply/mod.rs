@@ -4,11 +4,9 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
-use causeway_simulator::http::Http;
-use http::{Method, StatusCode};
-use serde_json::Value;
+use serde_json::{Value, json};
 
-use super::Args;
+use super::{Args, Plane};
 use crate::discovery::{Kind, Kinds};
 use crate::exit::Coded;
 
@@ -27,6 +25,9 @@ const EXAMPLE: [(&str, &str); 3] = [
         include_str!("../../../../examples/hello/20-pods.yaml"),
     ),
 ];
+
+/// The label of edge nodes in a Kubernetes cluster.
+const EDGE_LABEL: &str = "node-role.kubernetes.io/edge";
 
 /// One object of a manifest and where it stands.
 #[derive(Debug)]
@@ -67,6 +68,15 @@ pub(super) fn load(args: &Args) -> Result<Vec<Document>> {
         for (name, text) in EXAMPLE {
             parse(&format!("examples/hello/{name}"), text, &mut documents)?;
         }
+        if args.cluster.is_given() {
+            // The cluster may have other nodes, which run images.
+            for pod in documents
+                .iter_mut()
+                .filter(|one| one.object["kind"] == "Pod")
+            {
+                pod.object["spec"]["nodeSelector"] = json!({EDGE_LABEL: ""});
+            }
+        }
     }
     for path in &args.manifest {
         for file in files(path)? {
@@ -82,7 +92,7 @@ pub(super) fn load(args: &Args) -> Result<Vec<Document>> {
 ///
 /// # Errors
 /// When the server refuses one; those before it are applied.
-pub(super) async fn apply(server: &Http, documents: &[Document]) -> Result<Applied> {
+pub(super) async fn apply(server: &Plane, documents: &[Document]) -> Result<Applied> {
     let mut kinds = Kinds::of(server).await?;
     let mut applied = Applied::default();
     for document in documents {
@@ -116,7 +126,7 @@ pub(super) fn pods(documents: &[Document]) -> Vec<(String, String)> {
 }
 
 async fn apply_one(
-    server: &Http,
+    server: &Plane,
     kind: &Kind,
     object: &Value,
     applied: &mut Applied,
@@ -127,13 +137,12 @@ async fn apply_one(
         ""
     };
     let collection = kind.path(namespace, None);
-    match server.json(Method::POST, &collection, Some(object)).await {
-        Ok(_) => {
-            applied.created += 1;
-            return Ok(());
+    if server.create(&collection, object).await? {
+        applied.created += 1;
+        if kind.plural == "namespaces" {
+            server.namespace_usable(name(object)).await?;
         }
-        Err(error) if error.status() == Some(StatusCode::CONFLICT) => {}
-        Err(error) => return Err(error.into()),
+        return Ok(());
     }
     let path = kind.path(namespace, Some(name(object)));
     let held = server.get(&path).await?;
