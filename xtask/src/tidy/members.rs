@@ -15,11 +15,13 @@ const TEST_ARROWS: [(&str, &str); 4] = [
 ];
 
 /// Which crates of ours each crate may use. Daemons meet on the wire, never as crates.
-const ARROWS: [(&str, &[&str]); 13] = [
+const ARROWS: [(&str, &[&str]); 15] = [
     ("log", &["log"]),
     ("projections", &["log"]),
     ("kube-api", &["log", "projections"]),
     ("daemon", &["log", "projections", "kube-api"]),
+    ("dmi", &[]),
+    ("mapper", &["dmi"]),
     ("cloud-sync", &["log", "projections", "kube-api", "daemon"]),
     ("edge-sync", &["log", "projections", "kube-api", "daemon"]),
     ("edged", &["log", "projections", "kube-api", "daemon"]),
