@@ -6,5 +6,6 @@
 )]
 
 mod fault;
+mod mirrored;
 mod road;
 mod site;

@@ -6,6 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use causeway_cloud_sync::config::Plane;
 use causeway_cloud_sync::{Cloud, CloudConfig, start, start_on};
 use causeway_daemon::tasks::{Shutdown, Task, spawn};
 use causeway_daemon::ws::SyncUrl;
@@ -61,6 +62,24 @@ impl RunningCloud {
         let stop = Shutdown::new();
         let config = config(Path::new("unused"), None);
         let cloud = start_on(store, config, stop.clone()).await.unwrap();
+        Self::of(cloud, stop)
+    }
+
+    /// A cloud that serves the cluster whose API is at `cluster`.
+    pub(crate) async fn mirror(dir: &Path, cluster: SocketAddr, sync: Option<SocketAddr>) -> Self {
+        let kubeconfig = dir.join("kubeconfig");
+        let text = json!({
+            "apiVersion": "v1", "kind": "Config", "current-context": "it",
+            "clusters": [{"name": "it", "cluster": {"server": format!("http://{cluster}")}}],
+            "users": [{"name": "it", "user": {}}],
+            "contexts": [{"name": "it", "context": {"cluster": "it", "user": "it"}}],
+        });
+        std::fs::write(&kubeconfig, text.to_string()).unwrap();
+        let mut config = config(&dir.join("store"), sync);
+        config.control.plane = Plane::Kubernetes;
+        config.kubernetes.kubeconfig = Some(kubeconfig);
+        let stop = Shutdown::new();
+        let cloud = start(config, stop.clone()).await.unwrap();
         Self::of(cloud, stop)
     }
 
