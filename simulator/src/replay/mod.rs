@@ -185,18 +185,20 @@ impl Replay {
     fn configs(&self, pods: &[Value]) -> Configs {
         let mut configs = Configs::default();
         for reference in pods.iter().flat_map(references) {
-            let plural = match reference.kind {
-                ConfigKind::ConfigMap => "configmaps",
-                ConfigKind::Secret => "secrets",
+            let resource = match reference.kind {
+                ConfigKind::ConfigMap => Resource::core("configmaps"),
+                ConfigKind::Secret => Resource::core("secrets"),
+                ConfigKind::Token => Resource::new("causeway.dev", "serviceaccounttokens"),
             };
-            let resource = Resource::core(plural);
             let found = self
                 .objects
                 .get(&resource, &reference.namespace, &reference.name);
             let data = found.map(|entry| {
                 let object = entry.object();
                 match reference.kind {
-                    ConfigKind::ConfigMap => config_data(reference.kind, &object),
+                    ConfigKind::ConfigMap | ConfigKind::Token => {
+                        config_data(reference.kind, &object)
+                    }
                     ConfigKind::Secret => {
                         let fields = object["data"].as_object();
                         let names = fields.into_iter().flat_map(serde_json::Map::keys);

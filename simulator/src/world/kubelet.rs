@@ -122,11 +122,11 @@ impl World {
                 .collect();
             let mut configs = Configs::default();
             for reference in pods.iter().flat_map(references) {
-                let plural = match reference.kind {
-                    ConfigKind::ConfigMap => "configmaps",
-                    ConfigKind::Secret => "secrets",
+                let resource = match reference.kind {
+                    ConfigKind::ConfigMap => Resource::core("configmaps"),
+                    ConfigKind::Secret => Resource::core("secrets"),
+                    ConfigKind::Token => Resource::new("causeway.dev", "serviceaccounttokens"),
                 };
-                let resource = Resource::core(plural);
                 let found = objects.get(&resource, &reference.namespace, &reference.name);
                 let data = found.map(|entry| config_data(reference.kind, &entry.object()));
                 configs.known.insert(reference, data);
