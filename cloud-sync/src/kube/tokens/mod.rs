@@ -16,7 +16,7 @@ use std::time::Duration;
 use causeway_daemon::tasks::Stop;
 use causeway_kube_api::source::format_time;
 use causeway_kube_api::{Change as Wanted, Expected, Write, WriteError};
-use causeway_log::{Key, NodeName, Resource, Revision, Uid, WallTime};
+use causeway_log::{Key, NodeName, Resource, Revision, Slot, StreamId, Uid, WallTime};
 use causeway_projections::Change;
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
@@ -25,7 +25,7 @@ use tokio::sync::oneshot;
 
 use super::writeback::backoff::Backoff;
 use super::writeback::judge::{Meaning, judge};
-use super::writeback::{Call, CallError, Identity, Parts, Place, WriteStats, stats};
+use super::writeback::{Call, CallError, Identity, Parts, Place, WriteStats, stats, status};
 use crate::cluster::Request;
 use crate::interest::{TokenSource, token_sources, tokens};
 
@@ -98,6 +98,10 @@ async fn keep(parts: &Parts) {
             let Some(due) = keeper.start(&connected, now, wall) else {
                 break;
             };
+            if has_ended(parts, &due.node, &due.pod) {
+                keeper.no_pod(&due.pod);
+                continue;
+            }
             let parts = parts.clone();
             under_way.push(async move {
                 let got = obtain(&parts, &due).await;
@@ -148,13 +152,19 @@ fn observe(parts: &Parts, keeper: &mut Keeper, seen: Revision) -> Revision {
     })
 }
 
-/// The node a pod runs on; `None` for a pod that needs no tokens any more.
+/// The node a pod runs on.
 fn bound_to(pod: &Value) -> Option<NodeName> {
-    let phase = pod.get("status").and_then(|status| status.get("phase"));
-    if matches!(phase.and_then(Value::as_str), Some("Succeeded" | "Failed")) {
-        return None;
-    }
     NodeName::new(pod.get("spec")?.get("nodeName")?.as_str()?).ok()
+}
+
+/// Whether a node reports that a pod does not run again: it needs no tokens any more.
+fn has_ended(parts: &Parts, node: &NodeName, pod: &Key) -> bool {
+    let stream = StreamId::up(node.clone());
+    let Ok(Some(stored)) = parts.store.newest(&stream, pod, Slot::Status) else {
+        return false;
+    };
+    let reported: Option<Value> = serde_json::from_slice(stored.record.body.bytes()).ok();
+    status::is_terminal(reported.as_ref())
 }
 
 fn time_of(object: &Value, field: &str) -> Option<WallTime> {

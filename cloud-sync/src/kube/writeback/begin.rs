@@ -77,14 +77,7 @@ fn report(sight: Sight<'_>, node: &NodeName, record: &Record) -> Begun {
     if !is_bound_to(&pod, node) {
         return over(Outcome::Refused);
     }
-    let current = pod.get("status");
-    if status::is_terminal(current) && !status::is_terminal(Some(&reported)) {
-        // Somebody declared the pod ended; a pod that has ended does not run again.
-        return over(Outcome::Stale);
-    }
-    work(Work::report(status::patch_pod(
-        node, key, current, &reported,
-    )))
+    work(Work::report(status::patch_pod(node, key, &reported)))
 }
 
 fn confirm(sight: Sight<'_>, node: &NodeName, key: &Key) -> Begun {

@@ -181,6 +181,16 @@ impl Place {
         self.call(identity, "")
     }
 
+    /// Lists the collection, as a query says.
+    #[must_use]
+    pub fn list(&self, identity: Identity, query: String) -> Call {
+        Call {
+            path: self.collection(),
+            query,
+            ..self.call(identity, "")
+        }
+    }
+
     /// Patches the object or a subresource of it.
     #[must_use]
     pub fn patch(
@@ -263,7 +273,8 @@ fn push_segment(path: &mut String, segment: &str) {
     escape(path, segment);
 }
 
-fn escape(into: &mut String, text: &str) {
+/// Escapes whatever has a meaning in a path or a query.
+pub fn escape(into: &mut String, text: &str) {
     for byte in text.bytes() {
         if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~' | b':') {
             into.push(char::from(byte));

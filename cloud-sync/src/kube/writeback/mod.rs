@@ -20,22 +20,24 @@
 //!   passed over: it holds nothing else up.
 //! - A node has few things under way and a bounded share of memory, whatever it sends.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use causeway_daemon::tasks::Stop;
 use causeway_kube_api::{Clock, View};
 use causeway_log::store::ReadLimit;
-use causeway_log::{Direction, NodeName, Offset, Record, Revision, Store, StreamId};
+use causeway_log::{Direction, NodeName, Offset, Revision, Store, Stored, StreamId};
 use futures_util::StreamExt as _;
 use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
 use tokio::sync::oneshot;
 
-use crate::cluster::{Answered, Request, Requests, Settlement, Verdict};
+use crate::cluster::{Answered, Request, Requests, Settlement};
 use crate::hub::Hub;
 use crate::writeback::cursor;
 
+mod audit;
 pub mod backoff;
 pub mod begin;
 pub mod call;
@@ -45,7 +47,6 @@ pub mod event;
 pub mod judge;
 pub mod node;
 pub mod plan;
-mod reassert;
 mod report;
 mod server;
 pub mod stats;
@@ -57,10 +58,10 @@ pub mod work;
 pub use call::{Api, Call, CallError, Content, Identity, Method, Place};
 pub use stats::WriteStats;
 
+use audit::Audits;
 use begin::{Begun, Sight, begin};
 use judge::Meaning;
 use plan::{Bounds, Class, Commit, Ending, Plan, Ticket};
-use reassert::Reassert;
 use work::{Finished, Turn, Work};
 
 /// Records read from the store at once.
@@ -68,9 +69,6 @@ const PAGE: ReadLimit = ReadLimit {
     records: 256,
     bytes: 1024 * 1024,
 };
-/// How long to wait, before an application is told that its request was carried out, for the object
-/// to come back from the API server: then the application sees the object as it asked for it.
-const ECHO_TIMEOUT: Duration = Duration::from_secs(10);
 /// The pause after a write to the store that failed.
 const STORE_RETRY: Duration = Duration::from_secs(1);
 /// How often what others changed is looked for, and the gauges are set.
@@ -112,6 +110,7 @@ pub async fn run(parts: Parts, mut stop: Stop) {
 }
 
 type UnderWay = FuturesUnordered<BoxFuture<'static, (Ticket, Class, Result<Finished, Failure>)>>;
+type Auditing = FuturesUnordered<BoxFuture<'static, (NodeName, Result<Vec<Stored>, CallError>)>>;
 type Committing = FuturesUnordered<BoxFuture<'static, Committed>>;
 
 /// A commit and what became of it.
@@ -132,18 +131,23 @@ struct Failure {
 struct Shell {
     parts: Parts,
     plan: Plan,
-    reassert: Reassert,
+    audits: Audits,
+    connected: BTreeSet<NodeName>,
+    /// Comings and goings of nodes, as counted when they were looked at last.
+    presence: Option<u64>,
     reporter: report::Reporter,
     under_way: UnderWay,
     committing: Committing,
+    auditing: Auditing,
     began: std::time::Instant,
     store_rests_until: Duration,
 }
 
 enum Wake {
-    Received(std::collections::BTreeSet<NodeName>),
+    Received(BTreeSet<NodeName>),
     Ended(Ticket, Class, Result<Finished, Failure>),
     Committed(Committed),
+    Audited(NodeName, Result<Vec<Stored>, CallError>),
     Due,
     Tick,
 }
@@ -152,10 +156,13 @@ impl Shell {
     fn new(parts: Parts) -> Self {
         Self {
             plan: Plan::new(Bounds::default()),
-            reassert: Reassert::default(),
+            audits: Audits::default(),
+            connected: BTreeSet::new(),
+            presence: None,
             reporter: report::Reporter::new(Arc::clone(&parts.stats)),
             under_way: FuturesUnordered::new(),
             committing: FuturesUnordered::new(),
+            auditing: FuturesUnordered::new(),
             began: monotonic(),
             store_rests_until: Duration::ZERO,
             parts,
@@ -174,6 +181,7 @@ impl Shell {
                     Wake::Ended(ticket, class, ended)
                 }
                 Some(committed) = self.committing.next() => Wake::Committed(committed),
+                Some((node, found)) = self.auditing.next() => Wake::Audited(node, found),
                 nodes = self.parts.hub.received() => Wake::Received(nodes),
                 () = rest(pause) => Wake::Due,
                 _ = tick.tick() => Wake::Tick,
@@ -194,11 +202,7 @@ impl Shell {
             Wake::Received(nodes) => {
                 for node in nodes {
                     let store = Arc::clone(&self.parts.store);
-                    let place = cursor(&node);
-                    self.plan.received(&node, || {
-                        let known = store.cursor(&place).ok().flatten();
-                        Revision::new(known.unwrap_or(Offset::ZERO).get())
-                    });
+                    self.plan.received(&node, || place_of(&*store, &node));
                 }
             }
             Wake::Ended(ticket, class, ended) => self.ended(&ticket, class, ended),
@@ -213,6 +217,7 @@ impl Shell {
                     self.store_rests_until = self.now() + STORE_RETRY;
                 }
             },
+            Wake::Audited(node, found) => self.audited(&node, found),
             Wake::Due => {}
             Wake::Tick => self.tick(),
         }
@@ -221,20 +226,48 @@ impl Shell {
     fn tick(&mut self) {
         let now = self.now();
         self.plan.settle();
-        for (node, stored) in self.reassert.look(&self.parts, now) {
-            let key = &stored.record.header.key;
-            if !self.plan.has_status(&node, key) {
-                self.plan.again(&node, stored, now, || {
-                    let known = self.parts.store.cursor(&cursor(&node)).ok().flatten();
-                    Revision::new(known.unwrap_or(Offset::ZERO).get())
-                });
-            }
+        let presence = *self.parts.hub.watch_presence().borrow();
+        if self.presence.replace(presence) != Some(presence) {
+            let here = self.parts.hub.connected_nodes();
+            self.audits.observe(&here, now);
+            self.audits.came(here.difference(&self.connected), now);
+            self.connected = here;
+        }
+        while let Some(node) = self.audits.start(now) {
+            let parts = self.parts.clone();
+            self.auditing.push(Box::pin(async move {
+                let found = audit::look(&parts, &node).await;
+                (node, found)
+            }));
         }
         let (count, oldest) = self.plan.backlog();
         let waited = oldest.map_or(Duration::ZERO, |since| now.saturating_sub(since));
         stats::set(&self.parts.stats.backlog, count);
         let millis = i64::try_from(waited.as_millis()).unwrap_or(i64::MAX);
         self.parts.stats.lag_millis.set(millis);
+    }
+
+    fn audited(&mut self, node: &NodeName, found: Result<Vec<Stored>, CallError>) {
+        let now = self.now();
+        self.audits.finish(node, now, fastrand::f64());
+        match found {
+            Ok(found) => {
+                for stored in found {
+                    let key = &stored.record.header.key;
+                    if self.plan.has_status(node, key) {
+                        continue;
+                    }
+                    tracing::debug!(%node, %key, "the cluster shows another status than its node");
+                    let store = Arc::clone(&self.parts.store);
+                    self.plan
+                        .again(node, stored, now, || place_of(&*store, node));
+                }
+            }
+            Err(error) => {
+                let error = causeway_daemon::telemetry::error_chain(&error).to_string();
+                tracing::debug!(%node, error, "the statuses of a node are compared later");
+            }
+        }
     }
 
     /// Reads what nodes sent, as far as there is room for it.
@@ -275,7 +308,7 @@ impl Shell {
                 Begun::Work(work) => {
                     let parts = self.parts.clone();
                     self.under_way.push(Box::pin(async move {
-                        let ended = carry_out(&parts, *work, &record).await;
+                        let ended = carry_out(&parts, *work).await;
                         (ticket, class, ended)
                     }));
                 }
@@ -342,6 +375,12 @@ impl Shell {
     }
 }
 
+/// How far a node got before.
+fn place_of(store: &dyn Store, node: &NodeName) -> Revision {
+    let known = store.cursor(&cursor(node)).ok().flatten();
+    Revision::new(known.unwrap_or(Offset::ZERO).get())
+}
+
 async fn rest(pause: Option<Duration>) {
     match pause {
         Some(pause) => tokio::time::sleep(pause).await,
@@ -374,22 +413,14 @@ async fn settle(requests: Requests, commit: Commit) -> Committed {
 }
 
 /// Makes all calls of one thing.
-async fn carry_out(parts: &Parts, mut work: Work, record: &Record) -> Result<Finished, Failure> {
+async fn carry_out(parts: &Parts, mut work: Work) -> Result<Finished, Failure> {
     loop {
         let call = work.call();
         parts.stats.count_call(&call);
         let answer = parts.api.call(call.clone()).await;
         match work.answered(answer) {
             Turn::Next(next) => work = next,
-            Turn::Finished(finished) => {
-                if let Some(Verdict::Accepted {
-                    object: Some(object),
-                }) = &finished.verdict
-                {
-                    echo(parts, object, record.header.id).await;
-                }
-                return Ok(finished);
-            }
+            Turn::Finished(finished) => return Ok(finished),
             Turn::Failed(meaning, error) => {
                 return Err(Failure {
                     meaning,
@@ -399,22 +430,6 @@ async fn carry_out(parts: &Parts, mut work: Work, record: &Record) -> Result<Fin
             }
         }
     }
-}
-
-/// Waits until the object of a request has come back from the API server.
-async fn echo(parts: &Parts, key: &causeway_log::Key, id: causeway_log::EventId) {
-    let mut revision = parts.view.subscribe();
-    let has_come = || {
-        parts.view.read(|objects| {
-            let entry = objects.get(&key.resource, &key.namespace, &key.name)?;
-            let body = entry.desired().filter(|_| entry.key() == key)?;
-            let object = serde_json::from_slice(body.bytes()).ok()?;
-            (edit::annotated(&object) == Some(id)).then_some(())
-        })
-    };
-    let comes = async { while has_come().is_none() && revision.changed().await.is_ok() {} };
-    // A change of `status` leaves no trace of its request; it is told after this wait at the latest.
-    let _ = tokio::time::timeout(ECHO_TIMEOUT, comes).await;
 }
 
 /// How long something waits is measured; nothing that is stored depends on it.

@@ -18,8 +18,6 @@ const POD_CONDITIONS: [&str; 7] = [
     "Ready",
     "AllContainersRestarting",
 ];
-/// Conditions of a pod that the cloud writes, kept as they are when they are there.
-const CLOUD_POD_CONDITIONS: [&str; 2] = ["PodScheduled", "DisruptionTarget"];
 /// Fields of a pod's status that only its node writes: one that it does not report is removed.
 const POD_FIELDS: [&str; 12] = [
     "containerStatuses",
@@ -55,30 +53,23 @@ pub fn is_terminal(status: Option<&Value>) -> bool {
     matches!(phase.and_then(Value::as_str), Some("Succeeded" | "Failed"))
 }
 
-/// The patch that gives a pod the status its node reports. `current` is the status that the cluster
-/// is known to have.
+/// The patch that gives a pod the status its node reports, whatever it has: what only the node
+/// writes and does not report goes.
 #[must_use]
-pub fn patch_pod(node: &NodeName, key: &Key, current: Option<&Value>, reported: &Value) -> Call {
+pub fn patch_pod(node: &NodeName, key: &Key, reported: &Value) -> Call {
     let mut status = Map::new();
     for field in POD_FIELDS {
-        let value = reported.get(field).filter(|value| !value.is_null());
-        let had = current.is_some_and(|current| current.get(field).is_some());
-        match value {
+        let value = match reported.get(field).filter(|value| !value.is_null()) {
             // These two are merged by address, so that an address would never go.
-            Some(Value::Array(items)) if matches!(field, "podIPs" | "hostIPs") => {
-                status.insert(field.to_owned(), replaced(items));
-            }
-            Some(value) => {
-                status.insert(field.to_owned(), value.clone());
-            }
+            Some(Value::Array(items)) if matches!(field, "podIPs" | "hostIPs") => replaced(items),
+            Some(value) => value.clone(),
             // Without a phase the object would be no pod's status.
-            None if had && field != "phase" => {
-                status.insert(field.to_owned(), Value::Null);
-            }
-            None => {}
-        }
+            None if field == "phase" => continue,
+            None => Value::Null,
+        };
+        status.insert(field.to_owned(), value);
     }
-    status.insert("conditions".to_owned(), conditions(current, reported));
+    status.insert("conditions".to_owned(), conditions(reported));
     let uid = key.uid.to_string();
     let patch = json!({"metadata": {"uid": uid}, "status": status});
     Place::core("pods", &key.namespace, &key.name).patch(
@@ -89,16 +80,14 @@ pub fn patch_pod(node: &NodeName, key: &Key, current: Option<&Value>, reported: 
     )
 }
 
-fn conditions(current: Option<&Value>, reported: &Value) -> Value {
-    let known: Vec<&str> = kinds(current).collect();
-    let theirs = |kind: &str| CLOUD_POD_CONDITIONS.contains(&kind) && known.contains(&kind);
+fn conditions(reported: &Value) -> Value {
     let mut merged: Vec<Value> = items(Some(reported))
-        .filter(|condition| kind_of(condition).is_some_and(|kind| !theirs(kind)))
+        .filter(|condition| kind_of(condition).is_some())
         .cloned()
         .collect();
-    let reported: Vec<&str> = kinds(Some(reported)).collect();
-    for kind in known {
-        if POD_CONDITIONS.contains(&kind) && !reported.contains(&kind) {
+    let known: Vec<&str> = items(Some(reported)).filter_map(kind_of).collect();
+    for kind in POD_CONDITIONS {
+        if !known.contains(&kind) {
             merged.push(json!({"$patch": "delete", "type": kind}));
         }
     }
@@ -176,10 +165,6 @@ fn items(status: Option<&Value>) -> impl Iterator<Item = &Value> {
         .and_then(Value::as_array)
         .into_iter()
         .flatten()
-}
-
-fn kinds(status: Option<&Value>) -> impl Iterator<Item = &str> {
-    items(status).filter_map(kind_of)
 }
 
 fn kind_of(condition: &Value) -> Option<&str> {

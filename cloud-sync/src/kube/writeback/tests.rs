@@ -1,1 +1,4 @@
-
+mod edits;
+mod plans;
+mod reports;
+mod works;

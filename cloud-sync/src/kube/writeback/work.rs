@@ -17,7 +17,7 @@ use super::call::{Call, CallError};
 use super::edit::{Asked, Move};
 use super::judge::{Meaning, judge};
 use super::node;
-use crate::cluster::Verdict;
+use crate::cluster::{Made, Verdict};
 use crate::writeback::Outcome;
 
 /// How often an object may be written by others between a look and the write, in one attempt.
@@ -91,10 +91,11 @@ impl Finished {
         }
     }
 
-    fn accepted(outcome: Outcome, object: Option<Key>) -> Turn {
+    fn accepted(outcome: Outcome, made: Option<Made>) -> Turn {
+        let made = made.map(Box::new);
         Turn::Finished(Self {
             outcome,
-            verdict: Some(Verdict::Accepted { object }),
+            verdict: Some(Verdict::Accepted { made }),
             refusal: None,
         })
     }
@@ -192,12 +193,12 @@ impl Work {
                 },
             },
             Step::Mark { key, .. } => match answer {
-                Ok(object) => Finished::accepted(Outcome::Applied, life_of(&key, &object)),
+                Ok(object) => Finished::accepted(Outcome::Applied, made(&key, object)),
                 Err(error) => match judge(&error) {
                     // The Node stands; a label less is no reason to refuse it.
                     Meaning::Never | Meaning::Denied => Turn::Finished(Finished {
                         outcome: Outcome::Applied,
-                        verdict: Some(Verdict::Accepted { object: None }),
+                        verdict: Some(Verdict::Accepted { made: None }),
                         refusal: Some(error),
                     }),
                     meaning => rejected_or_failed(meaning, error, true),
@@ -230,7 +231,7 @@ fn reported(answer: Result<Value, CallError>) -> Turn {
 
 fn created(asked: Box<Asked>, answer: Result<Value, CallError>) -> Turn {
     match answer {
-        Ok(object) => Finished::accepted(Outcome::Applied, life_of(&asked.key, &object)),
+        Ok(object) => Finished::accepted(Outcome::Applied, made(&asked.key, object)),
         Err(error) => match judge(&error) {
             Meaning::Exists => Turn::Next(Work::of(Step::Look(asked))),
             meaning => rejected_or_failed(meaning, error, false),
@@ -257,7 +258,7 @@ fn looked(asked: Box<Asked>, answer: Result<Value, CallError>, conflicts: u32) -
         }
     };
     let life = life_of(&asked.key, &object);
-    if asked.verb == Verb::Delete && life.as_ref().map(|key| &key.uid) != Some(&asked.key.uid) {
+    if asked.verb == Verb::Delete && life.as_ref() != Some(&asked.key) {
         return Finished::accepted(Outcome::Unchanged, None);
     }
     let known = asked.is_done(&object) || asked.is_followed(&object);
@@ -267,7 +268,7 @@ fn looked(asked: Box<Asked>, answer: Result<Value, CallError>, conflicts: u32) -
         return Turn::Finished(Finished::rejected(Box::new(status)));
     }
     match asked.decide(&object) {
-        Move::Nothing => Finished::accepted(Outcome::Unchanged, life),
+        Move::Nothing => Finished::accepted(Outcome::Unchanged, made(&asked.key, object)),
         Move::Reject(status) => Turn::Finished(Finished::rejected(status)),
         Move::Send(call) => Turn::Next(Work {
             step: Step::Write { asked, call },
@@ -281,8 +282,8 @@ fn written(asked: Box<Asked>, answer: Result<Value, CallError>, conflicts: u32) 
     match answer {
         Ok(object) => {
             // A delete answers with what it deleted, or with a `Status`.
-            let life = life_of(&asked.key, &object).filter(|_| asked.verb != Verb::Delete);
-            Finished::accepted(Outcome::Applied, life)
+            let made = made(&asked.key, object).filter(|_| asked.verb != Verb::Delete);
+            Finished::accepted(Outcome::Applied, made)
         }
         Err(error) => match judge(&error) {
             Meaning::Conflict if conflicts < CONFLICTS_MAX => Turn::Next(Work {
@@ -320,6 +321,25 @@ pub fn refusal(error: &CallError) -> Box<Status> {
             causeway_daemon::telemetry::error_chain(error).to_string(),
         )),
     }
+}
+
+/// The object as the cluster's copy has it.
+fn made(key: &Key, mut object: Value) -> Option<Made> {
+    let key = life_of(key, &object)?;
+    let fields = object.as_object_mut()?;
+    if key.resource.is("", "pods") || key.resource.is("", "nodes") {
+        fields.remove("status");
+    }
+    let metadata = fields.get_mut("metadata")?.as_object_mut()?;
+    metadata.remove("managedFields");
+    metadata.remove("selfLink");
+    let version = metadata.remove("resourceVersion");
+    let version = version.and_then(|version| version.as_str()?.parse().ok());
+    Some(Made {
+        key,
+        object,
+        version,
+    })
 }
 
 /// The key of the object in the life that the API server says it has.
