@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::time::Duration;
 
+use causeway_simulator::daemons;
+pub(crate) use causeway_simulator::daemons::{kill_all_below, processes_below};
 use causeway_simulator::http::{Endpoint, Http, HttpError};
 use causeway_simulator::process::{Process, Program};
 use causeway_simulator::proxy::Proxy;
