@@ -105,7 +105,8 @@ struct Place {
 
 impl Place {
     fn make(asked: Option<&Path>) -> Result<Self> {
-        let temporary = || std::env::temp_dir().join(format!("causeway-live-{}", std::process::id()));
+        let temporary =
+            || std::env::temp_dir().join(format!("causeway-live-{}", std::process::id()));
         let dir = asked.map_or_else(temporary, Path::to_owned);
         let what = || format!("cannot make {}", dir.display());
         let is_ours = !dir.try_exists().with_context(what)?;

@@ -15,6 +15,8 @@ mod crash;
 mod disk;
 mod hostile;
 mod kubectl;
+mod kubernetes;
+mod live;
 mod road;
 mod sim;
 mod up;

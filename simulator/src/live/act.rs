@@ -2,18 +2,15 @@
 
 use std::time::Duration;
 
-use causeway_daemon::tasks::spawn;
 use causeway_kube_api::client::PatchFormat;
 use causeway_log::NodeName;
 use serde_json::Value;
 
+use super::flap::Flap;
 use super::site::Node;
 use super::{Live, LiveError, stand_in, users};
 use crate::proxy::{CutMode, Link, Slow};
 use crate::scenario::{Action, Cut, Manifest, Road, Target};
-
-/// A flapping link is whole and cut for so long at most each time: two handshakes, two heartbeats.
-const FLAP_MAX: (Duration, Duration) = (Duration::from_secs(20), Duration::from_secs(20));
 
 impl Live {
     pub(super) fn do_act(&mut self, action: &Action) -> Result<(), LiveError> {
@@ -31,14 +28,22 @@ impl Live {
                 node.slow = None;
                 node.set_link(Link::Whole);
             }),
-            Action::Flap { nodes, up, down } => self.flap(nodes, *up, *down),
+            Action::Flap { nodes, up, down } => {
+                let since = self.pace.now();
+                let (up, down) = (*up, *down);
+                self.links(nodes, |node| {
+                    node.set_link(node.open());
+                    node.flap = Some(Flap { since, up, down });
+                    node.flap_at(since);
+                });
+            }
             Action::Slow { nodes, road } => {
                 let slow = slow(road);
                 self.links(nodes, |node| {
                     node.slow = Some(slow);
                     // A link that is cut stays so, and is slow when it carries again.
                     if matches!(node.link.link(), Link::Whole | Link::Slow(_)) {
-                        node.set_link(Link::Slow(slow));
+                        node.link.set(Link::Slow(slow));
                     }
                 });
             }
@@ -102,48 +107,6 @@ impl Live {
                 act(node);
             }
         }
-    }
-
-    /// Comes and goes, silently, beginning with an outage; stays as slow as it was.
-    fn flap(&mut self, nodes: &[NodeName], up: Duration, down: Duration) {
-        let (up, down) = self.shorten_flap(up, down);
-        let _context = self.runtime.enter();
-        self.links(nodes, |node| {
-            node.set_link(node.open());
-            let (link, open) = (std::sync::Arc::clone(&node.link), node.open());
-            node.flapping = Some(spawn("flap", async move {
-                loop {
-                    link.cut(CutMode::Silent);
-                    tokio::time::sleep(down).await;
-                    link.set(open);
-                    tokio::time::sleep(up).await;
-                }
-            }));
-        });
-    }
-
-    fn shorten_flap(&mut self, up: Duration, down: Duration) -> (Duration, Duration) {
-        let fast = |length: Duration| match self.settings.speed {
-            None => Duration::ZERO,
-            Some(speed) => length / speed.max(1),
-        };
-        let (most_up, most_down) = FLAP_MAX;
-        let real = (
-            up.min(fast(up).max(most_up)),
-            down.min(fast(down).max(most_down)),
-        );
-        if real != (up, down) {
-            let shown = crate::scenario::span::show;
-            let note = format!(
-                "a flapping link is whole for {} and cut for {} each time",
-                shown(real.0),
-                shown(real.1)
-            );
-            if !self.notes.contains(&note) {
-                self.notes.push(note);
-            }
-        }
-        real
     }
 
     fn apply(&mut self, manifests: &[Manifest]) {

@@ -10,7 +10,7 @@ const DEPTH_MAX: usize = 16;
 /// Makes `into` a copy of `from`. Sockets and other things that are no files are left out.
 pub(super) fn copy(from: &Path, into: &Path) -> io::Result<()> {
     match fs::remove_dir_all(into) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
         _ => below(from, into, DEPTH_MAX),
     }
 }

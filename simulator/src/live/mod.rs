@@ -14,6 +14,7 @@
 
 mod act;
 mod copy;
+mod flap;
 mod look;
 mod pace;
 mod refuse;
@@ -42,6 +43,8 @@ use crate::world::NodeState;
 
 /// How often a live run looks after what it waits for.
 const SLICE: Duration = Duration::from_millis(100);
+/// How often the nodes are looked at while something may happen.
+const PULSE: Duration = Duration::from_millis(500);
 /// How long the cloud may take to list its objects.
 const LIST_WITHIN: Duration = Duration::from_secs(5);
 
@@ -222,15 +225,39 @@ impl Live {
             return;
         };
         if self.is_at_rest(since) {
-            self.pace.rest();
+            self.pace.rest(Instant::now());
         } else if since.elapsed() >= pace::HEAD {
             let (why, seconds) = (self.stirs(), pace::HEAD.as_secs());
             let step = &self.last_step;
             self.notes.push(format!(
                 "{seconds} s after {step} it is not at rest ({why}); the clock goes on"
             ));
-            self.pace.rest();
+            self.pace.rest(Instant::now());
         }
+    }
+
+    /// Lets flapping links follow the clock.
+    fn flap(&mut self) {
+        let now = self.pace.now();
+        let nodes = self.site.nodes.iter();
+        let changes = nodes.filter(|node| node.flap_at(now)).count();
+        if changes > 0 {
+            "a flapping link".clone_into(&mut self.last_step);
+            self.sights.forget();
+            self.pace.stir(Instant::now());
+        }
+    }
+
+    /// How far a wait until `at` may be shortened at once: while something is awaited, every window
+    /// of a flapping link is a chance.
+    fn skip_target(&self, at: Duration) -> Duration {
+        if !self.pace.is_awaiting() {
+            return at;
+        }
+        let now = self.pace.now();
+        let flaps = self.site.nodes.iter().filter_map(|node| node.flap);
+        let next = flaps.map(|flap| flap.next(now)).min();
+        next.map_or(at, |next| next.min(at))
     }
 
     fn sleep(&self, length: Duration) {
@@ -261,12 +288,14 @@ impl System for Live {
             if self.pace.now() >= at {
                 return Ok(());
             }
-            match self.pace.gait(at, Instant::now()) {
+            let target = self.skip_target(at);
+            match self.pace.gait(target, Instant::now()) {
                 Gait::Real => {
                     let left = self.pace.left(at, Instant::now());
                     self.sleep(left.min(SLICE));
                     let at_least = if left <= SLICE { at } else { Duration::ZERO };
                     self.pace.went(at_least, Instant::now());
+                    self.flap();
                     self.judge_rest();
                 }
                 Gait::Shortened(length) => {
@@ -275,7 +304,8 @@ impl System for Live {
                         self.sleep(length.saturating_sub(begun.elapsed()).min(SLICE));
                         self.attend()?;
                     }
-                    self.pace.skip(at, begun.elapsed(), Instant::now());
+                    self.pace.skip(target, begun.elapsed(), Instant::now());
+                    self.flap();
                 }
             }
         }
@@ -326,6 +356,10 @@ impl System for Live {
         let edge = self.site.node(node)?.api.clone();
         let cloud = self.site.cloud_api.clone();
         self.runtime.block_on(look::streams(&cloud, &edge, node))
+    }
+
+    fn pulse(&self) -> Option<Duration> {
+        self.pace.is_real(Instant::now()).then_some(PULSE)
     }
 
     fn pacing(&self) -> Pacing {

@@ -8,7 +8,7 @@
 //!   step ──── real time, until all is at rest ────▸ ┄┄ skipped ┄┄▸ step
 //!        ◂─────────── at most HEAD ───────────▸
 //!   at ────── real time while it is awaited ──────▸ so it is
-//!      ◂──────── at most PATIENCE ────────▸
+//!      ◂──────── at most PATIENCE, and LAST_HOPE of it at rest ────────▸
 //! ```
 
 use std::collections::BTreeSet;
@@ -23,6 +23,9 @@ pub(super) const HEAD: Duration = Duration::from_secs(60);
 /// While something is awaited, the clock goes with real time for so long at most.
 pub(super) const PATIENCE: Duration = Duration::from_secs(120);
 
+/// Of what is awaited while all is at rest, hope is given up after this: longer than any retry.
+pub(super) const LAST_HOPE: Duration = Duration::from_secs(40);
+
 /// The clock of a live run.
 #[derive(Debug)]
 pub(super) struct Pace {
@@ -33,6 +36,8 @@ pub(super) struct Pace {
     anchor: (Duration, Instant),
     /// When the last step was done; none once all is at rest after it.
     stirred: Option<Instant>,
+    /// Since when all has been at rest.
+    rested: Option<Instant>,
     /// Since when something has been awaited.
     awaiting: Option<Instant>,
     skips: Vec<Skip>,
@@ -55,6 +60,7 @@ impl Pace {
             now: Duration::ZERO,
             anchor: (Duration::ZERO, now),
             stirred: Some(now),
+            rested: None,
             awaiting: None,
             skips: Vec::new(),
         }
@@ -70,13 +76,15 @@ impl Pace {
     }
 
     /// Something was done.
-    pub(super) fn stir(&mut self, real: Instant) {
+    pub(super) const fn stir(&mut self, real: Instant) {
         self.stirred = Some(real);
+        self.rested = None;
     }
 
     /// Everything is at rest.
-    pub(super) const fn rest(&mut self) {
+    pub(super) const fn rest(&mut self, real: Instant) {
         self.stirred = None;
+        self.rested = Some(real);
     }
 
     /// Whether it is not known that everything is at rest; since when.
@@ -95,12 +103,7 @@ impl Pace {
 
     /// How the clock goes from here to `until`, which is not after the next moment.
     pub(super) fn gait(&self, until: Duration, real: Instant) -> Gait {
-        let (before, after) = self.stretch();
-        let is_kept = after.saturating_sub(before) <= KEPT;
-        let within = |since: Option<Instant>, most| {
-            since.is_some_and(|since| real.saturating_duration_since(since) < most)
-        };
-        if is_kept || within(self.stirred, HEAD) || within(self.awaiting, PATIENCE) {
+        if self.is_real(real) {
             return Gait::Real;
         }
         let left = until.saturating_sub(self.now);
@@ -108,6 +111,24 @@ impl Pace {
             None => Duration::ZERO,
             Some(speed) => left / speed.max(1),
         })
+    }
+
+    /// Whether the clock goes with the real one.
+    pub(super) fn is_real(&self, real: Instant) -> bool {
+        let (before, after) = self.stretch();
+        let is_kept = after.saturating_sub(before) <= KEPT;
+        let within = |since: Option<Instant>, most| {
+            since.is_some_and(|since| real.saturating_duration_since(since) < most)
+        };
+        let hopes = self.rested.is_none_or(|rested| {
+            within(Some(rested.max(self.awaiting.unwrap_or(rested))), LAST_HOPE)
+        });
+        is_kept || within(self.stirred, HEAD) || (hopes && within(self.awaiting, PATIENCE))
+    }
+
+    /// Whether something is awaited.
+    pub(super) const fn is_awaiting(&self) -> bool {
+        self.awaiting.is_some()
     }
 
     /// The moments between which the clock stands.
@@ -180,7 +201,7 @@ mod tests {
         let (mut pace, start) = pace(None);
         assert_eq!(pace.gait(SECOND, start), Gait::Real);
         pace.went(SECOND, start + SECOND);
-        pace.rest();
+        pace.rest(start);
         assert_eq!(
             pace.gait(600 * SECOND, start),
             Gait::Shortened(Duration::ZERO)
@@ -199,7 +220,7 @@ mod tests {
     #[test]
     fn a_speed_divides_what_is_left() {
         let (mut pace, start) = pace(Some(60));
-        pace.rest();
+        pace.rest(start);
         assert_eq!(pace.gait(600 * SECOND, start), Gait::Shortened(10 * SECOND));
     }
 
@@ -212,6 +233,11 @@ mod tests {
         pace.awaits(true, late + SECOND);
         assert_eq!(pace.gait(SECOND, late + PATIENCE - SECOND), Gait::Real);
         assert_ne!(pace.gait(SECOND, late + PATIENCE), Gait::Real);
+        pace.rest(late);
+        pace.awaits(false, late);
+        pace.awaits(true, late + SECOND);
+        assert_eq!(pace.gait(SECOND, late + LAST_HOPE), Gait::Real);
+        assert_ne!(pace.gait(SECOND, late + LAST_HOPE + SECOND), Gait::Real);
         pace.awaits(false, late);
         assert_ne!(pace.gait(SECOND, late), Gait::Real);
     }

@@ -1,6 +1,6 @@
 //! What a scenario asks for that real daemons cannot do, told before anything is started.
 
-use crate::scenario::{Action, Mistake, Part, Scenario};
+use crate::scenario::{Action, Mistake, Scenario};
 
 /// Nodes of one live run: each is two processes, and three more for each of its pods.
 pub(super) const NODES_MAX: usize = 32;
@@ -47,12 +47,4 @@ pub(super) fn impossible(scenario: &Scenario) -> Vec<Mistake> {
         });
     }
     mistakes
-}
-
-/// The machine that a part belongs to, for messages and directories.
-pub(super) fn machine(part: &Part) -> &str {
-    match part {
-        Part::Cloud => "cloud",
-        Part::Node(node) | Part::EdgeSync(node) | Part::Edged(node) => node.as_str(),
-    }
 }

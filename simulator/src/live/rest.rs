@@ -64,9 +64,9 @@ impl Live {
     }
 }
 
-/// Whether the link carries whatever is given to it, for good.
+/// Whether the link carries whatever is given to it.
 fn carries(node: &Node) -> bool {
-    node.flapping.is_none() && matches!(node.link.link(), Link::Whole | Link::Slow(_))
+    matches!(node.link.link(), Link::Whole | Link::Slow(_))
 }
 
 /// What a node has still to do; none when it has nothing.
@@ -75,7 +75,7 @@ fn stir(node: &Node, sight: &Sight, cloud_runs: bool) -> Option<String> {
     if !node.sync.runs() {
         return None;
     }
-    if node.flapping.is_none() && state.connected != (carries(node) && cloud_runs) {
+    if state.connected != (carries(node) && cloud_runs) {
         return Some(if state.connected {
             "it has not noticed that the cloud is gone".to_owned()
         } else {

@@ -13,20 +13,18 @@ use std::fs;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::time::Duration;
 
-use causeway_daemon::tasks::Task;
 use causeway_kube_api::client::Client;
 use causeway_log::NodeName;
 
 use super::copy::copy;
-use super::refuse::machine;
+use super::flap::Flap;
 use super::{LiveError, Settings};
 use crate::daemons;
 use crate::http::Http;
 use crate::process::{Process, Program};
-use crate::proxy::{Link, Proxy, Slow};
+use crate::proxy::{CutMode, Link, Proxy, Slow};
 use crate::scenario::Part;
 use crate::wait::eventually;
 
@@ -67,11 +65,11 @@ pub(super) struct Node {
     pub(super) sync: Daemon,
     pub(super) kubelet: Daemon,
     pub(super) api: Client,
-    pub(super) link: Arc<Proxy>,
+    pub(super) link: Proxy,
     /// How slow the link is while it carries.
     pub(super) slow: Option<Slow>,
-    /// The link comes and goes by itself.
-    pub(super) flapping: Option<Task>,
+    /// The link comes and goes.
+    pub(super) flap: Option<Flap>,
     dir: PathBuf,
 }
 
@@ -214,7 +212,7 @@ impl Site {
     }
 
     fn snapshot_of(&self, part: &Part) -> PathBuf {
-        self.dir.join("snapshots").join(machine(part))
+        self.dir.join("snapshots").join(part.machine())
     }
 
     /// Ends everything at once, pods included.
@@ -258,9 +256,9 @@ impl Node {
             sync: daemon("edge-sync", arguments, sync_dir),
             kubelet: daemon("edged", kubelet, kubelet_dir),
             api: Client::unix(&socket),
-            link: Arc::new(link),
+            link,
             slow: None,
-            flapping: None,
+            flap: None,
             dir,
         })
     }
@@ -304,8 +302,27 @@ impl Node {
 
     /// The link does this from now on, and nothing by itself.
     pub(super) fn set_link(&mut self, link: Link) {
-        self.flapping = None;
+        self.flap = None;
         self.link.set(link);
+    }
+
+    /// Lets a flapping link do what it does at this time; says whether that is another thing.
+    pub(super) fn flap_at(&self, now: Duration) -> bool {
+        let Some(flap) = self.flap else {
+            return false;
+        };
+        let link = if flap.carries(now) {
+            self.open()
+        } else {
+            Link::Cut {
+                mode: CutMode::Silent,
+            }
+        };
+        let changes = self.link.link() != link;
+        if changes {
+            self.link.set(link);
+        }
+        changes
     }
 
     /// What the link does when it carries.

@@ -302,7 +302,7 @@ fn pacing(outcome: &Outcome) -> String {
     }
     let rows = changed.iter().map(|what| escape(what));
     let rows: Vec<String> = rows.map(|what| format!("<li>{what}</li>")).collect();
-    format!("<h2>Time</h2><ul>{}</ul>", rows.concat())
+    format!("<h2>{}</h2><ul>{}</ul>", pace::TITLE, rows.concat())
 }
 
 fn steps(outcome: &Outcome) -> String {

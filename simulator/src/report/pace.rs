@@ -5,6 +5,8 @@ use std::time::Duration;
 use crate::scenario::span::show;
 use crate::scenario::{Outcome, Pacing, Skip};
 
+/// Why some waits are shorter than the scenario says.
+pub(super) const TITLE: &str = "Waits that were shortened, all being at rest, and notes";
 /// Shortened waits told; others are summed.
 const SKIPS_MAX: usize = 30;
 
@@ -35,9 +37,9 @@ fn skip(skip: &Skip) -> String {
     let Skip { from, until, real } = *skip;
     let (from, until) = (show(from), show(until));
     if real < Duration::from_millis(500) {
-        format!("{from} to {until} was skipped: all was at rest or nothing was awaited any longer")
+        format!("{from} to {until} skipped")
     } else {
-        format!("{from} to {until} passed in {}", rough(real))
+        format!("{from} to {until} in {}", rough(real))
     }
 }
 

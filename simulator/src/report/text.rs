@@ -50,7 +50,7 @@ fn pacing(out: &mut String, pacing: &Pacing) {
     if changed.is_empty() {
         return;
     }
-    line(out, "time");
+    line(out, pace::TITLE.to_lowercase());
     for what in changed {
         line(out, format_args!("  {what}"));
     }

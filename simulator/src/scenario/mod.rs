@@ -24,6 +24,7 @@ mod run;
 pub mod span;
 mod steps;
 mod streams;
+mod system;
 mod targets;
 mod tree;
 mod virtually;
@@ -35,8 +36,9 @@ pub use self::model::{
     Action, Claim, Cut, DiskFault, Expectation, Manifest, Part, PodClaim, Road, Scenario, Step,
     Target, When,
 };
-pub use self::run::{Outcome, Pacing, Skip, System, SystemError, Verdict, run};
+pub use self::run::{Outcome, Verdict, run};
 pub use self::streams::{Ends, Held};
+pub use self::system::{Pacing, Skip, System, SystemError};
 pub use self::tree::Place;
 pub use self::virtually::{Virtual, simulate};
 

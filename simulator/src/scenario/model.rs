@@ -189,6 +189,17 @@ pub enum Part {
     Edged(NodeName),
 }
 
+impl Part {
+    /// The machine it runs on, by name.
+    #[must_use]
+    pub fn machine(&self) -> &str {
+        match self {
+            Self::Cloud => "cloud",
+            Self::Node(node) | Self::EdgeSync(node) | Self::Edged(node) => node.as_str(),
+        }
+    }
+}
+
 /// An object to delete or to patch.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Target {

@@ -4,13 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use causeway_log::NodeName;
-use serde_json::Value;
 
 use super::claims;
 use super::desired::Desired;
 use super::history::NodeHistory;
 use super::model::{Action, Claim, Expectation, Scenario, When};
 use super::streams::Ends;
+use super::system::{Pacing, System, SystemError};
 use super::tree::Place;
 use crate::world::NodeState;
 
@@ -29,80 +29,6 @@ const STEPS_SHOWN: usize = 300;
 const LOOKS_MAX: usize = 200_000;
 /// How often a system is asked whether it converged: bounds of a two-hundredth of the time it has.
 const POLL: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(60));
-
-/// What a scenario runs on.
-pub trait System {
-    /// Time since the start.
-    fn now(&self) -> Duration;
-
-    /// Lets time pass until `at`, or a little longer, but not beyond the next moment that the
-    /// scenario mentions. With `waiting`, something expected may come true at any moment.
-    ///
-    /// # Errors
-    /// When a promise of the engine is broken, or the system cannot go on.
-    fn run_until(&mut self, at: Duration, waiting: bool) -> Result<(), SystemError>;
-
-    /// Does something, which people know as `label`.
-    ///
-    /// # Errors
-    /// When it cannot be done.
-    fn act(&mut self, action: &Action, label: &str) -> Result<(), SystemError>;
-
-    /// How a node is.
-    fn node(&mut self, node: &NodeName) -> NodeState;
-
-    /// What the cloud refused so far, and when.
-    fn refusals(&self) -> Vec<(Duration, String)>;
-
-    /// All objects of the cloud; none while it does not answer.
-    fn objects(&mut self) -> Option<Vec<Value>>;
-
-    /// What both ends hold of a node's streams, `down` first; none while one of them does not say.
-    fn streams(&mut self, node: &NodeName) -> Option<[Ends; 2]>;
-
-    /// How its time went.
-    fn pacing(&self) -> Pacing {
-        Pacing::Virtual
-    }
-}
-
-/// How the time of a run went.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub enum Pacing {
-    /// It was simulated.
-    #[default]
-    Virtual,
-    /// It was real, but for waits.
-    Live {
-        /// How long it took, starting included.
-        real: Duration,
-        /// Waits that were shortened.
-        skips: Vec<Skip>,
-        /// What else was not as the scenario says.
-        notes: Vec<String>,
-    },
-}
-
-/// A wait that was shortened.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Skip {
-    /// From this time of the scenario
-    pub from: Duration,
-    /// until this
-    pub until: Duration,
-    /// it took so long.
-    pub real: Duration,
-}
-
-/// Why a run ended before its time.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{what}")]
-pub struct SystemError {
-    /// The invariant that did not hold, when it was one.
-    pub invariant: Option<&'static str>,
-    /// What went wrong.
-    pub what: String,
-}
 
 /// What a run showed.
 #[derive(Clone, Debug)]
@@ -272,7 +198,8 @@ impl<'a> Runner<'a> {
             .next();
         let open = self.watched.iter().filter_map(|watched| watched.poll());
         let poll = open.min().or(poll).map(|poll| now.saturating_add(poll));
-        let stops = [step, look.copied(), poll, Some(self.scenario.end)];
+        let pulse = self.system.pulse().map(|pulse| now.saturating_add(pulse));
+        let stops = [step, look.copied(), poll, pulse, Some(self.scenario.end)];
         stops
             .into_iter()
             .flatten()

@@ -69,21 +69,15 @@ pub(super) fn read(
 fn check_restores(steps: &[Step], notes: &mut Notes) {
     let mut copied: BTreeSet<&Part> = BTreeSet::new();
     for step in steps {
-        match &step.action {
-            Action::Snapshot(parts) => copied.extend(parts),
-            Action::Restore(parts) => {
-                for part in parts.iter().filter(|part| !copied.contains(part)) {
-                    let name = match part {
-                        Part::Cloud => "cloud",
-                        Part::Node(node) | Part::EdgeSync(node) | Part::Edged(node) => {
-                            node.as_str()
-                        }
-                    };
-                    let what = format!("expected a `snapshot:` of {name} before this, found none");
-                    notes.at(step.place, what);
-                }
+        if let Action::Snapshot(parts) = &step.action {
+            copied.extend(parts);
+        }
+        if let Action::Restore(parts) = &step.action {
+            for part in parts.iter().filter(|part| !copied.contains(part)) {
+                let machine = part.machine();
+                let what = format!("expected a `snapshot:` of {machine} before this, found none");
+                notes.at(step.place, what);
             }
-            _ => {}
         }
     }
 }

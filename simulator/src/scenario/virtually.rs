@@ -7,15 +7,24 @@ use causeway_log::replication::Moment;
 use serde_json::Value;
 
 use super::model::{Action, Cut, DiskFault, Manifest, Part, Road, Scenario, Target};
-use super::run::{Outcome, System, SystemError, run};
+use super::run::{Outcome, run};
 use super::streams::Ends;
+use super::system::{System, SystemError};
 use crate::trace::Trace;
 use crate::world::{self, Act, NodeState, Options, Stats, Violation, Who, World};
+
+/// A custom kind is defined by an object that may be applied at the same moment; users look for it
+/// so often,
+const LOOK_FOR_KIND: Duration = Duration::from_millis(100);
+/// and so long.
+const KIND_WITHIN: Duration = Duration::from_secs(60);
 
 /// The simulated world as a [`System`].
 #[derive(Debug)]
 pub struct Virtual {
     world: World,
+    /// Objects of custom kinds, until the cloud serves their kinds or that takes too long.
+    unserved: Vec<(Duration, Value)>,
 }
 
 /// Runs a scenario in virtual time.
@@ -42,6 +51,7 @@ impl Virtual {
         };
         Self {
             world: World::new(seed, options),
+            unserved: Vec::new(),
         }
     }
 
@@ -106,6 +116,18 @@ impl Virtual {
         });
     }
 
+    /// Applies what the cloud can take by now, or is not going to.
+    fn apply_served(&mut self) {
+        let now = self.now();
+        for (patience, object) in std::mem::take(&mut self.unserved) {
+            if now >= patience || self.world.serves(&object) {
+                self.world.act(Act::Apply(object));
+            } else {
+                self.unserved.push((patience, object));
+            }
+        }
+    }
+
     fn delete(&mut self, target: &Target) {
         let Target {
             resource,
@@ -128,6 +150,11 @@ impl System for Virtual {
     }
 
     fn run_until(&mut self, at: Duration, _waiting: bool) -> Result<(), SystemError> {
+        while !self.unserved.is_empty() && self.now() < at {
+            let next = self.now().saturating_add(LOOK_FOR_KIND).min(at);
+            self.world.run_until(Moment(next))?;
+            self.apply_served();
+        }
         self.world.run_until(Moment(at)).map_err(SystemError::from)
     }
 
@@ -154,8 +181,17 @@ impl System for Virtual {
                 self.each(nodes, |node| Act::Heal { node });
             }
             Action::Apply(manifests) => {
-                for Manifest { object, .. } in manifests {
-                    self.world.act(Act::Apply(object.clone()));
+                let now = self.now();
+                for Manifest {
+                    object, resource, ..
+                } in manifests
+                {
+                    if resource.is_some() && !self.world.serves(object) {
+                        let patience = now.saturating_add(KIND_WITHIN);
+                        self.unserved.push((patience, object.clone()));
+                    } else {
+                        self.world.act(Act::Apply(object.clone()));
+                    }
                 }
             }
             Action::Delete(target) => self.delete(target),

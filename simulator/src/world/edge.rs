@@ -10,7 +10,7 @@ use causeway_edge_sync::machine::{EdgeMachine, Request, begin};
 use causeway_kube_api::decide::{Context, Subresource, prepare_patch};
 use causeway_kube_api::patch::Patch;
 use causeway_kube_api::schema::FieldValidation;
-use causeway_kube_api::{Change, Clock, Expected, View, Write, WriteError, Written};
+use causeway_kube_api::{Catalog, Change, Clock, Expected, View, Write, WriteError, Written};
 use causeway_log::limits::HANDSHAKE_TIMEOUT;
 use causeway_log::replication::{Backoff, Moment, Role, Session, SessionConfig};
 use causeway_log::store::memory::MemoryStore;
@@ -363,28 +363,38 @@ impl World {
 
     // === applications ===
 
-    /// An application merges a patch into an object, if it is there.
+    /// An application merges a patch into an object through the local API.
     pub(super) fn edge_write(
         &mut self,
         node: &NodeName,
         resource: &str,
-        (namespace, name): (&str, &str),
+        name: (&str, &str),
         patch: Value,
     ) {
-        let Some(n) = self.find(node) else { return };
-        let Some(edge) = &self.nodes[n].edge else {
-            return;
-        };
-        let resource = self::resource(resource);
-        let Some(kind) = self.catalog.find_resource(&resource) else {
-            return;
-        };
-        let Some(entry) = edge
+        if let Err(why) = self.edge_patch(node, &self::resource(resource), name, patch) {
+            self.trace
+                .event(self.now, "refused", node.as_str(), format_args!("{why}"));
+        }
+    }
+
+    /// The same; why it cannot be done.
+    fn edge_patch(
+        &mut self,
+        node: &NodeName,
+        resource: &Resource,
+        (namespace, name): (&str, &str),
+        patch: Value,
+    ) -> Result<(), String> {
+        let n = self.find(node).ok_or("there is no such node")?;
+        let edge = self.nodes[n].edge.as_ref();
+        let edge = edge.ok_or("its API does not answer")?;
+        let catalog = edge.view.read(Catalog::of);
+        let kind = catalog.find_resource(resource);
+        let kind = kind.ok_or_else(|| format!("its API has no {}", resource.plural))?;
+        let entry = edge
             .view
-            .read(|objects| objects.get(&resource, namespace, name).cloned())
-        else {
-            return;
-        };
+            .read(|objects| objects.get(resource, namespace, name).cloned());
+        let entry = entry.ok_or_else(|| format!("{} {name} is not there", resource.plural))?;
         let clock = &self.nodes[n].clock;
         let context = Context {
             now: Clock::now(&**clock),
@@ -394,11 +404,8 @@ impl World {
             field_validation: FieldValidation::Ignore,
         };
         let patch = Patch::Merge(patch);
-        let current = entry.object();
-        let Ok(prepared) = prepare_patch(kind, &current, &patch, Subresource::Main, &context)
-        else {
-            return;
-        };
+        let prepared = prepare_patch(kind, &entry.object(), &patch, Subresource::Main, &context)
+            .map_err(|status| status.message)?;
         let write = Write {
             key: entry.key().clone(),
             expected: Expected::At(entry.modified()),
@@ -415,6 +422,7 @@ impl World {
         if let Some(edge) = &mut self.nodes[n].edge {
             edge.apps.push(answer);
         }
+        Ok(())
     }
 
     /// LOG-1 and SYNC-2 at the door of the edge's store: what is to be applied goes on from what

@@ -1,6 +1,7 @@
 //! Users of the cloud's API: they try until they are answered, and remember what was promised.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use causeway_cloud_sync::cluster::Request;
@@ -10,7 +11,7 @@ use causeway_kube_api::decide::{
 use causeway_kube_api::patch::Patch;
 use causeway_kube_api::schema::FieldValidation;
 use causeway_kube_api::{
-    Change, Clock as _, Expected, ServedKind, Status, Write, WriteError, Written,
+    Catalog, Change, Clock as _, Expected, ServedKind, Status, Write, WriteError, Written,
 };
 use causeway_log::{Key, Resource, Uid};
 use causeway_projections::Entry;
@@ -169,7 +170,8 @@ impl World {
 
     fn decide(&self, name: &Name, wish: &Wish, entry: Option<&Entry>) -> Try {
         let (resource, namespace, own_name) = name;
-        let Some(kind) = self.catalog.find_resource(resource) else {
+        let catalog = self.served();
+        let Some(kind) = catalog.find_resource(resource) else {
             return Try::Done(None);
         };
         let context = Context {
@@ -257,13 +259,27 @@ impl World {
         }
     }
 
-    pub(super) fn kind_of(&self, manifest: &Value) -> Option<&ServedKind> {
+    pub(super) fn kind_of(&self, manifest: &Value) -> Option<Arc<ServedKind>> {
         let version = manifest["apiVersion"].as_str()?;
         let (group, version) = version.split_once('/').unwrap_or(("", version));
-        let kind = self
-            .catalog
-            .find_kind(group, version, manifest["kind"].as_str()?)?;
-        Some(kind)
+        let catalog = self.served();
+        let kind = catalog.find_kind(group, version, manifest["kind"].as_str()?)?;
+        Some(Arc::clone(kind))
+    }
+
+    /// Whether the cloud serves the kind of an object: a built-in one, or one that is defined there.
+    #[must_use]
+    pub fn serves(&self, object: &Value) -> bool {
+        self.kind_of(object).is_some()
+    }
+
+    /// The kinds that the cloud serves.
+    pub(super) fn served(&self) -> Catalog {
+        let cloud = self.cloud.as_ref();
+        cloud.map_or_else(
+            || self.catalog.clone(),
+            |cloud| cloud.view.read(Catalog::of),
+        )
     }
 }
 
