@@ -17,7 +17,7 @@ use causeway_daemon::tasks::Stop;
 use causeway_kube_api::source::format_time;
 use causeway_kube_api::{Change as Wanted, Expected, Write, WriteError};
 use causeway_log::{Key, NodeName, Resource, Revision, Slot, StreamId, Uid, WallTime};
-use causeway_projections::Change;
+use causeway_projections::{Change, Objects};
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
 use serde_json::{Value, json};
@@ -62,6 +62,9 @@ enum Failure {
     /// What it gave is no token.
     #[error("the answer to a request for a token has none")]
     Malformed,
+    /// The namespace of the pod is still to come.
+    #[error("the namespace of the pod is not here yet")]
+    Early,
     /// It could not be stored.
     #[error("the token cannot be stored")]
     Store(#[source] WriteError),
@@ -174,6 +177,11 @@ fn time_of(object: &Value, field: &str) -> Option<WallTime> {
 }
 
 async fn obtain(parts: &Parts, due: &Due) -> Result<(), Failure> {
+    let namespaces = Resource::core("namespaces");
+    let is_here = |objects: &Objects| objects.get(&namespaces, "", &due.pod.namespace).is_some();
+    if !parts.view.read(is_here) {
+        return Err(Failure::Early);
+    }
     let call = request(due);
     parts.stats.count_call(&call);
     let answer = parts.api.call(call).await.map_err(Failure::Call)?;
@@ -312,8 +320,8 @@ fn pause_after(failure: &Failure) -> Backoff {
             },
             meaning => Backoff::of(meaning),
         },
-        Failure::Malformed | Failure::Store(_) | Failure::Stopping => Backoff {
-            first: Duration::from_millis(200),
+        Failure::Malformed | Failure::Early | Failure::Store(_) | Failure::Stopping => Backoff {
+            first: Duration::from_millis(100),
             longest: Duration::from_secs(30),
         },
     }
@@ -332,6 +340,8 @@ fn tell(
     let why = match failure {
         Failure::Call(error) => judge(error).as_str(),
         Failure::Malformed => "malformed",
+        // It came with the pod, and is on its way.
+        Failure::Early => return,
         Failure::Store(_) => "store",
         Failure::Stopping => "stopping",
     };

@@ -81,12 +81,13 @@ fn report(sight: Sight<'_>, node: &NodeName, record: &Record) -> Begun {
 }
 
 fn confirm(sight: Sight<'_>, node: &NodeName, key: &Key) -> Begun {
+    let Some(pod) = sight.current(key) else {
+        // A node ends what it reported of a life that is over here.
+        return over(Outcome::Stale);
+    };
     if !key.resource.is("", "pods") {
         return over(Outcome::Refused);
     }
-    let Some(pod) = sight.current(key) else {
-        return over(Outcome::Stale);
-    };
     if !is_bound_to(&pod, node) || !is_terminating(&pod) {
         return over(Outcome::Refused);
     }

@@ -81,10 +81,7 @@ pub fn patch_pod(node: &NodeName, key: &Key, reported: &Value) -> Call {
 }
 
 fn conditions(reported: &Value) -> Value {
-    let mut merged: Vec<Value> = items(Some(reported))
-        .filter(|condition| kind_of(condition).is_some())
-        .cloned()
-        .collect();
+    let mut merged = whole_conditions(reported);
     let known: Vec<&str> = items(Some(reported)).filter_map(kind_of).collect();
     for kind in POD_CONDITIONS {
         if !known.contains(&kind) {
@@ -110,10 +107,7 @@ pub fn patch_node(node: &NodeName, reported: &Value) -> Call {
             None => {}
         }
     }
-    let conditions: Vec<Value> = items(Some(reported))
-        .filter(|condition| kind_of(condition).is_some())
-        .cloned()
-        .collect();
+    let conditions = whole_conditions(reported);
     if !conditions.is_empty() {
         status.insert("conditions".to_owned(), Value::Array(conditions));
     }
@@ -123,6 +117,22 @@ pub fn patch_node(node: &NodeName, reported: &Value) -> Call {
         Content::StrategicPatch,
         json!({"status": status}),
     )
+}
+
+/// The conditions that are reported, each such that nothing of the one before it stays: a condition
+/// that turned has another reason, or none.
+fn whole_conditions(reported: &Value) -> Vec<Value> {
+    let reported = items(Some(reported)).filter(|condition| kind_of(condition).is_some());
+    let whole = reported.map(|condition| {
+        let mut condition = condition.clone();
+        if let Some(fields) = condition.as_object_mut() {
+            for field in ["message", "reason"] {
+                fields.entry(field).or_insert(Value::Null);
+            }
+        }
+        condition
+    });
+    whole.collect()
 }
 
 /// Whether what the cluster shows of a pod differs from what its node reports, in what others than

@@ -43,7 +43,11 @@ fn the_status_of_a_pod_is_patched_as_its_node_and_for_its_life() {
         "what is no longer reported goes"
     );
     let conditions = patched["conditions"].as_array().unwrap();
-    assert!(conditions.contains(&json!({"type": "Ready", "status": "True"})));
+    let ready = json!({"type": "Ready", "status": "True", "reason": null, "message": null});
+    assert!(
+        conditions.contains(&ready),
+        "the reason it was not ready goes"
+    );
     assert!(conditions.contains(&json!({"$patch": "delete", "type": "Initialized"})));
     assert!(
         conditions.iter().all(|one| one["type"] != "PodScheduled"),
