@@ -6,7 +6,9 @@ use causeway_kube_api::WriteError;
 use causeway_log::digest::is_gone;
 use causeway_log::store::ReadLimit;
 use causeway_log::writer::Planned;
-use causeway_log::{Batch, Key, NodeName, Offset, Op, Record, Revision, Slot, Stored, StreamId};
+use causeway_log::{
+    Batch, Header, Key, NodeName, Offset, Op, Record, Revision, Slot, Stored, StreamId,
+};
 use serde_json::Value;
 use tokio::sync::oneshot;
 
@@ -106,7 +108,7 @@ impl ClusterMachine {
             // A reconcile says that the node no longer has what it once sent.
             Op::Status | Op::Apply if is_gone(record) => Step::Done(Outcome::Stale),
             Op::Status => Step::Done(self.write_status(node, record, batch)),
-            Op::Delete => Step::Done(self.confirm_delete(node, &header.key, batch)),
+            Op::Delete => Step::Done(self.confirm_delete(node, header, batch)),
             Op::Fact => Step::Done(self.write_event(node, record, batch)),
             Op::Apply => self.write_request(node, record, batch),
             // A node owns no objects, answers no requests, and no twins are kept here.
@@ -144,7 +146,8 @@ impl ClusterMachine {
         stored(self.put(batch, key, object, Some(record.header.id)))
     }
 
-    fn confirm_delete(&mut self, node: &NodeName, key: &Key, batch: &mut Batch) -> Outcome {
+    fn confirm_delete(&mut self, node: &NodeName, header: &Header, batch: &mut Batch) -> Outcome {
+        let key = &header.key;
         if !key.resource.is("", "pods") {
             return Outcome::Refused;
         }
@@ -155,8 +158,13 @@ impl ClusterMachine {
             return Outcome::Stale;
         };
         let mut object = current.value();
-        if !is_bound_to(&object, node) || !is_terminating(&object) {
+        if !is_bound_to(&object, node) {
             return Outcome::Refused;
+        }
+        // A cluster restored from a backup may not know that the pod was deleted, or may have had
+        // it run again since: then that end is of a past which is no more.
+        if !is_terminating(&object) || self.goes_on(node, header) {
+            return Outcome::Stale;
         }
         let metadata = object.get_mut("metadata").and_then(Value::as_object_mut);
         if let Some(metadata) = metadata
@@ -171,6 +179,17 @@ impl ClusterMachine {
         }
         self.delete(batch, key, None);
         Outcome::Applied
+    }
+
+    /// Whether the node reports of an object after its end.
+    fn goes_on(&self, node: &NodeName, end: &Header) -> bool {
+        let up = StreamId::up(node.clone());
+        let status = self.store().newest(&up, &end.key, Slot::Status);
+        // A report that cannot be read is none: the end of a pod must not wait for it.
+        let status = status.ok().flatten();
+        status.is_some_and(|status| {
+            status.record.header.offset > end.offset && !is_gone(&status.record)
+        })
     }
 
     /// Counts what became of a record. One line of a page says what a node may not do: a hostile

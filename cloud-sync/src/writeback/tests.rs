@@ -135,6 +135,21 @@ fn a_node_confirms_the_end_of_a_pod_that_was_asked_to_end() {
     ]));
 }
 
+/// A restored cluster that ends the pod anew waits for the end of what runs now.
+#[test]
+fn an_end_before_a_newer_report_is_of_the_past() {
+    let mut rig = Rig::new();
+    let (till, mut body) = bound(&mut rig, "till", "n1");
+    body["metadata"]["deletionTimestamp"] = json!("2026-01-01T00:00:00Z");
+    rig.update((till.clone(), body));
+    let end = rig.draft(&till, Op::Delete, b"");
+    let report = rig.draft(&till, Op::Status, &running());
+    rig.send("n1", vec![end, report]);
+    assert_eq!(rig.get(&till).unwrap()["status"]["phase"], "Running");
+    send(&mut rig, "n1", &till, Op::Delete, b"");
+    assert_eq!(rig.get(&till), None);
+}
+
 #[test]
 fn a_finalizer_holds_a_pod_after_its_node_is_done() {
     let mut rig = Rig::new();

@@ -227,11 +227,13 @@ fn is_ours(node: &NodeName, key: &Key, object: &Value) -> bool {
         && object.pointer("/spec/nodeName").and_then(Value::as_str) == Some(node.as_str())
 }
 
-/// A pod of this node that the cloud knows: its end is a fact, not a wish.
+/// A pod of this node that the cloud knows and that is to end: its end is a fact, not a wish.
 fn is_finished_pod(node: &NodeName, key: &Key, live: Option<&Entry>) -> bool {
-    key.resource.is("", "pods")
-        && live.is_some_and(|entry| entry.desired().is_some())
-        && is_ours(node, key, &served(live))
+    if !key.resource.is("", "pods") || live.is_none_or(|entry| entry.desired().is_none()) {
+        return false;
+    }
+    let pod = served(live);
+    is_ours(node, key, &pod) && pod.pointer("/metadata/deletionTimestamp").is_some()
 }
 
 /// Kinds whose status only nodes write.

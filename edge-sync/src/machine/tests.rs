@@ -256,6 +256,12 @@ fn pod(node: &str) -> Value {
     json!({ "kind": "Pod", "metadata": { "name": "p" }, "spec": { "nodeName": node } })
 }
 
+/// The cloud wants it to end.
+fn ending(mut object: Value) -> Value {
+    object["metadata"]["deletionTimestamp"] = json!("2026-01-01T00:00:00Z");
+    object
+}
+
 fn with_status(mut object: Value, phase: &str) -> Value {
     object["status"] = json!({ "phase": phase });
     object

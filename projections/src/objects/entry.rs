@@ -85,7 +85,7 @@ pub struct Entry {
     pub(super) asked: Option<Box<Asked>>,
     /// The owner's newest answer to a request for this life.
     pub(super) told: Option<Box<Answer>>,
-    /// The node has finished with the object.
+    /// The node has finished with the object, as it was known then: see [`Entry::finished`].
     pub(super) finished: Option<Revision>,
     /// Where the tombstone of this life stands.
     pub(super) buried: Option<Revision>,
@@ -126,7 +126,7 @@ impl Entry {
     #[must_use]
     pub fn modified(&self) -> Revision {
         let owned = self.owned.as_ref().map(Owned::revision);
-        let status = self.status.as_ref().map(|layer| layer.revision);
+        let status = self.reported().map(|layer| layer.revision);
         let asked = self.asked.as_ref().map(|asked| asked.layer.revision);
         let answered = self.answer().map(|answer| answer.revision);
         let revisions = [owned, status, asked, answered, self.finished];
@@ -160,7 +160,14 @@ impl Entry {
     /// The `status` that the edge reports, as JSON bytes.
     #[must_use]
     pub fn status_body(&self) -> Option<&Body> {
-        self.status.as_ref().map(|layer| &layer.body)
+        self.reported().map(|layer| &layer.body)
+    }
+
+    /// What the edge reports, unless that ended with the object and the object is back.
+    fn reported(&self) -> Option<&Layer> {
+        let status = self.status.as_deref()?;
+        let is_over = self.finished.is_some_and(|end| status.revision < end);
+        (!is_over || self.finished().is_some()).then_some(status)
     }
 
     /// The uid of this life.
@@ -174,6 +181,21 @@ impl Entry {
             Some(Owned::Put(layer)) => Some(layer),
             Some(Owned::Deleted { .. }) | None => None,
         }
+    }
+
+    /// When the node finished with the object. What the owner says later counts: an object that it
+    /// puts once more is back (a restored owner forgets that it deleted it), and so is one whose
+    /// deletion was only asked for and is refused. Nobody asks for anything of one that is gone.
+    fn finished(&self) -> Option<Revision> {
+        let put = self.put().map(|layer| layer.revision);
+        let asked = self.asked.as_deref();
+        let kept = self
+            .answer()
+            .filter(|it| it.refusal.is_some() && asked.is_some_and(|it| it.verb == Verb::Delete))
+            .map(|answer| answer.revision);
+        let asked = asked.map(|asked| asked.layer.revision);
+        self.finished
+            .filter(|end| Some(*end) > put.max(kept).max(asked))
     }
 
     /// The owner's answer to `asked`.
@@ -199,7 +221,7 @@ impl Entry {
 
     /// Whether there is an object to serve.
     pub(super) fn is_alive(&self) -> bool {
-        if self.finished.is_some() {
+        if self.finished().is_some() {
             return false;
         }
         match &self.owned {
@@ -217,12 +239,15 @@ impl Entry {
 
     /// When a life that may have been served ended, and when it began, if known.
     pub(super) fn end(&self) -> Option<(Revision, Revision)> {
-        if let Some(finished) = self.finished {
-            return Some((finished, self.created()));
-        }
         match &self.owned {
+            // The node may have finished with it more than once: see `finished`.
+            Some(Owned::Deleted { revision, since }) => {
+                Some((self.finished.max(Some(*revision))?, *since))
+            }
+            Some(Owned::Put(_)) | None if self.finished().is_some() => {
+                Some((self.finished()?, self.created()))
+            }
             Some(Owned::Put(_)) => None,
-            Some(Owned::Deleted { revision, since }) => Some((*revision, *since)),
             None => {
                 let refused = self.answer().filter(|answer| answer.refusal.is_some())?;
                 Some((refused.revision, self.created()))
@@ -247,7 +272,7 @@ impl Entry {
     /// Bytes of bodies held.
     pub(super) fn bytes(&self) -> usize {
         self.desired().map_or(0, Body::len)
-            + self.status_body().map_or(0, Body::len)
+            + self.status.as_ref().map_or(0, |layer| layer.body.len())
             + self
                 .asked
                 .as_ref()

@@ -40,6 +40,7 @@ fn pod_life(bench: &mut Bench, number: u64, is_forced: bool) {
         bench.write(bench.now(&key, status)).unwrap();
     }
     if !is_forced {
+        bench.desire(&key, Op::Put, &ending(spec), None);
         let finished = Change::Delete {
             grace_period_seconds: Some(0),
             confirm: true,

@@ -112,7 +112,7 @@ fn a_node_is_created_with_its_status_beside_it() {
 fn a_finished_pod_goes_at_once() {
     let mut bench = Bench::new();
     let key = key("pods", "p");
-    bench.desire(&key, Op::Put, &pod("edge-1"), None);
+    bench.desire(&key, Op::Put, &ending(pod("edge-1")), None);
     let finish = Change::Delete {
         grace_period_seconds: Some(0),
         confirm: true,
@@ -122,6 +122,21 @@ fn a_finished_pod_goes_at_once() {
     assert_eq!(bench.served(&key), None);
     let record = &bench.up_records()[0].record;
     assert_eq!((record.header.op, record.body.len()), (Op::Delete, 0));
+}
+
+/// Nobody but the cloud ends a pod that is to run.
+#[test]
+fn the_end_of_a_pod_that_is_not_to_end_is_a_wish() {
+    let mut bench = Bench::new();
+    let key = key("pods", "p");
+    bench.desire(&key, Op::Put, &pod("edge-1"), None);
+    let finish = Change::Delete {
+        grace_period_seconds: Some(0),
+        confirm: true,
+    };
+    let written = bench.write(bench.now(&key, finish)).unwrap();
+    assert!(written.pending);
+    assert_eq!(bench.last_request().verb, Verb::Delete);
 }
 
 #[test]
