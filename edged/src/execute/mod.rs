@@ -330,6 +330,15 @@ impl Job {
             .iter()
             .all(|action| matches!(action, Action::Stop { .. }))
     }
+
+    /// The pod's namespace and name, when a container may be started.
+    pub(crate) fn starts(&self) -> Option<(String, String)> {
+        let starts = |action: &Action| matches!(action, Action::Start { .. });
+        self.actions
+            .iter()
+            .any(starts)
+            .then(|| (self.pod.namespace.clone(), self.pod.name.clone()))
+    }
 }
 
 fn sandbox_config(pod: &DesiredPod) -> SandboxConfig {

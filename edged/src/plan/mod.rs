@@ -17,7 +17,8 @@
 //! # Invariants
 //! - PLAN-1: a converged pod yields no action.
 //! - PLAN-2: every action is idempotent; doing one twice is doing it once.
-//! - One life of a name at a time: a pod starts nothing while another uid of its name runs.
+//! - One life of a name at a time: a pod starts nothing while another uid of its name runs, or
+//!   may be started by steps that were handed out before it was unwanted.
 //! - An attempt is started only when no earlier attempt of the container runs.
 
 mod backoff;
@@ -61,6 +62,8 @@ impl Default for Timing {
 pub struct Observed {
     /// The pods.
     pub pods: BTreeMap<String, ObservedPod>,
+    /// Lives whose steps under way may yet start something: namespace and name.
+    pub starting: BTreeMap<String, (String, String)>,
 }
 
 /// What was found of one life of a pod.
@@ -223,7 +226,7 @@ impl Plan {
     }
 }
 
-/// Whether another life of the pod's name still runs, or comes first.
+/// Whether another life of the pod's name still runs, is being started, or comes first.
 fn is_held(pod: &DesiredPod, desired: &[DesiredPod], observed: &Observed) -> bool {
     let same_name = |namespace: &str, name: &str| pod.namespace == namespace && pod.name == name;
     let runs = observed.pods.iter().any(|(uid, found)| {
@@ -233,12 +236,16 @@ fn is_held(pod: &DesiredPod, desired: &[DesiredPod], observed: &Observed) -> boo
             .is_some_and(|sandbox| same_name(&sandbox.config.namespace, &sandbox.config.name));
         *uid != pod.uid && named && found.containers.iter().any(ObservedContainer::runs)
     });
+    let starts = observed
+        .starting
+        .iter()
+        .any(|(uid, (namespace, name))| *uid != pod.uid && same_name(namespace, name));
     let first = desired
         .iter()
         .filter(|other| same_name(&other.namespace, &other.name) && other.deletion.is_none())
         .map(|other| &other.uid)
         .min();
-    runs || first.is_some_and(|uid| *uid != pod.uid)
+    runs || starts || first.is_some_and(|uid| *uid != pod.uid)
 }
 
 #[cfg(test)]

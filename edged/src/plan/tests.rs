@@ -221,6 +221,27 @@ fn a_new_life_of_a_name_waits_for_the_end_of_the_old_one() {
     assert!(!world.observed.pods.contains_key("u1"));
 }
 
+/// Steps that were handed out go on after their pod is gone, and start it yet.
+#[test]
+fn a_new_life_of_a_name_waits_for_steps_that_may_start_the_old_one() {
+    let mut world = World::with(&[pod("u1", "web")]);
+    let handed_out = world.plan().pods.remove(0);
+    let name = ("default".to_owned(), "web".to_owned());
+    world.observed.starting.insert("u1".to_owned(), name);
+    let wanted_before = world.desired.clone();
+    world.want(&[pod("u2", "web")]);
+    assert_eq!(world.plan().pods, []);
+    let wanted = std::mem::replace(&mut world.desired, wanted_before);
+    for action in &handed_out.actions {
+        world.act("u1", action);
+    }
+    world.desired = wanted;
+    world.observed.starting.clear();
+    world.settle();
+    assert_eq!(world.running("u2"), [("main".to_owned(), 0)]);
+    assert_eq!(world.stopped, [StopReason::Orphan]);
+}
+
 #[test]
 fn a_changed_container_is_replaced() {
     let mut world = World::with(&[pod("u1", "web")]);

@@ -62,6 +62,8 @@ pub(super) struct Agent {
 pub(super) struct Running {
     deletion: Option<Duration>,
     only_stops: bool,
+    /// Namespace and name, when its steps may start something.
+    starts: Option<(String, String)>,
     /// Dropping it drops the job.
     _abort: oneshot::Sender<()>,
 }
@@ -155,6 +157,8 @@ impl Agent {
             self.confirmed.clear();
         }
         for uid in self.desk.handle_pods(told) {
+            // Gone as expected, or shown once more: it may be confirmed again.
+            self.confirmed.remove(&uid);
             let version = self.desk.pod(&uid).map_or(0, |pod| pod.version);
             // From here on the object itself shows what was told.
             if self
@@ -292,7 +296,11 @@ impl Agent {
     }
 
     async fn look(&mut self) -> Result<Scene, RuntimeError> {
-        let observed = observe(&*self.runtime, &self.executor.volumes, &self.probes).await?;
+        let mut observed = observe(&*self.runtime, &self.executor.volumes, &self.probes).await?;
+        let jobs = self.jobs.iter();
+        observed.starting = jobs
+            .filter_map(|(uid, job)| Some((uid.clone(), job.starts.clone()?)))
+            .collect();
         let stored = self.desk.pods.iter().flat_map(BTreeMap::values);
         let objects: Vec<(PodName, Value)> =
             stored.map(|pod| (pod.name.clone(), pod.object())).collect();
@@ -421,11 +429,13 @@ impl Agent {
         };
         let (abort, aborted) = oneshot::channel();
         let only_stops = job.only_stops();
+        let starts = job.starts();
         self.jobs.insert(
             uid.clone(),
             Running {
                 deletion,
                 only_stops,
+                starts,
                 _abort: abort,
             },
         );

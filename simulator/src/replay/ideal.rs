@@ -17,6 +17,7 @@ impl Runtime {
     pub(super) fn observe(&self) -> Observed {
         Observed {
             pods: self.0.clone(),
+            ..Observed::default()
         }
     }
 

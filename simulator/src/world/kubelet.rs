@@ -1,6 +1,6 @@
 //! A kubelet: the real planner and the real words about pods, on a simulated runtime.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use causeway_edge_sync::machine::Request;
@@ -33,7 +33,6 @@ pub(super) struct Kubelet {
     pub(super) pods: Option<Vec<Value>>,
     configs: Configs,
     jobs: BTreeMap<String, Job>,
-    confirmed: BTreeSet<String>,
     /// Writes of statuses under way, by uid.
     pub(super) telling: BTreeMap<String, Answer>,
     /// Pods whose end is being told.
@@ -54,6 +53,18 @@ struct Job {
     waits_for: Option<String>,
 }
 
+impl Job {
+    /// Namespace and name of its pod, when a container may be started.
+    fn starts(&self) -> Option<(String, String)> {
+        let starts = |action: &Action| matches!(action, Action::Start { .. });
+        let pod = self.desired.as_ref()?;
+        self.actions
+            .iter()
+            .any(starts)
+            .then(|| (pod.namespace.clone(), pod.name.clone()))
+    }
+}
+
 impl Kubelet {
     pub(super) fn new(life: u64) -> Self {
         Self {
@@ -62,7 +73,6 @@ impl Kubelet {
             pods: None,
             configs: Configs::default(),
             jobs: BTreeMap::new(),
-            confirmed: BTreeSet::new(),
             telling: BTreeMap::new(),
             confirming: BTreeMap::new(),
             due: None,
@@ -133,8 +143,6 @@ impl World {
             }
             (pods, configs)
         });
-        let known = |uid: &String| pods.iter().any(|pod| pod["metadata"]["uid"] == **uid);
-        kubelet.confirmed.retain(known);
         kubelet.pods = Some(pods);
         kubelet.configs = configs;
     }
@@ -150,12 +158,11 @@ impl World {
             }
             Err(oneshot::error::TryRecvError::Empty) => true,
         });
-        let (confirmed, jobs) = (&mut kubelet.confirmed, &mut kubelet.jobs);
+        let jobs = &mut kubelet.jobs;
         kubelet.confirming.retain(|uid, answer| {
             match answer.try_recv() {
-                Ok(Ok(_)) => {
-                    confirmed.insert(uid.clone());
-                }
+                // What is served shows it already.
+                Ok(Ok(_)) => {}
                 Ok(Err(_)) | Err(oneshot::error::TryRecvError::Closed) => retry = true,
                 Err(oneshot::error::TryRecvError::Empty) => return true,
             }
@@ -184,7 +191,12 @@ impl World {
     /// Plans, tells, and hands out the steps. Says when to look again.
     fn plan(&mut self, n: usize, kubelet: &mut Kubelet) -> Option<Duration> {
         let pods = kubelet.pods.as_ref()?;
-        let observed = self.nodes[n].runtime.observe();
+        let mut observed = self.nodes[n].runtime.observe();
+        observed.starting = kubelet
+            .jobs
+            .iter()
+            .filter_map(|(uid, job)| Some((uid.clone(), job.starts()?)))
+            .collect();
         let resolved: Vec<(&Value, Result<DesiredPod, Problem>)> = pods
             .iter()
             .map(|pod| (pod, resolve(pod, &kubelet.configs, &self.nodes[n].facts)))
@@ -192,7 +204,6 @@ impl World {
         let desired: Vec<DesiredPod> = resolved
             .iter()
             .filter_map(|(_, pod)| pod.clone().ok())
-            .filter(|pod| !kubelet.confirmed.contains(&pod.uid))
             .collect();
         let now = Moment(self.now);
         let plan = plan(
@@ -207,7 +218,7 @@ impl World {
         for (object, pod) in &resolved {
             let uid = object["metadata"]["uid"].as_str().unwrap_or_default();
             let waits = kubelet.telling.contains_key(uid) || self.now < kubelet.holds_until;
-            if kubelet.confirmed.contains(uid) || waits {
+            if waits {
                 continue;
             }
             let previous = &object["status"];

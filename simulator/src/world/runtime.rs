@@ -82,6 +82,7 @@ impl Runtime {
             pods: pods
                 .map(|(uid, held)| (uid.clone(), observed(held)))
                 .collect(),
+            ..Observed::default()
         }
     }
 
