@@ -1,23 +1,20 @@
-//! `sweep SEED`: the trace of one run. `sweep idle [NODES]`: the speed of a
-//! world in which little happens. `sweep FROM TO [JOBS]`: runs seeds; on failure prints the shortest schedule that still fails.
+//! `sweep SEED`: the trace of one run. `sweep FROM TO [JOBS]`: runs seeds; on failure prints the
+//! shortest schedule that still fails.
 
 use std::process::ExitCode;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use causeway_log::replication::Moment;
 use causeway_simulator::run::{run, run_schedule, shrink, sweep};
 use causeway_simulator::workload::Schedule;
 use causeway_simulator::world::{Options, World};
 
-#[expect(clippy::print_stdout, reason = "a program for people, which measures")]
+#[expect(clippy::print_stdout, reason = "a program for people")]
 fn main() -> ExitCode {
     let numbers: Vec<u64> = std::env::args()
         .skip(1)
         .filter_map(|arg| arg.parse().ok())
         .collect();
-    if std::env::args().nth(1).as_deref() == Some("idle") {
-        return idle(numbers.first().copied().unwrap_or(100));
-    }
     if let &[seed] = numbers.as_slice() {
         return trace(seed);
     }
@@ -67,27 +64,5 @@ fn trace(seed: u64) -> ExitCode {
         println!("{line}");
     }
     println!("{ran:?}");
-    ExitCode::SUCCESS
-}
-
-#[expect(clippy::print_stdout, reason = "a program for people, which measures")]
-fn idle(nodes: u64) -> ExitCode {
-    let options = Options {
-        nodes: usize::try_from(nodes).unwrap_or(1),
-        ..Options::default()
-    };
-    let mut world = World::new(1, options);
-    let warm = Duration::from_secs(60);
-    let long = Duration::from_secs(3600);
-    let ran = world.run_until(Moment(warm));
-    let (began, before) = (Instant::now(), world.stats().events);
-    let ran = ran.and_then(|()| world.run_until(Moment(warm + long)));
-    let took = began.elapsed().as_secs_f64();
-    let events = world.stats().events - before;
-    let per_second = long.as_secs_f64() * nodes as f64 / took;
-    println!(
-        "{per_second:.0} node-seconds/s, {:.0} events/s, {ran:?}",
-        events as f64 / took
-    );
     ExitCode::SUCCESS
 }

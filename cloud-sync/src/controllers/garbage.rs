@@ -34,6 +34,9 @@ pub fn abandoned(
     index: &Index,
     is_connected: impl Fn(&str) -> bool,
 ) -> Vec<Write> {
+    if index.deleted_nodes.is_empty() {
+        return Vec::new();
+    }
     let is_gone = |node: &Arc<str>| index.deleted_nodes.contains(node) && !is_connected(node);
     index
         .pods

@@ -66,6 +66,10 @@ pub struct NodeFacts {
 pub struct Index {
     seen: Revision,
     pub(super) pods: BTreeMap<Name, PodFacts>,
+    /// Of `pods`: those that want a node, oldest first.
+    pending: BTreeSet<(Revision, Name)>,
+    /// Of `pods`: how many count for each node; none of them is zero.
+    counts: BTreeMap<Arc<str>, usize>,
     pub(super) nodes: BTreeMap<Arc<str>, NodeFacts>,
     /// Nodes that were deleted and did not come back.
     pub(super) deleted_nodes: BTreeSet<Arc<str>>,
@@ -120,7 +124,7 @@ impl Index {
             self.owned.insert(name.clone(), owners);
         }
         if key.resource.is("", "pods") {
-            self.pods.insert(name, pod_facts(entry.created(), &object));
+            self.set_pod(name, Some(pod_facts(entry.created(), &object)));
         } else if key.resource.is("", "nodes") {
             self.deleted_nodes.remove(&key.name);
             self.nodes
@@ -146,7 +150,7 @@ impl Index {
         }
         self.owned.remove(&name);
         if key.resource.is("", "pods") {
-            self.pods.remove(&name);
+            self.set_pod(name, None);
         } else if key.resource.is("", "namespaces") {
             self.terminating_namespaces.remove(&key.name);
         }
@@ -163,24 +167,50 @@ impl Index {
         self.nodes.keys()
     }
 
-    /// Pods that want a node, oldest first.
-    #[must_use]
-    pub fn pending(&self) -> Vec<&Name> {
-        let mut pending: Vec<_> = self.pods.iter().filter(|(_, pod)| pod.pending).collect();
-        pending.sort_by_key(|(_, pod)| pod.created);
-        pending.into_iter().map(|(name, _)| name).collect()
-    }
-
-    /// How many pods run on each node.
-    #[must_use]
-    pub fn pods_per_node(&self) -> BTreeMap<Arc<str>, usize> {
-        let mut counts = BTreeMap::new();
-        for pod in self.pods.values().filter(|pod| !pod.finished) {
-            if let Some(node) = &pod.node {
-                *counts.entry(Arc::clone(node)).or_default() += 1;
+    fn set_pod(&mut self, name: Name, pod: Option<PodFacts>) {
+        let before = match &pod {
+            Some(pod) => self.pods.insert(name.clone(), pod.clone()),
+            None => self.pods.remove(&name),
+        };
+        if let Some(before) = before {
+            if before.pending {
+                self.pending.remove(&(before.created, name.clone()));
+            }
+            if let Some(node) = before.counts_for()
+                && let Some(count) = self.counts.get_mut(node)
+            {
+                *count -= 1;
+                if *count == 0 {
+                    self.counts.remove(node);
+                }
             }
         }
-        counts
+        if let Some(pod) = pod {
+            if let Some(node) = pod.counts_for() {
+                *self.counts.entry(Arc::clone(node)).or_default() += 1;
+            }
+            if pod.pending {
+                self.pending.insert((pod.created, name));
+            }
+        }
+    }
+
+    /// Pods that want a node, oldest first.
+    pub fn pending(&self) -> impl Iterator<Item = &Name> {
+        self.pending.iter().map(|(_, name)| name)
+    }
+
+    /// How many pods run on each node; a node without any is not there.
+    #[must_use]
+    pub const fn pods_per_node(&self) -> &BTreeMap<Arc<str>, usize> {
+        &self.counts
+    }
+}
+
+impl PodFacts {
+    /// The node that has this pod to run.
+    fn counts_for(&self) -> Option<&Arc<str>> {
+        self.node.as_ref().filter(|_| !self.finished)
     }
 }
 

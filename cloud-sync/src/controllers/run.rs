@@ -116,14 +116,8 @@ impl Turns {
             elapsed,
         } = *sight;
         let stamp = causeway_kube_api::source::format_time(now);
-        let is_connected =
-            |name: &str| NodeName::new(name).is_ok_and(|node| hub.is_connected(&node));
-        let presence = |name: &str| match NodeName::new(name) {
-            Ok(node) => hub.presence(&node),
-            Err(_) => Presence::Away {
-                lasting: Duration::MAX,
-            },
-        };
+        let is_connected = |name: &str| hub.is_connected(name);
+        let presence = |name: &str| hub.presence(name);
         let reported = |key: &causeway_log::Key| {
             let up = StreamId::up(NodeName::new(&key.name).ok()?);
             let newest = store.newest(&up, key, Slot::Status).ok()??;
@@ -170,8 +164,7 @@ impl Turns {
 
     /// Nodes whose streams nobody needs any more.
     fn leavers(&self, hub: &Hub, store: &dyn Store, strangers: bool) -> Vec<NodeName> {
-        let is_connected =
-            |name: &str| NodeName::new(name).is_ok_and(|node| hub.is_connected(&node));
+        let is_connected = |name: &str| hub.is_connected(name);
         let has_streams = |node: &NodeName| {
             let streams = [StreamId::down(node.clone()), StreamId::up(node.clone())];
             streams

@@ -16,9 +16,13 @@ use super::{
 /// writes it.
 #[must_use]
 pub fn decide(objects: &Objects, index: &Index, now: &str) -> Vec<Write> {
-    let mut counts = index.pods_per_node();
+    let mut pending = index.pending().peekable();
     let mut writes = Vec::new();
-    for name in index.pending() {
+    if pending.peek().is_none() {
+        return writes;
+    }
+    let mut counts = index.pods_per_node().clone();
+    for name in pending {
         if writes.len() >= WRITES_PER_TURN_MAX {
             break;
         }

@@ -6,6 +6,7 @@
 //!
 //! The memory of a node is bounded: one entry here, one session. Nothing in here waits.
 
+use std::borrow::Borrow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
@@ -199,19 +200,19 @@ impl Hub {
 
     /// Whether a node has a session.
     #[must_use]
-    pub fn is_connected(&self, node: &NodeName) -> bool {
+    pub fn is_connected(&self, node: &(impl Borrow<str> + ?Sized)) -> bool {
         self.state
             .lock()
             .nodes
-            .get(node)
+            .get(node.borrow())
             .is_some_and(|node| node.current.is_some())
     }
 
     /// Whether a node is here, and since when.
     #[must_use]
-    pub fn presence(&self, node: &NodeName) -> Presence {
+    pub fn presence(&self, node: &(impl Borrow<str> + ?Sized)) -> Presence {
         let state = self.state.lock();
-        let node = state.nodes.get(node);
+        let node = state.nodes.get(node.borrow());
         if let Some(current) = node.and_then(|node| node.current.as_ref()) {
             return Presence::Connected {
                 lasting: self.time.elapsed().saturating_sub(current.since_elapsed),

@@ -12,6 +12,7 @@ use causeway_projections::rebuild::rebuild;
 use serde_json::Value;
 
 use super::differ::maps_differ;
+use super::link::End;
 use super::queue::Event;
 use super::state::PodState;
 use super::user::Promises;
@@ -241,8 +242,7 @@ impl World {
         let conn = self.nodes[n].edge.as_ref().and_then(|edge| edge.conn);
         let conn = conn.and_then(|id| self.conns.get(&id));
         conn.is_some_and(|conn| {
-            let up =
-                |end: &Option<super::link::End>| end.as_ref().is_some_and(|end| end.established);
+            let up = |end: &Option<Box<End>>| end.as_ref().is_some_and(|end| end.established);
             up(&conn.edge) && up(&conn.cloud)
         })
     }

@@ -159,8 +159,8 @@ pub(super) struct Conn {
     pub(super) node: usize,
     /// Which start of the edge called.
     pub(super) life: u64,
-    pub(super) edge: Option<End>,
-    pub(super) cloud: Option<End>,
+    pub(super) edge: Option<Box<End>>,
+    pub(super) cloud: Option<Box<End>>,
     pub(super) seat: Option<(Seat, Control)>,
     /// The edge does not know yet whether it is answered.
     pub(super) is_dialing: bool,
@@ -185,8 +185,8 @@ pub(super) struct End {
 }
 
 impl End {
-    pub(super) fn new(session: Session, store: Arc<MemoryStore>, began: Duration) -> Self {
-        Self {
+    pub(super) fn new(session: Session, store: Arc<MemoryStore>, began: Duration) -> Box<Self> {
+        Box::new(Self {
             session,
             store,
             began,
@@ -195,7 +195,7 @@ impl End {
             timer: None,
             established: false,
             budget: None,
-        }
+        })
     }
 }
 
@@ -212,7 +212,7 @@ impl Conn {
         }
     }
 
-    pub(super) const fn end(&mut self, at: Side) -> &mut Option<End> {
+    pub(super) const fn end(&mut self, at: Side) -> &mut Option<Box<End>> {
         match at {
             Side::Edge => &mut self.edge,
             Side::Cloud => &mut self.cloud,

@@ -343,7 +343,7 @@ impl World {
     }
 
     /// The session says goodbye.
-    fn close(&mut self, id: u64, side: Side, end: End, close: Close) {
+    fn close(&mut self, id: u64, side: Side, end: Box<End>, close: Close) {
         self.transmit(id, side.other(), Item::End);
         self.ended(id, side, end, EndReason::Closed(close));
     }
@@ -360,7 +360,7 @@ impl World {
         self.ended(id, side, end, EndReason::Lost(why.to_owned()));
     }
 
-    fn ended(&mut self, id: u64, side: Side, mut end: End, reason: EndReason) {
+    fn ended(&mut self, id: u64, side: Side, mut end: Box<End>, reason: EndReason) {
         // What it still asks for is done: a place that was acknowledged is written down.
         while let Some(effect) = end.session.poll_effect() {
             if let Effect::Write(write) = effect {
