@@ -24,6 +24,7 @@ use causeway_log::{
 };
 use tokio::sync::{oneshot, watch};
 
+mod allowed;
 mod begin;
 mod decide;
 mod ended;
@@ -94,6 +95,8 @@ enum Answer {
         /// The last record of the write in the batch; `None` when nothing changed.
         record: Option<usize>,
         warnings: Vec<String>,
+        /// Answer without the object: what was asked for is as good as done, and is not served.
+        passed_over: bool,
     },
 }
 
@@ -184,7 +187,11 @@ impl EdgeMachine {
     }
 
     fn plan_local(&mut self, write: &Write, batch: &mut Batch) -> Result<Answered, WriteError> {
-        let Decision { changes, warnings } = self.view.read(|objects| {
+        let Decision {
+            changes,
+            warnings,
+            passed_over,
+        } = self.view.read(|objects| {
             let key = &write.key;
             decide(
                 &self.node,
@@ -196,6 +203,7 @@ impl EdgeMachine {
             return Ok(Answered {
                 record: None,
                 warnings,
+                passed_over,
             });
         }
         self.round.touched.insert(name_of(&write.key));
@@ -219,6 +227,7 @@ impl EdgeMachine {
         Ok(Answered {
             record: Some(batch.entries.len() - 1),
             warnings,
+            passed_over,
         })
     }
 
@@ -286,6 +295,7 @@ impl EdgeMachine {
 struct Answered {
     record: Option<usize>,
     warnings: Vec<String>,
+    passed_over: bool,
 }
 
 impl Machine for EdgeMachine {
@@ -306,13 +316,19 @@ impl Machine for EdgeMachine {
                     return Planned::Later(Request::Local { write, done });
                 }
                 match self.plan_local(&write, batch) {
-                    Ok(Answered { record, warnings }) => {
+                    Ok(answered) => {
                         let key = write.key;
+                        let Answered {
+                            record,
+                            warnings,
+                            passed_over,
+                        } = answered;
                         self.round.answers.push(Answer::Local {
                             done,
                             key,
                             record,
                             warnings,
+                            passed_over,
                         });
                     }
                     // Whoever asked may be gone.
@@ -342,10 +358,13 @@ impl Machine for EdgeMachine {
                     key,
                     record,
                     warnings,
+                    passed_over,
                 } => {
                     let stored = record.and_then(|index| committed.records.get(index));
                     let revision = stored.map(|stored| stored.revision);
-                    drop(done.send(Ok(self.written(&key, revision, warnings))));
+                    let mut written = self.written(&key, revision, warnings);
+                    written.object = written.object.filter(|_| !passed_over);
+                    drop(done.send(Ok(written)));
                 }
             }
         }

@@ -11,6 +11,8 @@ use causeway_projections::objects::{PENDING_ANNOTATION, REJECTED_ANNOTATION};
 use causeway_projections::{Entry, Request, Verb};
 use serde_json::{Map, Value};
 
+use super::allowed;
+
 /// Where node agents keep their heartbeats.
 const LEASE_NAMESPACE: &str = "kube-node-lease";
 
@@ -25,6 +27,9 @@ pub(super) struct Decision {
     pub(super) changes: Vec<Change>,
     /// Things the caller should read.
     pub(super) warnings: Vec<String>,
+    /// Nothing is stored though something would change: it is too small a thing. The caller is
+    /// answered as if it was.
+    pub(super) passed_over: bool,
 }
 
 /// A record of the write's key, without what every record has.
@@ -42,8 +47,13 @@ pub(super) fn decide(
 ) -> Result<Decision, WriteError> {
     check(&write.key, write.expected, live)?;
     let Write { key, change, .. } = write;
+    if let Some((verb, object)) = asked(node, write, live) {
+        let live = live.map(Entry::object);
+        allowed::check(node, key, verb, object, live.as_ref())
+            .map_err(|reason| WriteError::Forbidden { reason })?;
+    }
     let decision = match change {
-        Wanted::Put(_) if live.is_some() && is_own_lease(node, key) => Decision::nothing(),
+        Wanted::Put(_) if is_own_lease(node, key) => Decision::passed_over(),
         Wanted::Put(object) => put(node, key, object, live),
         Wanted::Status(object) if is_ours(node, key, &served(live)) => status(object, live),
         Wanted::Status(object) => request(
@@ -53,13 +63,14 @@ pub(super) fn decide(
             live,
             None,
         ),
+        Wanted::Fact(object) if is_minor(object, live) => Decision::passed_over(),
         Wanted::Fact(object) => Decision::one(Op::Fact, &stripped(object.clone())),
         Wanted::Delete { confirm: true, .. } if is_finished_pod(node, key, live) => Decision {
             changes: vec![Change {
                 op: Op::Delete,
                 body: Body::default(),
             }],
-            warnings: Vec::new(),
+            ..Decision::nothing()
         },
         Wanted::Delete {
             grace_period_seconds,
@@ -86,6 +97,14 @@ impl Decision {
         Self {
             changes: Vec::new(),
             warnings: Vec::new(),
+            passed_over: false,
+        }
+    }
+
+    fn passed_over() -> Self {
+        Self {
+            passed_over: true,
+            ..Self::nothing()
         }
     }
 
@@ -95,8 +114,27 @@ impl Decision {
                 op,
                 body: canonical(body),
             }],
-            warnings: Vec::new(),
+            ..Self::nothing()
         }
+    }
+}
+
+/// What a write asks of the cloud; `None` when it is the node's own to say.
+fn asked<'a>(
+    node: &NodeName,
+    write: &'a Write,
+    live: Option<&Entry>,
+) -> Option<(Verb, Option<&'a Value>)> {
+    let Write { key, change, .. } = write;
+    match change {
+        Wanted::Put(_) if is_own_lease(node, key) => None,
+        Wanted::Put(object) if live.is_none() => Some((Verb::Create, Some(object))),
+        Wanted::Put(object) => Some((Verb::Update, Some(object))),
+        Wanted::Status(_) if is_ours(node, key, &served(live)) => None,
+        Wanted::Status(object) => Some((Verb::Status, Some(object))),
+        Wanted::Fact(_) => None,
+        Wanted::Delete { confirm: true, .. } if is_finished_pod(node, key, live) => None,
+        Wanted::Delete { .. } => Some((Verb::Delete, None)),
     }
 }
 
@@ -167,16 +205,56 @@ fn status(object: &Value, live: Option<&Entry>) -> Decision {
         .cloned()
         .unwrap_or_else(|| Value::Object(Map::new()));
     let body = canonical(&status);
-    if live.and_then(Entry::status_body) == Some(&body) {
+    let held = live.and_then(Entry::status_body);
+    if held == Some(&body) {
         return Decision::nothing();
+    }
+    let held = held.and_then(|held| serde_json::from_slice(held.bytes().as_ref()).ok());
+    if held.is_some_and(|held| without_heartbeats(held) == without_heartbeats(status)) {
+        return Decision::passed_over();
     }
     Decision {
         changes: vec![Change {
             op: Op::Status,
             body,
         }],
-        warnings: Vec::new(),
+        ..Decision::nothing()
     }
+}
+
+/// A status without the times at which it was last confirmed.
+fn without_heartbeats(mut status: Value) -> Value {
+    let conditions = status.get_mut("conditions").and_then(Value::as_array_mut);
+    for condition in conditions.into_iter().flatten() {
+        if let Some(condition) = condition.as_object_mut() {
+            condition.remove("lastHeartbeatTime");
+        }
+    }
+    status
+}
+
+/// Whether an Event says no more than that it happened again. Clients count repetitions in the
+/// Event they made first; the cloud is told when the count has doubled.
+fn is_minor(event: &Value, live: Option<&Entry>) -> bool {
+    let times = |event: &Value| {
+        let count = event
+            .get("count")
+            .or_else(|| event.pointer("/series/count"));
+        count.and_then(Value::as_u64).unwrap_or(1)
+    };
+    let about = |event: &Value| {
+        [
+            "involvedObject",
+            "regarding",
+            "reason",
+            "type",
+            "message",
+            "note",
+        ]
+        .map(|field| event.get(field).cloned())
+    };
+    live.map(Entry::object)
+        .is_some_and(|told| about(&told) == about(event) && times(event) / 2 < times(&told))
 }
 
 fn delete(key: &Key, grace_period_seconds: Option<i64>, live: Option<&Entry>) -> Decision {
@@ -215,6 +293,7 @@ fn request(
             body: Body::from(request.encode()),
         }],
         warnings: vec![PENDING_WARNING.to_owned()],
+        passed_over: false,
     }
 }
 

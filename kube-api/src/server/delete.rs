@@ -69,7 +69,7 @@ impl<S: Source> Call<'_, S> {
                     };
                     self.written(code, object, &warnings)
                 }
-                Deleted::Asked(object) => self.written(StatusCode::ACCEPTED, object, &warnings),
+                Deleted::Asked(object) => self.written(StatusCode::OK, object, &warnings),
             };
         }
         Err(Status::stale(&self.kind.resource, name))

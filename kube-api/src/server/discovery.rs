@@ -41,6 +41,10 @@ fn subresources(kind: &ServedKind) -> Vec<Subresource> {
         add("binding", "", "v1", "Binding", &["create"][..]);
         add("eviction", "policy", "v1", "Eviction", &["create"]);
     }
+    if kind.is("", "serviceaccounts") {
+        let group = "authentication.k8s.io";
+        add("token", group, "v1", "TokenRequest", &["create"]);
+    }
     if kind.is("", "namespaces") {
         add("finalize", "", "v1", "Namespace", &["update"]);
     }

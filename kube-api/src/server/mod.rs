@@ -9,6 +9,7 @@ mod body;
 mod delete;
 mod discovery;
 mod documents;
+mod heartbeat;
 mod namespace;
 mod output;
 mod protobuf;
@@ -18,6 +19,7 @@ mod route;
 mod special;
 #[cfg(test)]
 mod tests;
+mod token;
 mod write;
 
 use std::sync::Arc;
@@ -37,6 +39,7 @@ use crate::source::{Clock, Source};
 use crate::status::Status;
 use crate::watch::{self, Lines};
 use body::Bodies;
+use heartbeat::Heartbeat;
 use query::Query;
 use route::{Object, Target};
 
@@ -107,6 +110,7 @@ pub fn router<S: Source>(source: Arc<S>, config: ServerConfig) -> axum::Router {
         lines: Lines::default(),
         bodies,
         catalog,
+        heartbeat: Heartbeat::default(),
     });
     axum::Router::new().fallback(handle::<S>).with_state(server)
 }
@@ -120,6 +124,8 @@ struct Server<S> {
     bodies: Bodies,
     /// The catalog, and the revision of the newest definition in it.
     catalog: RwLock<(Revision, Catalog)>,
+    /// The Lease of an edge's own node.
+    heartbeat: Heartbeat,
 }
 
 impl<S: Source> Server<S> {
@@ -221,6 +227,9 @@ impl<S: Source> Call<'_, S> {
                 ("status", _) if self.kind.status_subresource => Err(Status::method_not_allowed()),
                 _ => self.special(body).await,
             };
+        }
+        if self.is_heartbeat() && !self.query.watch {
+            return self.heartbeat(body).await;
         }
         if method == Method::GET && (self.query.watch || !named) {
             self.check_complete()?;

@@ -28,6 +28,7 @@ impl<S: Source> Call<'_, S> {
             ("pods", "binding", &Method::POST) => self.bind(body).await,
             ("pods", "eviction", &Method::POST) => self.evict(body).await,
             ("namespaces", "finalize", &Method::PUT) => self.update(body).await,
+            ("serviceaccounts", "token", &Method::POST) => self.token(body).await,
             ("pods", "log", &Method::GET) => Err(Status::failure(
                 501,
                 "NotImplemented",
@@ -37,9 +38,9 @@ impl<S: Source> Call<'_, S> {
                 let told = format!("pods/{subresource} is not served here");
                 Err(Status::failure(501, "NotImplemented", told))
             }
-            ("pods", "binding" | "eviction" | "log", _) | ("namespaces", "finalize", _) => {
-                Err(Status::method_not_allowed())
-            }
+            ("pods", "binding" | "eviction" | "log", _)
+            | ("namespaces", "finalize", _)
+            | ("serviceaccounts", "token", _) => Err(Status::method_not_allowed()),
             _ => Err(Status::no_such_path()),
         }
     }

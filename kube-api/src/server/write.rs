@@ -37,7 +37,7 @@ impl<S: Source> Call<'_, S> {
         }
     }
 
-    async fn read_object(&self, body: Body) -> Result<Value, Status> {
+    pub(super) async fn read_object(&self, body: Body) -> Result<Value, Status> {
         let bytes = self.server.bodies.read(self.parts, body).await?;
         body::object(&body::media_type(self.parts), &bytes)
     }
@@ -95,12 +95,8 @@ impl<S: Source> Call<'_, S> {
         match self.server.source.commit(write).await {
             Ok(written) => {
                 warnings.extend(written.warnings);
-                let code = if written.pending {
-                    StatusCode::ACCEPTED
-                } else {
-                    StatusCode::CREATED
-                };
-                self.written(code, written.object.unwrap_or(object), &warnings)
+                let object = written.object.unwrap_or(object);
+                self.written(StatusCode::CREATED, object, &warnings)
             }
             Err(WriteError::Conflict { .. }) => Err(taken()),
             Err(error) => Err(self.refused(error)),
@@ -197,19 +193,13 @@ impl<S: Source> Call<'_, S> {
         };
         match self.server.source.commit(write).await {
             Ok(Written {
-                pending,
                 object: shown,
                 warnings: more,
                 ..
             }) => {
                 warnings.extend(more);
-                let code = if pending {
-                    StatusCode::ACCEPTED
-                } else {
-                    StatusCode::OK
-                };
                 let shown = shown.unwrap_or_else(|| with_revision(object, &current));
-                self.written(code, shown, &warnings).map(Some)
+                self.written(StatusCode::OK, shown, &warnings).map(Some)
             }
             Err(WriteError::Conflict { .. }) => Ok(None),
             Err(error) => Err(self.refused(error)),
