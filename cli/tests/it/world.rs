@@ -61,8 +61,16 @@ impl World {
 
     /// A cloud that keeps its store in `dir`.
     pub(crate) async fn with_cloud(scratch: TempDir, dir: PathBuf) -> Self {
+        let world = Self::begin(scratch, dir, &[]);
+        world.cloud_ready().await;
+        world
+    }
+
+    /// A cloud with more on its command line, started but not waited for.
+    pub(crate) fn begin(scratch: TempDir, dir: PathBuf, more: &[String]) -> Self {
         let (api, sync) = (free_address(), free_address());
         let mut arguments = daemons::cloud(&dir, api, sync);
+        arguments.extend_from_slice(more);
         arguments.push("--log-level=debug".to_owned());
         let program = program(arguments, scratch.path().join("cloud.log"));
         let cloud = Cloud {
@@ -77,7 +85,6 @@ impl World {
             scratch,
         };
         world.cloud.process.start().unwrap();
-        world.cloud_ready().await;
         world
     }
 

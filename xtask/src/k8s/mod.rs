@@ -8,6 +8,8 @@ use causeway_testbed::{Binaries, Component, ControlPlane, Options, binaries};
 
 use crate::{say, tree};
 
+pub(crate) mod manifests;
+
 /// Start and end real Kubernetes control planes on this machine, for tests
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
@@ -56,6 +58,12 @@ enum Command {
     },
     /// Show which ones run
     List,
+    /// Write deploy/kubernetes/causeway.yaml from the chart
+    Manifests {
+        /// Only say whether it is up to date
+        #[arg(long)]
+        check: bool,
+    },
 }
 
 #[derive(Debug, clap::Args)]
@@ -114,6 +122,7 @@ pub(crate) fn run(args: &Args) -> Result<bool> {
             Ok(true)
         }
         Command::List => list(),
+        Command::Manifests { check } => manifests::run(*check),
     }
 }
 

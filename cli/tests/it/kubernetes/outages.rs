@@ -1,0 +1,1 @@
+//! An API server that is away, slow, refuses, or has forgotten: nothing is lost.

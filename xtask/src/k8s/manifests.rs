@@ -1,0 +1,67 @@
+//! The plain manifests: the chart with its defaults, in one file.
+
+use std::path::PathBuf;
+use std::process::Command;
+
+use anyhow::{Context as _, Result, bail};
+use causeway_testbed::Binaries;
+
+use crate::{say, tree};
+
+const HEADER: &str = "\
+# cloud-sync for a Kubernetes cluster: kubectl apply -f causeway.yaml
+# Made of the chart with its defaults by `cargo xtask k8s manifests`; edit that.
+apiVersion: v1
+kind: Namespace
+metadata:
+  name: causeway
+";
+
+/// Writes the file, or with `check` says whether it is as it would be written.
+pub(super) fn run(check: bool) -> Result<bool> {
+    let programs = Binaries::build(&mut |text| say::line(text))?;
+    let fresh = plain(&programs)?;
+    let path = file();
+    if check {
+        let held = std::fs::read_to_string(&path).unwrap_or_default();
+        if held != fresh {
+            say::line(
+                "deploy/kubernetes/causeway.yaml is not what the chart makes; `cargo xtask k8s manifests` writes it",
+            );
+        }
+        return Ok(held == fresh);
+    }
+    std::fs::write(&path, fresh).with_context(|| format!("cannot write {}", path.display()))?;
+    say::line(format!("wrote {}", path.display()));
+    Ok(true)
+}
+
+/// The manifests with the defaults of the chart.
+pub(crate) fn plain(programs: &Binaries) -> Result<String> {
+    let rendered = render(programs, &["--include-crds"])?;
+    Ok(format!("{HEADER}{rendered}"))
+}
+
+/// What the chart makes of more arguments of `helm template`.
+pub(crate) fn render(programs: &Binaries, more: &[&str]) -> Result<String> {
+    let version = causeway_testbed::binaries::version()?;
+    let output = Command::new(programs.path("helm"))
+        .args(["template", "causeway"])
+        .arg(tree::root().join("deploy/kubernetes/chart"))
+        .args(["--namespace", "causeway", "--kube-version", &version])
+        .args(more)
+        .output()
+        .context("cannot run helm")?;
+    if !output.status.success() {
+        bail!(
+            "helm template: {}",
+            String::from_utf8_lossy(&output.stderr).trim()
+        );
+    }
+    Ok(String::from_utf8(output.stdout)?)
+}
+
+/// Where the plain manifests are.
+pub(crate) fn file() -> PathBuf {
+    tree::root().join("deploy/kubernetes/causeway.yaml")
+}
