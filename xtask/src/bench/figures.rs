@@ -26,7 +26,7 @@ pub(super) enum Better {
 }
 
 /// All figures, with the budgets of the design.
-pub(super) const FIGURES: [Figure; 15] = [
+pub(super) const FIGURES: [Figure; 19] = [
     higher("append_synced_batched", "records/s", Some(200_000.0)),
     higher("append_synced_single", "records/s", None),
     higher("scan", "records/s", None),
@@ -42,6 +42,10 @@ pub(super) const FIGURES: [Figure; 15] = [
     lower("edge_binary_mb", "MB", Some(15.0)),
     lower("cloud_binary_mb", "MB", Some(25.0)),
     lower("offline_start_ms", "ms", None),
+    higher("sim_node_seconds_per_s", "1/s", Some(1_000_000.0)),
+    higher("sim_events_per_s", "1/s", None),
+    lower("sim_storm_1000_nodes_s", "s", Some(15.0)),
+    higher("model_states", "states", None),
 ];
 
 const fn higher(name: &'static str, unit: &'static str, budget: Option<f64>) -> Figure {

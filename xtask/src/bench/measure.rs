@@ -4,7 +4,7 @@ use anyhow::{Result, bail};
 
 use super::figures::{FIGURES, Samples};
 use super::site::Site;
-use super::{edit, footprint, resume, store};
+use super::{edit, footprint, resume, sim, store};
 use crate::{say, tree};
 
 /// Measures what was asked for, everything when nothing was; `false` when a budget is missed.
@@ -29,6 +29,17 @@ pub(super) fn run(names: &[String]) -> Result<bool> {
     }
     if wanted(&["edge_binary_mb", "cloud_binary_mb"]) {
         footprint::binaries(&mut samples)?;
+    }
+    if wanted(&["sim_node_seconds_per_s", "sim_events_per_s"]) {
+        say::line("measuring simulated worlds");
+        sim::idle(&mut samples)?;
+    }
+    if wanted(&["sim_storm_1000_nodes_s"]) {
+        sim::storm(&mut samples)?;
+    }
+    if wanted(&["model_states"]) {
+        say::line("exploring the models of a session");
+        sim::models(&mut samples)?;
     }
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()

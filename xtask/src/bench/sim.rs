@@ -1,0 +1,81 @@
+//! How fast worlds of the simulator run, and how many states the models of a session have.
+
+use std::process::Stdio;
+
+use anyhow::{Context as _, Result, bail};
+use serde_json::Value;
+
+use super::figures::Samples;
+use crate::test::cargo;
+use crate::tree;
+
+const IDLE_NODES: &str = "100";
+const IDLE_RUNS: usize = 5;
+const STORM_RUNS: usize = 3;
+
+/// An hour of nodes with little to do.
+pub(super) fn idle(samples: &mut Samples) -> Result<()> {
+    for _ in 0..IDLE_RUNS {
+        let measured = speed(&["idle", IDLE_NODES])?;
+        let rate = number(&measured, "node_seconds_per_s")?;
+        samples.add("sim_node_seconds_per_s", rate);
+        samples.add("sim_events_per_s", number(&measured, "events_per_s")?);
+    }
+    Ok(())
+}
+
+/// A thousand nodes that reconnect at once.
+pub(super) fn storm(samples: &mut Samples) -> Result<()> {
+    for _ in 0..STORM_RUNS {
+        let measured = speed(&["storm"])?;
+        samples.add("sim_storm_1000_nodes_s", number(&measured, "seconds")?);
+        let events = number(&measured, "events")?;
+        samples.note("sim_storm_1000_nodes_s", format!("{events:.0} events"));
+    }
+    Ok(())
+}
+
+/// Explores every model completely.
+pub(super) fn models(samples: &mut Samples) -> Result<()> {
+    let text = example("causeway-proptests", "models", &[])?;
+    let last = |name: &str| text.lines().find_map(|line| line.strip_prefix(name));
+    let states =
+        last("model_states ").context("the models do not say how many states they have")?;
+    samples.add("model_states", states.trim().parse()?);
+    if let Some(seconds) = last("model_seconds ") {
+        samples.note("model_states", format!("explored in {seconds} s"));
+    }
+    Ok(())
+}
+
+fn speed(args: &[&str]) -> Result<Value> {
+    let text = example("causeway-simulator", "speed", args)?;
+    serde_json::from_str(&text).with_context(|| format!("speed says {text:?}"))
+}
+
+/// Builds an example of a package with the profile of the simulator, and runs it. What is measured
+/// is measured by itself, without the start of a process.
+fn example(package: &str, name: &str, args: &[&str]) -> Result<String> {
+    let mut build = cargo(["build", "--quiet", "--profile", "sim"]);
+    build.args(["--package", package, "--example", name]);
+    if !build.status()?.success() {
+        bail!("{name} of {package} does not build");
+    }
+    let program = tree::target().join("sim/examples").join(name);
+    let ran = std::process::Command::new(&program)
+        .args(args)
+        .stderr(Stdio::inherit())
+        .output()
+        .with_context(|| format!("cannot run {}", program.display()))?;
+    let text = String::from_utf8_lossy(&ran.stdout).into_owned();
+    if !ran.status.success() {
+        bail!("{name} of {package} failed: {text}");
+    }
+    Ok(text)
+}
+
+fn number(measured: &Value, field: &str) -> Result<f64> {
+    measured[field]
+        .as_f64()
+        .with_context(|| format!("{measured} has no {field}"))
+}
