@@ -20,7 +20,7 @@ use serde_json::{Value, json};
 use tokio::sync::oneshot;
 use uuid::Uuid;
 
-use crate::cluster::{ClusterMachine, Request};
+use crate::cluster::{ClusterMachine, Request, Seen};
 use crate::hub::{Hub, Seat};
 use crate::writeback::{Outcomes, WroteBack};
 
@@ -118,14 +118,23 @@ pub(crate) fn prepared((key, object): (Key, Value)) -> (Key, Value) {
 
 impl Rig {
     pub(crate) fn new() -> Self {
-        Self::on(Disk::new(), Arc::new(Counter::default()), 0)
+        Self::on(Disk::new(), Arc::new(Counter::default()), 0, false)
     }
 
-    fn on(disk: Disk, clock: Arc<Counter>, sent: u64) -> Self {
+    /// A machine that mirrors a Kubernetes cluster.
+    pub(crate) fn mirror() -> Self {
+        Self::on(Disk::new(), Arc::new(Counter::default()), 0, true)
+    }
+
+    fn on(disk: Disk, clock: Arc<Counter>, sent: u64, is_mirror: bool) -> Self {
         let (store, _) = MemoryStore::on(&disk).unwrap();
         let store = Arc::new(store);
         let (hub, outcomes) = (Hub::new(100), Arc::new(Outcomes::default()));
-        let machine = ClusterMachine::start(
+        let start = match is_mirror {
+            true => ClusterMachine::start_mirror,
+            false => ClusterMachine::start,
+        };
+        let machine = start(
             Arc::<MemoryStore>::clone(&store),
             Arc::<Counter>::clone(&clock),
             Arc::clone(&hub),
@@ -147,7 +156,12 @@ impl Rig {
     /// The power goes, and comes back.
     pub(crate) fn crash(self) -> Self {
         self.disk.crash();
-        Self::on(self.disk, self.clock, self.sent)
+        Self::on(
+            self.disk,
+            self.clock,
+            self.sent,
+            self.machine.mirror().is_some(),
+        )
     }
 
     /// What the writer thread does with requests that wait. `false`: a round failed.
@@ -358,6 +372,13 @@ impl Rig {
             answer,
         }]);
         answered.try_recv().expect("a session is answered")
+    }
+
+    /// Something is seen of the cluster that is mirrored. `false`: it was not taken in.
+    pub(crate) fn see(&mut self, seen: Vec<Seen>) -> bool {
+        let (answer, mut answered) = oneshot::channel();
+        self.run(vec![Request::Mirror { seen, answer }]);
+        answered.try_recv().expect("it is answered").is_ok()
     }
 
     pub(crate) fn write_back(&mut self, name: &str) -> WroteBack {

@@ -408,6 +408,7 @@ impl Parts {
         let (writer, store) = (self.writer.clone(), Arc::clone(&self.store));
         let mirrored = self.mirror.as_ref();
         let mirrored = mirrored.map(|_| (self.view.clone(), Arc::clone(&self.health)));
+        let health = Arc::clone(&self.health);
         Readiness::new(move || {
             if writer.is_closed() {
                 return Err("the writer has ended".to_owned());
@@ -422,6 +423,7 @@ impl Parts {
             }
             store_dir::takes_writes(&*store)
         })
+        .with_remark(move || health.trouble().map(|_| health.in_words()))
     }
 }
 

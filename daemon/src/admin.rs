@@ -13,12 +13,28 @@ use crate::metrics::{CONTENT_TYPE, Metrics};
 /// Answers whether the daemon can do its work: `Err` says in words what it waits for. Called at
 /// each request; it must not block.
 #[derive(Clone)]
-pub struct Readiness(Arc<dyn Fn() -> Result<(), String> + Send + Sync>);
+pub struct Readiness {
+    ask: Arc<dyn Fn() -> Result<(), String> + Send + Sync>,
+    remark: Arc<dyn Fn() -> Option<String> + Send + Sync>,
+}
 
 impl Readiness {
     /// Wraps the question.
     pub fn new(ask: impl Fn() -> Result<(), String> + Send + Sync + 'static) -> Self {
-        Self(Arc::new(ask))
+        Self {
+            ask: Arc::new(ask),
+            remark: Arc::new(|| None),
+        }
+    }
+
+    /// Adds what is to be said although the daemon can do its work. Called like the question.
+    #[must_use]
+    pub fn with_remark(
+        mut self,
+        remark: impl Fn() -> Option<String> + Send + Sync + 'static,
+    ) -> Self {
+        self.remark = Arc::new(remark);
+        self
     }
 
     /// The answer now.
@@ -26,7 +42,7 @@ impl Readiness {
     /// # Errors
     /// What the daemon waits for.
     pub fn ask(&self) -> Result<(), String> {
-        (self.0)()
+        (self.ask)()
     }
 }
 
@@ -41,7 +57,10 @@ impl fmt::Debug for Readiness {
 pub fn router(metrics: Metrics, readiness: Readiness) -> Router {
     let ready = move || async move {
         match readiness.ask() {
-            Ok(()) => (StatusCode::OK, "ok".to_owned()),
+            Ok(()) => match (readiness.remark)() {
+                None => (StatusCode::OK, "ok".to_owned()),
+                Some(remark) => (StatusCode::OK, format!("ok, but {remark}")),
+            },
             Err(reason) => (StatusCode::SERVICE_UNAVAILABLE, reason),
         }
     };

@@ -603,3 +603,6 @@ fn want(graph: &crate::interest::Graph, need: Need) -> Option<Want> {
         Need::Class(Class::Group(group)) => Some(Want::Group(group)),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -20,6 +20,8 @@ use tokio::time::Instant;
 mod error;
 mod load;
 mod path;
+#[cfg(test)]
+mod tests;
 
 pub use error::{ApiError, Class};
 pub use load::Access;

@@ -11,6 +11,7 @@ use serde_json::Value;
 use tokio::sync::{mpsc, watch};
 use uuid::Uuid;
 
+use super::asker::Asker;
 use super::feed::{Ended, Feed, feed};
 use super::fetcher::Fetcher;
 use super::follower::Follower;
@@ -18,6 +19,7 @@ use super::health::Health;
 use super::identity::{ClusterId, Identity};
 use super::kinds::{Kind, built_in, of_definition};
 use super::monotonic;
+use super::needs::Needs;
 use super::watcher::Watcher;
 use crate::cluster::{Mirror, Requests, Seen};
 use crate::interest::{is_custom, tokens};
@@ -47,11 +49,9 @@ pub(crate) async fn follow(source: Source, mut stop: Stop) {
     let lost = feeder.lost();
     let (relist, relists) = mpsc::channel(RELISTS_MAX);
     let fetcher = Fetcher {
-        api: source.api.clone(),
+        asker: Asker::new(source.api.clone(), Arc::clone(&source.health)),
         mirror: Arc::clone(&source.mirror),
         feed: feed.clone(),
-        health: Arc::clone(&source.health),
-        kinds: built_in().into(),
         relist,
     };
     let parts = [
@@ -71,6 +71,7 @@ struct Coordinator {
     source: Source,
     feed: Feed,
     identity: Arc<Identity>,
+    needs: Arc<Needs>,
     followed: BTreeMap<Resource, Followed>,
     /// The definitions that were looked at last, and whether they were all of them.
     definitions: Option<(Revision, bool)>,
@@ -87,10 +88,15 @@ struct Followed {
 impl Coordinator {
     fn new(source: Source, feed: Feed) -> Self {
         let identity = Arc::new(Identity::new(source.api.clone(), source.pinned));
+        let needs = Needs {
+            asker: Asker::new(source.api.clone(), Arc::clone(&source.health)),
+            view: source.view.clone(),
+        };
         Self {
             source,
             feed,
             identity,
+            needs: Arc::new(needs),
             followed: BTreeMap::new(),
             definitions: None,
             complete: None,
@@ -119,6 +125,7 @@ impl Coordinator {
                 changed = lost.changed() => {
                     changed.map_err(|_| Ended)?;
                     self.complete = None;
+                    self.source.health.forget_lists();
                     for followed in self.followed.values() {
                         followed.restart.send_modify(|count| *count += 1);
                     }
@@ -138,6 +145,7 @@ impl Coordinator {
             follower: Follower::new(kind.clone()),
             api: self.source.api.clone(),
             identity: Arc::clone(&self.identity),
+            needs: Arc::clone(&self.needs),
             feed: self.feed.clone(),
             health: Arc::clone(&self.source.health),
             clock: Arc::clone(&self.source.clock),

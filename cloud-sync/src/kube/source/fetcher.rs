@@ -11,32 +11,24 @@ use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
 use tokio::sync::mpsc;
 
+use super::asker::Asker;
 use super::feed::{Ended, Feed};
-use super::health::Health;
-use super::kinds::Kind;
-use super::lines::ListPage;
 use super::luck;
-use crate::cluster::{Mirror, Seen, Want};
+use crate::cluster::{Mirror, Want};
 use crate::interest::Name;
-use crate::kube::client::{ApiError, ApiServer, Call, Class, segment};
+use crate::kube::client::{ApiError, segment};
 
 /// Questions under way at a time.
 const FETCHES_MAX: usize = 16;
-/// Objects on a page.
-const PAGE_MAX: u32 = 200;
-/// Largest page that is read.
-const PAGE_BYTES_MAX: usize = 32 * 1024 * 1024;
 /// The first pause after a failure, before luck, and the longest.
 const PAUSE: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(30));
 
 /// See the module documentation.
 #[derive(Clone, Debug)]
 pub(super) struct Fetcher {
-    pub(super) api: ApiServer,
+    pub(super) asker: Asker,
     pub(super) mirror: Arc<Mirror>,
     pub(super) feed: Feed,
-    pub(super) health: Arc<Health>,
-    pub(super) kinds: Arc<[Kind]>,
     /// Kinds to be listed anew.
     pub(super) relist: mpsc::Sender<Resource>,
 }
@@ -119,60 +111,25 @@ impl Fetcher {
         })
     }
 
-    /// The kind, if it can be asked for. What was never asked for is listed later, with what is
-    /// needed now in mind.
-    fn kind(&self, resource: &Resource) -> Option<&Kind> {
-        let kind = self.kinds.iter().find(|kind| kind.resource == *resource);
-        kind.filter(|kind| self.health.is_asked(&kind.resource))
-    }
-
     async fn object(&self, name: &Name) -> Result<(), Fetch> {
-        let Some(kind) = self.kind(&name.resource) else {
-            return Ok(());
-        };
-        let seen = match self.api.call_sized(Call::get(kind.object(name))).await {
-            Ok((object, bytes)) => kind.present(object).map(|seen| (seen, bytes)),
-            Err(error) => match error.class() {
-                Class::NotFound => Some((Seen::Absent { name: name.clone() }, 0)),
-                // The kind is listed when it can be read again.
-                Class::Forbidden | Class::Invalid => None,
-                _ => return Err(Fetch::Api(error)),
-            },
-        };
-        if let Some((seen, bytes)) = seen {
+        if let Some((seen, bytes)) = self.asker.object(name).await.map_err(Fetch::Api)? {
             self.feed.send(vec![seen], bytes).await?;
         }
         Ok(())
     }
 
     async fn all(&self, resource: &Resource, namespace: &str, query: &str) -> Result<(), Fetch> {
-        let Some(kind) = self.kind(resource) else {
-            return Ok(());
-        };
         let mut next = String::new();
         loop {
-            let path = kind.collection(namespace);
-            let mut path = format!("{path}?limit={PAGE_MAX}{query}");
-            if !next.is_empty() {
-                path.push_str("&continue=");
-                path.push_str(&segment(&next));
-            }
-            let page = self
-                .api
-                .call_sized::<ListPage>(Call::get(path).at_most(PAGE_BYTES_MAX));
-            let (page, bytes) = match page.await {
-                Ok((page, bytes)) => (page.into_page().map_err(Fetch::Api)?, bytes),
-                Err(error) => match error.class() {
-                    Class::Forbidden | Class::NotFound | Class::Invalid => return Ok(()),
-                    _ => return Err(Fetch::Api(error)),
-                },
+            let page = self.asker.page(resource, namespace, query, &next).await;
+            let Some((seen, bytes, after)) = page.map_err(Fetch::Api)? else {
+                return Ok(());
             };
-            let seen = page.items.into_iter().filter_map(|item| kind.present(item));
-            self.feed.send(seen.collect(), bytes).await?;
-            if page.next.is_empty() {
+            self.feed.send(seen, bytes).await?;
+            if after.is_empty() {
                 return Ok(());
             }
-            next = page.next;
+            next = after;
         }
     }
 }

@@ -274,7 +274,9 @@ impl Follower {
                 self.position = Position::Unlisted;
                 return Duration::ZERO;
             }
-            (Position::Streaming, _) => self.stream_broke(),
+            // It went silent in the middle, or said what is no event.
+            (Position::Streaming, Class::Busy | Class::Malformed) => self.stream_broke(),
+            (Position::Streaming, _) => self.position = Position::Unlisted,
             (Position::Unlisted | Position::Paging { .. }, Class::Malformed) => {
                 // Most likely too large for one answer.
                 self.page_max = (self.page_max / 2).max(PAGE_MIN);
@@ -357,3 +359,6 @@ fn pause(failures: u32, luck: f64) -> Duration {
 fn spread(pause: Duration, luck: f64) -> Duration {
     pause.mul_f64(0.5 + luck.clamp(0.0, 1.0) / 2.0)
 }
+
+#[cfg(test)]
+mod tests;

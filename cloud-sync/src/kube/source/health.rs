@@ -205,6 +205,13 @@ impl Health {
         self.tell();
     }
 
+    /// What was listed may not have been taken in.
+    pub(super) fn forget_lists(&self) {
+        for kind in self.kinds.lock().values_mut() {
+            kind.listed = None;
+        }
+    }
+
     /// A request failed. The log says it once for each kind of trouble.
     pub(super) fn failed(
         &self,

@@ -183,3 +183,6 @@ impl Kind {
         Key::new(self.resource.clone(), namespace, text("name")?, uid).ok()
     }
 }
+
+#[cfg(test)]
+mod tests;

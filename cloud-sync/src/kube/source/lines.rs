@@ -1,5 +1,7 @@
 //! The lines of a watch.
 
+use std::borrow::Cow;
+
 use ::kube::client::Body;
 use bytes::Bytes;
 use causeway_kube_api::Status;
@@ -81,33 +83,27 @@ impl Lines {
 /// Reads a line; one of an unknown type is passed over.
 fn event(line: &[u8]) -> Result<Option<Event>, ApiError> {
     #[derive(Deserialize)]
-    #[serde(tag = "type", content = "object", rename_all = "UPPERCASE")]
-    enum Line {
-        Added(Value),
-        Modified(Value),
-        Deleted(Value),
-        Bookmark(Value),
-        Error(Value),
-        #[serde(other)]
-        Unknown,
+    struct Line<'a> {
+        #[serde(rename = "type", borrow)]
+        kind: Cow<'a, str>,
+        #[serde(default)]
+        object: Value,
     }
     if line.iter().all(u8::is_ascii_whitespace) {
         return Ok(None);
     }
-    let line: Line = serde_json::from_slice(line).map_err(|error| {
-        ApiError::caused(Class::Malformed, "a line of a watch is no event", error)
-    })?;
-    Ok(Some(match line {
-        Line::Added(object) | Line::Modified(object) => Event::Present(object),
-        Line::Deleted(object) => Event::Gone(object),
-        Line::Bookmark(object) => Event::Bookmark(object),
-        Line::Error(status) => {
-            let status: Status = serde_json::from_value(status).map_err(|error| {
-                ApiError::caused(Class::Malformed, "a watch ended in an unknown way", error)
-            })?;
+    let malformed =
+        |error| ApiError::caused(Class::Malformed, "a line of a watch is no event", error);
+    let Line { kind, object } = serde_json::from_slice(line).map_err(malformed)?;
+    Ok(Some(match &*kind {
+        "ADDED" | "MODIFIED" => Event::Present(object),
+        "DELETED" => Event::Gone(object),
+        "BOOKMARK" => Event::Bookmark(object),
+        "ERROR" => {
+            let status: Status = serde_json::from_value(object).map_err(malformed)?;
             Event::Error(Box::new(status))
         }
-        Line::Unknown => return Ok(None),
+        _ => return Ok(None),
     }))
 }
 
@@ -151,3 +147,6 @@ impl ListPage {
         })
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -9,6 +9,7 @@
 //! What is kept is decided by the machine: everything that is seen passes by it, and what no node
 //! needs is dropped. Nothing is kept here but how far each kind was followed.
 
+mod asker;
 mod coordinator;
 mod feed;
 mod fetcher;
@@ -18,6 +19,7 @@ mod identity;
 pub mod kinds;
 mod lines;
 mod metrics;
+mod needs;
 mod watcher;
 
 pub(crate) use coordinator::{Source, follow};

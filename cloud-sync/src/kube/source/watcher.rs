@@ -13,6 +13,7 @@ use super::follower::{Ask, Condition, Follower};
 use super::health::Health;
 use super::identity::Identity;
 use super::lines::{Lines, ListPage};
+use super::needs::Needs;
 use super::{luck, monotonic};
 use crate::cluster::Seen;
 use crate::kube::client::{ApiError, ApiServer, Call, Class, segment};
@@ -36,6 +37,7 @@ pub(super) struct Watcher {
     pub(super) follower: Follower,
     pub(super) api: ApiServer,
     pub(super) identity: Arc<Identity>,
+    pub(super) needs: Arc<Needs>,
     pub(super) feed: Feed,
     pub(super) health: Arc<Health>,
     pub(super) clock: Arc<dyn Clock>,
@@ -220,8 +222,11 @@ impl Watcher {
         }
     }
 
-    async fn hand_in(&self, seen: Vec<Seen>, bytes: usize) -> Result<(), Ended> {
+    async fn hand_in(&self, mut seen: Vec<Seen>, mut bytes: usize) -> Result<(), Ended> {
         let resource = &self.follower.kind().resource;
+        if resource.is("", "pods") {
+            bytes += self.needs.add_to(&mut seen).await;
+        }
         let listed = seen.iter().any(|seen| matches!(seen, Seen::Listed { .. }));
         self.health
             .came(resource, self.follower.condition(), seen.len());
