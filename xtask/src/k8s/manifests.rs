@@ -20,24 +20,27 @@ metadata:
 /// Writes the file, or with `check` says whether it is as it would be written.
 pub(super) fn run(check: bool) -> Result<bool> {
     let programs = Binaries::build(&mut |text| say::line(text))?;
-    let fresh = plain(&programs)?;
-    let path = file();
     if check {
-        let held = std::fs::read_to_string(&path).unwrap_or_default();
-        if held != fresh {
-            say::line(
-                "deploy/kubernetes/causeway.yaml is not what the chart makes; `cargo xtask k8s manifests` writes it",
-            );
-        }
-        return Ok(held == fresh);
+        return is_current(&programs);
     }
+    let (fresh, path) = (plain(&programs)?, file());
     std::fs::write(&path, fresh).with_context(|| format!("cannot write {}", path.display()))?;
     say::line(format!("wrote {}", path.display()));
     Ok(true)
 }
 
-/// The manifests with the defaults of the chart.
-pub(crate) fn plain(programs: &Binaries) -> Result<String> {
+/// Whether the file is what the chart makes; says so when it is not.
+pub(crate) fn is_current(programs: &Binaries) -> Result<bool> {
+    let held = std::fs::read_to_string(file()).unwrap_or_default();
+    let current = held == plain(programs)?;
+    if !current {
+        say::line("deploy/kubernetes/causeway.yaml is not what the chart makes of its defaults:");
+        say::line("`cargo xtask k8s manifests` writes it");
+    }
+    Ok(current)
+}
+
+fn plain(programs: &Binaries) -> Result<String> {
     let rendered = render(programs, &["--include-crds"])?;
     Ok(format!("{HEADER}{rendered}"))
 }
@@ -49,6 +52,7 @@ pub(crate) fn render(programs: &Binaries, more: &[&str]) -> Result<String> {
         .args(["template", "causeway"])
         .arg(tree::root().join("deploy/kubernetes/chart"))
         .args(["--namespace", "causeway", "--kube-version", &version])
+        .current_dir(tree::root())
         .args(more)
         .output()
         .context("cannot run helm")?;
@@ -61,7 +65,6 @@ pub(crate) fn render(programs: &Binaries, more: &[&str]) -> Result<String> {
     Ok(String::from_utf8(output.stdout)?)
 }
 
-/// Where the plain manifests are.
-pub(crate) fn file() -> PathBuf {
+fn file() -> PathBuf {
     tree::root().join("deploy/kubernetes/causeway.yaml")
 }

@@ -8,6 +8,7 @@ use crate::say;
 
 mod command;
 pub(crate) use command::cargo;
+mod kubernetes;
 mod licences;
 mod suites;
 mod tiers;
@@ -27,6 +28,7 @@ Tiers:
   e2e      real processes: cuts, kill -9 loops, wiped and restored disks
   kubectl  a stock kubectl against cloud and edge
   disk     a full disk at the edge and in the cloud
+  k8s      a real Kubernetes control plane, built here: manifests, cuts, outages, stock clients
   deny     licences, bans and sources of dependencies
 
 Examples:

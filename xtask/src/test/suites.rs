@@ -7,8 +7,8 @@ use std::process::{Command, Stdio};
 use anyhow::{Context as _, Result, bail};
 use serde_json::Value;
 
-use super::Outcome;
 use super::command::cargo;
+use super::{Outcome, kubernetes};
 use crate::{say, tree};
 
 /// The package whose integration tests run real processes.
@@ -96,7 +96,7 @@ pub(super) fn run_unit(suites: &[Suite]) -> Result<Outcome> {
     let mut tests = 0;
     let mut broken = Vec::new();
     for suite in suites.iter().filter(|suite| !suite.is_e2e()) {
-        let ran = suite.run(&["--quiet"], &[])?;
+        let ran = suite.run(&["--quiet", "--skip", kubernetes::FILTER], &[])?;
         tests += ran.tests;
         if !ran.good {
             broken.push(format!("{} ({})", suite.package, suite.kind));
@@ -129,13 +129,32 @@ pub(super) fn run_e2e(
     })
 }
 
+/// Runs the tests of all suites whose names contain `filter`, two at a time.
+pub(super) fn run_filtered(suites: &[Suite], filter: &str) -> Result<Outcome> {
+    let mut tests = 0;
+    let mut broken = Vec::new();
+    for suite in suites.iter().filter(|suite| suite.kind != "bin") {
+        let ran = suite.run(&[filter, "--quiet", "--test-threads=2"], &[])?;
+        tests += ran.tests;
+        if !ran.good {
+            broken.push(format!("{} ({})", suite.package, suite.kind));
+        }
+    }
+    Ok(match (tests, broken.is_empty()) {
+        (0, true) => Outcome::Failed("no test matched".to_owned()),
+        (_, true) => Outcome::Passed(format!("{tests} tests")),
+        (_, false) => Outcome::Failed(broken.join(", ")),
+    })
+}
+
 fn suite(message: &Value) -> Option<Suite> {
     if message["reason"] != "compiler-artifact" || message["profile"]["test"] != true {
         return None;
     }
     let executable = PathBuf::from(message["executable"].as_str()?);
     let manifest = Path::new(message["manifest_path"].as_str()?);
-    let package = manifest.parent()?.file_name()?.to_str()?.to_owned();
+    let package = manifest.parent()?.strip_prefix(tree::root()).ok()?;
+    let package = package.to_str()?.to_owned();
     let kind = message["target"]["kind"][0].as_str()?.to_owned();
     Some(Suite {
         package,

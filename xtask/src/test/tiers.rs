@@ -7,8 +7,8 @@ use anyhow::{Context as _, Result};
 
 use super::Outcome;
 use super::command::{cargo, pass, works};
-use super::licences;
 use super::suites::{self, Suite};
+use super::{kubernetes, licences};
 use crate::{say, tidy, tree};
 
 /// One tier.
@@ -26,7 +26,7 @@ pub(super) struct Context {
 }
 
 /// All tiers.
-pub(super) const TIERS: [Tier; 10] = [
+pub(super) const TIERS: [Tier; 11] = [
     Tier {
         name: "fmt",
         run: fmt,
@@ -54,6 +54,10 @@ pub(super) const TIERS: [Tier; 10] = [
     Tier {
         name: "disk",
         run: disk,
+    },
+    Tier {
+        name: "k8s",
+        run: k8s,
     },
     Tier {
         name: "doc",
@@ -124,6 +128,8 @@ fn e2e(context: &mut Context) -> Result<Outcome> {
         "kubectl::",
         "--skip",
         "disk::",
+        "--skip",
+        kubernetes::FILTER,
         "--test-threads=2",
     ];
     suites::run_e2e(context.suites()?, &arguments, &[])
@@ -149,6 +155,13 @@ fn disk(context: &mut Context) -> Result<Outcome> {
         &["disk::", "--test-threads=1"],
         &environment,
     )
+}
+
+fn k8s(context: &mut Context) -> Result<Outcome> {
+    match kubernetes::programs()? {
+        Ok(programs) => kubernetes::run(&programs, context.suites()?),
+        Err(missing) => Ok(missing),
+    }
 }
 
 fn doc(_: &mut Context) -> Result<Outcome> {
