@@ -6,6 +6,7 @@
 )]
 
 mod fault;
+mod kubernetes;
 mod mirrored;
 mod road;
 mod site;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -75,6 +75,11 @@ impl RunningCloud {
             "contexts": [{"name": "it", "context": {"cluster": "it", "user": "it"}}],
         });
         std::fs::write(&kubeconfig, text.to_string()).unwrap();
+        Self::serve(dir, kubeconfig, sync).await
+    }
+
+    /// A cloud that serves the cluster that a kubeconfig leads to.
+    pub(crate) async fn serve(dir: &Path, kubeconfig: PathBuf, sync: Option<SocketAddr>) -> Self {
         let mut config = config(&dir.join("store"), sync);
         config.control.plane = Plane::Kubernetes;
         config.kubernetes.kubeconfig = Some(kubeconfig);
@@ -178,7 +183,8 @@ impl RunningEdge {
         Self::start_in(TempDir::new().unwrap(), name, sync)
     }
 
-    fn start_in(dir: TempDir, name: &str, sync: SocketAddr) -> Self {
+    /// Starts it on a disk.
+    pub(crate) fn start_in(dir: TempDir, name: &str, sync: SocketAddr) -> Self {
         let url: SyncUrl = format!("ws://{sync}").parse().unwrap();
         let mut config = EdgeConfig::new(node(name), dir.path().to_owned(), Some(url));
         config.api.listen = None;
@@ -195,10 +201,15 @@ impl RunningEdge {
     }
 
     /// Stops it, and starts it again on the same disk.
-    pub(crate) async fn restart(mut self, name: &str, sync: SocketAddr) -> Self {
+    pub(crate) async fn restart(self, name: &str, sync: SocketAddr) -> Self {
+        Self::start_in(self.halt().await, name, sync)
+    }
+
+    /// Stops it; its disk stays.
+    pub(crate) async fn halt(mut self) -> TempDir {
         let dir = self.dir.take().unwrap();
         self.stop().await;
-        Self::start_in(dir, name, sync)
+        dir
     }
 
     pub(crate) async fn stop(self) {

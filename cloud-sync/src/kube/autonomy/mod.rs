@@ -58,7 +58,7 @@ pub async fn run(parts: Parts, mut stop: Stop) {
 
 struct Worker {
     parts: Parts,
-    began: std::time::Instant,
+    began: tokio::time::Instant,
     /// Changes of the cluster up to here were looked at.
     seen: Revision,
     nodes: BTreeMap<NodeName, Autonomy>,
@@ -256,6 +256,6 @@ pub fn patch(key: &Key, pod: &Value, nodes: &BTreeMap<NodeName, Autonomy>) -> Op
 
 /// Pauses are measured; nothing that is stored depends on it.
 #[expect(clippy::disallowed_methods, reason = "this is the shell of autonomy")]
-fn monotonic() -> std::time::Instant {
-    std::time::Instant::now()
+fn monotonic() -> tokio::time::Instant {
+    tokio::time::Instant::now()
 }

@@ -187,6 +187,6 @@ fn spec(node: &NodeName, now: WallTime) -> Value {
 
 /// Leases are paced by time that never goes back.
 #[expect(clippy::disallowed_methods, reason = "this is the shell of the leases")]
-fn monotonic() -> std::time::Instant {
-    std::time::Instant::now()
+fn monotonic() -> tokio::time::Instant {
+    tokio::time::Instant::now()
 }

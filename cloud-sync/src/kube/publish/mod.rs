@@ -245,6 +245,6 @@ pub fn publication(node: &NodeName, said: &Value, life: Option<&str>) -> Call {
     clippy::disallowed_methods,
     reason = "this is the shell of the publications"
 )]
-fn monotonic() -> std::time::Instant {
-    std::time::Instant::now()
+fn monotonic() -> tokio::time::Instant {
+    tokio::time::Instant::now()
 }

@@ -376,6 +376,6 @@ pub fn key_of(pod: &Key, source: &TokenSource) -> Option<Key> {
 
 /// Pauses are measured; lives of tokens go by the clocks of people.
 #[expect(clippy::disallowed_methods, reason = "this is the shell of the tokens")]
-fn monotonic() -> std::time::Instant {
-    std::time::Instant::now()
+fn monotonic() -> tokio::time::Instant {
+    tokio::time::Instant::now()
 }

@@ -139,7 +139,7 @@ struct Shell {
     under_way: UnderWay,
     committing: Committing,
     auditing: Auditing,
-    began: std::time::Instant,
+    began: tokio::time::Instant,
     store_rests_until: Duration,
 }
 
@@ -437,6 +437,6 @@ async fn carry_out(parts: &Parts, mut work: Work) -> Result<Finished, Failure> {
     clippy::disallowed_methods,
     reason = "this is the shell of the write-back"
 )]
-fn monotonic() -> std::time::Instant {
-    std::time::Instant::now()
+fn monotonic() -> tokio::time::Instant {
+    tokio::time::Instant::now()
 }

@@ -1,4 +1,7 @@
+mod api;
 mod edits;
+mod faults;
 mod plans;
 mod reports;
+mod site;
 mod works;
