@@ -305,7 +305,10 @@ impl System for Live {
                         self.attend()?;
                     }
                     self.pace.skip(target, begun.elapsed(), Instant::now());
-                    self.flap();
+                    // What nobody sees on the way is left out.
+                    if self.pace.is_awaiting() || self.pace.is_moment() {
+                        self.flap();
+                    }
                 }
             }
         }

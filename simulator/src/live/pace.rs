@@ -131,6 +131,11 @@ impl Pace {
         self.awaiting.is_some()
     }
 
+    /// Whether the clock stands at a moment that the scenario mentions.
+    pub(super) fn is_moment(&self) -> bool {
+        self.moments.contains(&self.now)
+    }
+
     /// The moments between which the clock stands.
     fn stretch(&self) -> (Duration, Duration) {
         let after = Duration::from_nanos(1).saturating_add(self.now);

@@ -8,7 +8,7 @@ use crate::scenario::{Outcome, Pacing, Skip};
 /// Why some waits are shorter than the scenario says.
 pub(super) const TITLE: &str = "Waits that were shortened, all being at rest, and notes";
 /// Shortened waits told; others are summed.
-const SKIPS_MAX: usize = 30;
+const SKIPS_MAX: usize = 16;
 
 /// `3h5m of virtual time`, or how much of it was real.
 pub(super) fn spent(outcome: &Outcome) -> String {
@@ -35,11 +35,20 @@ pub(super) fn changed(pacing: &Pacing) -> Vec<String> {
 
 fn skip(skip: &Skip) -> String {
     let Skip { from, until, real } = *skip;
-    let (from, until) = (show(from), show(until));
+    let (from, until) = (moment(from), moment(until));
     if real < Duration::from_millis(500) {
         format!("{from} to {until} skipped")
     } else {
         format!("{from} to {until} in {}", rough(real))
+    }
+}
+
+/// A moment without what nobody needs of it.
+fn moment(at: Duration) -> String {
+    if at < Duration::from_secs(60) {
+        show(at)
+    } else {
+        show(Duration::from_secs(at.as_secs()))
     }
 }
 

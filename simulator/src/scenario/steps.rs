@@ -137,7 +137,7 @@ impl Reader<'_> {
         steps.push(Step {
             at,
             place,
-            label,
+            label: label + &detail(&action),
             action,
         });
         steps.extend(undo);
@@ -402,12 +402,38 @@ fn label(verb: &str, subject: &At<Tree>) -> String {
     format!("{verb} {}", shown.join(", "))
 }
 
+/// What the subject of a step does not say of it.
+fn detail(action: &Action) -> String {
+    if let Action::EdgeWrite { nodes, .. } = action {
+        let shown = nodes.iter().take(3).map(NodeName::as_str);
+        let shown: Vec<&str> = shown.collect();
+        let dots = if nodes.len() > shown.len() {
+            ", …"
+        } else {
+            ""
+        };
+        return format!(" at {}{dots}", shown.join(", "));
+    }
+    let Action::Disk { fault, .. } = action else {
+        return String::new();
+    };
+    let fault = match fault {
+        DiskFault::Full => "full",
+        DiskFault::WriteFails => "writes fail",
+        DiskFault::SyncFails => "syncs fail",
+        DiskFault::None => "works again",
+    };
+    format!(": {fault}")
+}
+
 fn short(tree: &At<Tree>) -> String {
     if let Some(text) = tree.value.as_text() {
         return text.to_owned();
     }
     let object = tree.value.json();
-    if let (Some(kind), Some(name)) = (object["kind"].as_str(), object["name"].as_str()) {
+    let kind = object["kind"].as_str();
+    let kind = kind.or_else(|| object["resource"].as_str());
+    if let (Some(kind), Some(name)) = (kind, object["name"].as_str()) {
         return format!("{kind} {name}");
     }
     let about = Manifest {

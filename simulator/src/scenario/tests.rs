@@ -214,10 +214,10 @@ expect:
         .map(|step| (step.at.as_secs(), step.label.as_str()))
         .collect();
     let expected = [
-        (1, "disk cloud, edge-1"),
-        (2, "edge-write ConfigMap settings"),
+        (1, "disk cloud, edge-1: syncs fail"),
+        (2, "edge-write ConfigMap settings at edge-1, edge-2"),
         (3, "apply Widget w"),
-        (4, "delete w"),
+        (4, "delete widgets.example.com w"),
         (61, "mend disk of cloud, edge-1"),
     ];
     assert_eq!(labels, expected);

@@ -147,3 +147,81 @@ expect:
         report::text(&outcome, 1)
     );
 }
+
+/// Runs a scenario beside the examples and expects it to go as it says.
+fn goes_well(text: &str) -> crate::scenario::Outcome {
+    let scenario = Scenario::parse("here", text, &Directory(directory()))
+        .unwrap_or_else(|error| panic!("{error}"));
+    let (outcome, _) = simulate(&scenario, 1, &mut |_| {});
+    assert!(outcome.passed(), "{}", report::text(&outcome, 2));
+    outcome
+}
+
+#[test]
+fn a_node_whose_disk_is_full_runs_on_and_catches_up() {
+    goes_well(
+        "
+nodes: [ridge]
+manifests: [manifests/station.yaml]
+timeline:
+  - {at: 5m, disk: ridge, fault: full, for: 1h}
+  - {at: 10m, apply: manifests/station-2.yaml}
+  - {at: 2h, disk: cloud, fault: sync-fails}
+  - {at: 2h1m, disk: cloud, fault: none}
+expect:
+  - {at: 1h4m, runs: [{pod: station/sampler, image: 'example.com/sampler:1.0'}, station/uplink]}
+  - {at: 1h5m, converged: 5m}
+  - {at: 2h1m, converged: 5m}
+  - {never: more-than-one-copy}
+",
+    );
+}
+
+#[test]
+fn what_is_written_at_the_edge_is_asked_of_the_cloud() {
+    let outcome = goes_well(
+        "
+nodes: [ridge]
+manifests: [manifests/station.yaml]
+timeline:
+  - {at: 5m, cut: ridge}
+  - {at: 6m, edge-write: ConfigMap station/settings, node: ridge, patch: {data: {mode: night}}}
+  - {at: 7m, edge-write: ConfigMap station/nothing, node: ridge, patch: {data: {mode: night}}}
+  - {at: 10m, heal: ridge}
+expect:
+  - {at: 10m, converged: 5m}
+  - {at: 20m, runs: [station/sampler, {pod: station/uplink, files: {settings/mode: night}}]}
+",
+    );
+    let [(_, refusal)] = outcome.refusals.as_slice() else {
+        panic!("{:?}", outcome.refusals)
+    };
+    assert!(refusal.contains("nothing is not there"), "{refusal}");
+}
+
+#[test]
+fn custom_kinds_follow_their_definition() {
+    let definition = "{apiVersion: apiextensions.k8s.io/v1, kind: CustomResourceDefinition,
+    metadata: {name: widgets.example.com},
+    spec: {group: example.com, scope: Namespaced, names: {plural: widgets, singular: widget, kind: Widget, listKind: WidgetList},
+      versions: [{name: v1, served: true, storage: true, schema: {openAPIV3Schema: {type: object,
+        properties: {spec: {type: object, properties: {size: {type: integer}}}}}}}]}}";
+    let widget =
+        "apiVersion: example.com/v1, kind: Widget, metadata: {name: one, namespace: default}";
+    let outcome = goes_well(&format!(
+        "
+nodes: [ridge]
+manifests:
+  - {definition}
+  - {{resource: widgets.example.com, objects: {{{widget}, spec: {{size: 1}}}}}}
+timeline:
+  - {{at: 5m, apply: {{{widget}, spec: {{size: 2}}}}, resource: widgets.example.com}}
+  - {{at: 6m, delete: {{resource: widgets.example.com, namespace: default, name: one}}}}
+  - {{at: 7m, apply: {{apiVersion: example.com/v1, kind: Gadget, metadata: {{name: g}}}}, resource: gadgets.example.com}}
+expect:
+  - {{at: 10m, converged: 1m}}
+"
+    ));
+    let refused: Vec<&str> = outcome.refusals.iter().map(|(_, why)| &**why).collect();
+    assert_eq!(refused, ["no such kind"]);
+}
