@@ -392,3 +392,35 @@ fn a_sender_restored_from_before_an_unfinished_reconcile_reconciles_again() {
     assert_eq!(last_sending(&pair, Side::Cloud), Start::Reconcile);
     pair.assert_equal();
 }
+
+/// Places inside a reconcile are the receiver's own. Here one of them happens to be, with the same
+/// event, a place of the sender's old epoch too, to which a backup takes the sender back.
+#[test]
+fn what_is_held_inside_a_reconcile_is_not_taken_for_a_place_of_the_old_epoch() {
+    let mut pair = Pair::new();
+    pair.cloud.put("a", "1");
+    pair.sync();
+    let edge_with_a = pair.backup(Side::Edge);
+    pair.cloud.put("b", "1");
+    pair.cloud.put("c", "1");
+    let cloud_with_all = pair.backup(Side::Cloud);
+    pair.cloud.delete("a");
+    pair.cloud.delete("b");
+    pair.sync();
+    pair.pass(std::time::Duration::from_secs(2));
+    pair.cloud.trim();
+    pair.restore(Side::Edge, &edge_with_a);
+    pair.forget_traffic();
+    pair.connect();
+    // `a` goes at the second place, `c` comes at the third, where it was before.
+    while pair.edge.sees("c").is_none() {
+        assert!(pair.step(), "the reconcile stopped");
+    }
+    assert_eq!(last_sending(&pair, Side::Cloud), Start::Reconcile);
+    assert_eq!(pair.edge.sees("a"), None);
+    pair.restore(Side::Cloud, &cloud_with_all);
+    pair.sync();
+    assert_eq!(last_sending(&pair, Side::Cloud), Start::Reconcile);
+    assert_eq!(pair.edge.sees("b"), Some(body("1")));
+    pair.assert_equal();
+}
