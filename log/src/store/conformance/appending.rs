@@ -10,6 +10,7 @@ use crate::error::AppendError;
 use crate::id::{Offset, Revision, StreamId};
 use crate::limits::{BATCH_RECORDS_MAX, BODY_BYTES_MAX};
 use crate::record::{Op, Slot};
+use crate::replication::Invariant;
 
 pub(super) fn revisions_grow_over_all_streams(harness: &mut dyn Harness) {
     let store = harness.store();
@@ -25,9 +26,18 @@ pub(super) fn revisions_grow_over_all_streams(harness: &mut dyn Harness) {
     );
     assert!(
         appended.revisions.is_sorted_by(|a, b| a < b),
-        "revisions grow"
+        "{}",
+        Invariant::RevisionsOrder
     );
     assert_eq!(appended.revisions, appended.since, "all keys are new");
+    for stream in [down(), StreamId::Cluster] {
+        let offsets = read_all(store, &stream);
+        assert!(
+            offsets.is_sorted_by_key(|stored| stored.record.header.offset),
+            "{}",
+            Invariant::RevisionsOrder
+        );
+    }
     let later = put(store, &down(), Op::Put, "a", b"4");
     assert!(appended.revisions.iter().all(|revision| *revision < later));
     assert_eq!(store.watermarks().durable, later);
@@ -197,7 +207,7 @@ pub(super) fn offsets_of_a_copy_grow(harness: &mut dyn Harness) {
             }) => {
                 assert_eq!((given, head), (Offset::new(offset), Offset::new(25)));
             }
-            other => panic!("an order error was expected, not {other:?}"),
+            other => panic!("{}: {other:?}", Invariant::OffsetsGrow),
         }
     }
     let open = StreamChange::Open {

@@ -7,6 +7,7 @@ use super::{
 use crate::batch::{Batch, CursorName, StreamChange};
 use crate::id::{Offset, Revision, StreamId};
 use crate::record::Op;
+use crate::replication::Invariant;
 use crate::store::Watermarks;
 
 pub(super) fn loses_only_unsynced(harness: &mut dyn Harness) {
@@ -26,7 +27,12 @@ pub(super) fn loses_only_unsynced(harness: &mut dyn Harness) {
             durable: kept
         }
     );
-    assert_eq!(revisions(&read_all(store, &down())), vec![kept.get()]);
+    assert_eq!(
+        revisions(&read_all(store, &down())),
+        vec![kept.get()],
+        "{}",
+        Invariant::NothingDurableLost
+    );
     assert_eq!(newest(store, &down(), "b"), None);
     let again = put(store, &down(), Op::Put, "c", b"1");
     assert!(

@@ -11,6 +11,7 @@ use crate::id::{EventId, Offset, Revision, StreamId, WallTime};
 use crate::key::{Key, Resource, Uid};
 use crate::limits::BODY_INLINE_BYTES_MAX;
 use crate::record::{Draft, Op, Slot};
+use crate::replication::Invariant;
 use crate::store::ReadLimit;
 
 /// Drafts of every operation, kind of uid and size of body.
@@ -77,7 +78,7 @@ pub(super) fn record_read_is_record_written(harness: &mut dyn Harness) {
             harness.crash();
         }
         let records = read_all(harness.store(), &down());
-        assert_eq!(records.len(), drafts.len());
+        assert_eq!(records.len(), drafts.len(), "{}", Invariant::Fidelity);
         for (position, (stored, draft)) in records.iter().zip(&drafts).enumerate() {
             let header = &stored.record.header;
             assert_eq!(stored.revision, appended.revisions[position]);
@@ -88,7 +89,7 @@ pub(super) fn record_read_is_record_written(harness: &mut dyn Harness) {
             assert_eq!(header.key, draft.key);
             assert_eq!(Some(header.version), draft.version);
             assert_eq!(header.op, draft.op);
-            assert_eq!(stored.record.body, draft.body);
+            assert_eq!(stored.record.body, draft.body, "{}", Invariant::Fidelity);
         }
     }
 }

@@ -4,6 +4,7 @@ use proptest::prelude::*;
 
 use crate::body::Body;
 use crate::limits::BODY_BYTES_MAX;
+use crate::replication::Invariant;
 use crate::wire::body::{Encoded, WireBody};
 use crate::wire::cursor::Reader;
 use crate::wire::{BodyError, Encoder, Encoding, Packed};
@@ -56,7 +57,9 @@ fn a_wrong_base_is_an_error() {
     assert!(
         wire(&encoded)
             .open(Some(&body(&noise(1, POD.len()))))
-            .is_err()
+            .is_err(),
+        "{}",
+        Invariant::RightBytes
     );
     assert_eq!(wire(&encoded).open(Some(&old)), Ok(new));
 }

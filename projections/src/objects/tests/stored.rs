@@ -90,9 +90,12 @@ proptest! {
         prop_assert_eq!(copy, list(&rebuilt));
     }
 
-    /// Every past state is what it was then.
+    /// Every past state is what it was then, and leads to the present one.
     #[test]
-    fn the_past_is_what_it_was(steps in prop::collection::vec(step(), 1..30)) {
+    fn the_past_is_what_it_was(
+        steps in prop::collection::vec(step(), 1..30),
+        cut in any::<prop::sample::Index>(),
+    ) {
         let store = store_of(&play(&steps));
         let mut objects = Objects::new();
         for (stream, stored) in History::of(&store, &streams()) {
@@ -104,8 +107,19 @@ proptest! {
             let then = objects_at(&store, &streams(), At::Time(time)).unwrap();
             prop_assert_eq!(list(&then), list(&objects));
         }
+        let streams = streams();
+        let history: Vec<_> = History::of(&store, &streams).collect();
+        let (before, tail) = history.split_at(cut.index(history.len() + 1));
+        let at = before.last().map_or(Revision::ZERO, |(_, stored)| {
+            stored.as_ref().unwrap().revision
+        });
+        let mut on = objects_at(&store, &streams, At::Revision(at)).unwrap();
+        for (stream, stored) in tail {
+            on.apply(stream, stored.as_ref().unwrap());
+        }
+        prop_assert_eq!(list(&on), list(&objects), "PROJ-2");
         let future = store.watermarks().durable.next().unwrap();
-        let refused = objects_at(&store, &streams(), At::Revision(future));
+        let refused = objects_at(&store, &streams, At::Revision(future));
         prop_assert!(refused.is_err_and(|error| error.to_string().contains("future")));
     }
 }
