@@ -20,6 +20,8 @@ use crate::runtime::{
 #[derive(Clone, Debug, Default)]
 pub(crate) struct World {
     pub(crate) now: Moment,
+    /// What is known of config objects.
+    pub(crate) configs: Configs,
     pub(crate) desired: Vec<DesiredPod>,
     pub(crate) observed: Observed,
     pub(crate) state: PlanState,
@@ -42,7 +44,8 @@ impl World {
             name: "edge-1".to_owned(),
             address: "127.0.0.1".to_owned(),
         };
-        let resolve = |pod| resolve(pod, &Configs::default(), &node).unwrap();
+        let configs = &self.configs;
+        let resolve = |pod| resolve(pod, configs, &node).unwrap();
         self.desired = pods.iter().map(resolve).collect();
     }
 

@@ -1,4 +1,5 @@
-//! PLAN-1 and PLAN-2, and what must hold at every moment, under any sequence of events.
+//! PLAN-1, PLAN-2 and PLAN-3 under any sequence of events: of pods, of the config they read, of
+//! containers, of edged itself.
 
 use std::time::Duration;
 
@@ -6,12 +7,16 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::model::{World, deleted, pod};
+use crate::plan::ObservedContainer;
+use crate::pod::{ConfigKind, ConfigRef, DesiredPod, RestartPolicy, hash_all};
 
 /// Something that happens to the world.
 #[derive(Clone, Debug)]
 enum Happening {
     /// The API wants this life of this name, with these traits, instead of what it wanted before.
-    Want { name: u8, life: u8, traits: u8 },
+    Want { name: u8, life: u8, traits: u16 },
+    /// A ConfigMap has this content, is gone, or nothing is known of it.
+    Config { name: u8, known: Option<Option<u8>> },
     /// The API deletes a pod gracefully.
     Delete { name: u8 },
     /// The API does not know a pod any more.
@@ -28,11 +33,13 @@ enum Happening {
 
 fn happening() -> impl Strategy<Value = Happening> {
     prop_oneof![
-        (0..2_u8, 0..3_u8, any::<u8>()).prop_map(|(name, life, traits)| Happening::Want {
+        (0..2_u8, 0..3_u8, any::<u16>()).prop_map(|(name, life, traits)| Happening::Want {
             name,
             life,
             traits
         }),
+        (0..2_u8, prop::option::of(prop::option::of(0..3_u8)))
+            .prop_map(|(name, known)| Happening::Config { name, known }),
         (0..2_u8).prop_map(|name| Happening::Delete { name }),
         (0..2_u8).prop_map(|name| Happening::Forget { name }),
         (any::<u8>(), 0..2_i32, 0..900_u64).prop_map(|(pick, code, seconds)| Happening::End {
@@ -51,7 +58,7 @@ fn happening() -> impl Strategy<Value = Happening> {
 struct Api(std::collections::BTreeMap<u8, Value>);
 
 impl Api {
-    fn want(&mut self, name: u8, life: u8, traits: u8) {
+    fn want(&mut self, name: u8, life: u8, traits: u16) {
         let mut object = pod(&format!("u{name}{life}"), &format!("pod-{name}"));
         let policies = ["Always", "OnFailure", "Never"];
         object["spec"]["restartPolicy"] = policies[usize::from(traits % 3)].into();
@@ -68,13 +75,54 @@ impl Api {
             let containers = object["spec"]["containers"].as_array_mut().unwrap();
             containers.push(json!({"name": "second"}));
         }
+        let optional = traits & 64 != 0;
+        if traits & 128 != 0 {
+            object["spec"]["containers"][0]["envFrom"] =
+                json!([{"configMapRef": {"name": "config-0", "optional": optional}}]);
+        }
+        if traits & 256 != 0 {
+            let volume =
+                json!({"name": "config", "configMap": {"name": "config-1", "optional": optional}});
+            let volumes = object["spec"].as_object_mut().unwrap().entry("volumes");
+            let volumes = volumes.or_insert_with(|| json!([])).as_array_mut().unwrap();
+            volumes.push(volume);
+        }
         self.0.insert(name, object);
     }
+}
+
+fn learn(world: &mut World, name: u8, known: Option<Option<u8>>) {
+    let reference = ConfigRef {
+        kind: ConfigKind::ConfigMap,
+        namespace: "default".to_owned(),
+        name: format!("config-{name}"),
+    };
+    let data = |value: u8| [("key".to_owned(), vec![value].into())].into();
+    match known {
+        None => world.configs.known.remove(&reference),
+        Some(content) => world.configs.known.insert(reference, content.map(data)),
+    };
+}
+
+/// Whether a pod that keeps running does, as its objects say now.
+fn runs(world: &World, pod: &DesiredPod) -> bool {
+    let (Some(found), Ok(volumes)) = (world.observed.pods.get(&pod.uid), &pod.volumes) else {
+        return false;
+    };
+    let is_running = |container: &&ObservedContainer| container.runs();
+    let runs = pod.containers.iter().all(|container| {
+        let mut running = found.containers.iter().filter(is_running);
+        running.any(|one| {
+            one.container.name == container.name && one.container.spec_hash == container.spec_hash
+        })
+    });
+    runs && (volumes.is_empty() || found.volumes == Some(hash_all(volumes)))
 }
 
 fn happen(world: &mut World, api: &mut Api, happening: &Happening) {
     match happening {
         Happening::Want { name, life, traits } => api.want(*name, *life, *traits),
+        Happening::Config { name, known } => learn(world, *name, *known),
         Happening::Delete { name } => {
             if let Some(object) = api.0.get_mut(name) {
                 *object = deleted(object.clone(), 5);
@@ -143,6 +191,7 @@ proptest! {
         let (mut world, mut api) = (World::default(), Api::default());
         for happening in &history {
             happen(&mut world, &mut api, happening);
+            // PLAN-3
             world.check();
         }
         // Nothing happens any more: containers that were waited for come, then there is rest.
@@ -154,6 +203,11 @@ proptest! {
         prop_assert_eq!(world.step(), vec![], "PLAN-1");
         for pod in &world.desired {
             prop_assert!(pod.deletion.is_none(), "a deleted pod was never confirmed");
+            let is_known = pod.volumes.is_ok()
+                && pod.containers.iter().all(|container| container.config.is_ok());
+            if is_known && pod.restart == RestartPolicy::Always && pod.init.is_empty() {
+                prop_assert!(runs(&world, pod), "{} does not run as it should", pod.name);
+            }
         }
         for uid in world.observed.pods.keys() {
             prop_assert!(world.desired.iter().any(|pod| pod.uid == *uid), "an orphan is left");
