@@ -48,6 +48,7 @@ pub(super) async fn maintain(
         runtime,
         host,
         pressure: Pressure::default(),
+        asked: None,
     };
     let mut interruptions = Interruptions::default();
     let mut current: Option<Value> = None;
@@ -59,6 +60,7 @@ pub(super) async fn maintain(
                 match told {
                     Reflected::Replace(objects) => {
                         current = objects.into_iter().next();
+                        keeper.asked = None;
                         if current.is_none() {
                             current = keeper.register().await;
                         }
@@ -86,6 +88,9 @@ struct Keeper {
     runtime: RuntimeInfo,
     host: HostFacts,
     pressure: Pressure,
+    /// The labels and annotations asked for since the last look at the host. The cloud may refuse
+    /// them, and its answer is a change of the node: asking at each change would never end.
+    asked: Option<Value>,
 }
 
 impl Keeper {
@@ -104,10 +109,13 @@ impl Keeper {
     }
 
     /// Makes object and status as they should be; the object as it is then, if it changed.
-    async fn tell(&self, known: &Value) -> Option<Value> {
+    async fn tell(&mut self, known: &Value) -> Option<Value> {
         let name = &self.node.name;
         let mut newer = None;
-        if let Some(patch) = self.missing_metadata(known) {
+        if let Some(patch) = self.missing_metadata(known)
+            && self.asked.as_ref() != Some(&patch)
+        {
+            self.asked = Some(patch.clone());
             match self.api.patch(&NODES, "", name, &patch).await {
                 Ok(object) => newer = Some(object),
                 Err(error) => warn(&error, "the labels of the node could not be written"),
@@ -154,6 +162,7 @@ impl Keeper {
     }
 
     fn look(&mut self) {
+        self.asked = None;
         let memory = memory();
         let disk = disk(&self.config.dir);
         let pids = pids();
