@@ -1,11 +1,12 @@
 //! `sweep SEED`: the trace of one run. `sweep FROM TO [JOBS]`: runs seeds; on failure prints the
-//! shortest schedule that still fails.
+//! shortest schedule that still fails. `sweep survey FROM TO [JOBS]`: runs them all and prints a
+//! line for each.
 
 use std::process::ExitCode;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use causeway_log::replication::Moment;
-use causeway_simulator::run::{run, run_schedule, shrink, sweep};
+use causeway_simulator::run::{Surveyed, run, run_schedule, shrink, survey, sweep};
 use causeway_simulator::workload::Schedule;
 use causeway_simulator::world::{Options, World};
 
@@ -26,6 +27,10 @@ fn main() -> ExitCode {
     let jobs = jobs
         .first()
         .map_or(1, |jobs| usize::try_from(*jobs).unwrap_or(1));
+    if std::env::args().nth(1).as_deref() == Some("survey") {
+        survey(from..to, jobs, PATIENCE, |seed| tell(&seed));
+        return ExitCode::SUCCESS;
+    }
     match sweep(from..to, jobs, |_| {}) {
         Ok(summary) => {
             println!("{summary:?} in {:?}", began.elapsed());
@@ -44,6 +49,28 @@ fn main() -> ExitCode {
             );
             println!("again: {:?}", run(failure.seed).map_err(|f| f.cause));
             ExitCode::FAILURE
+        }
+    }
+}
+
+/// A seed that takes longer is stuck.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+#[expect(clippy::print_stdout, reason = "a program for people")]
+fn tell(surveyed: &Surveyed) {
+    let Surveyed { seed, result, took } = surveyed;
+    let took = took.as_secs_f64();
+    match result {
+        Ok(outcome) => println!(
+            "{seed} ok {took:.1} settled={:.0} events={} fair={:.1} cost={}",
+            outcome.settled.as_secs_f64(),
+            outcome.stats.events,
+            outcome.stats.fair_max.as_secs_f64(),
+            outcome.stats.cost_max,
+        ),
+        Err(failure) => {
+            let cause: String = failure.cause.chars().take(400).collect();
+            println!("{seed} FAIL {took:.1} {cause}");
         }
     }
 }

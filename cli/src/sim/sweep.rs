@@ -3,10 +3,10 @@
 use std::io::IsTerminal as _;
 use std::ops::Range;
 use std::str::FromStr;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::Result;
-use causeway_simulator::run::sweep;
+use causeway_simulator::run::{Surveyed, survey, sweep};
 use indicatif::{ProgressBar, ProgressStyle};
 
 use super::run::say;
@@ -18,6 +18,7 @@ use crate::output::{data, talk};
 #[command(after_help = "\
 Examples:
   causeway sim sweep --seeds 0..1000            every core at work
+  causeway sim sweep --seeds 0..9 --keep-going  all that fail, one a line
   causeway sim run 4711                         the one that failed, again")]
 pub(super) struct Args {
     /// From the first seed, to before the second
@@ -26,7 +27,13 @@ pub(super) struct Args {
     /// Worlds at a time; one a core when it is not given
     #[arg(long, value_name = "NUMBER")]
     jobs: Option<usize>,
+    /// Go on after failures and tell each: seed, seconds, cause
+    #[arg(long)]
+    keep_going: bool,
 }
+
+/// A world that takes longer than this counts as failed when the others go on.
+const PATIENCE: Duration = Duration::from_secs(120);
 
 /// `A..B`.
 #[derive(Clone, Debug)]
@@ -52,6 +59,9 @@ pub(super) fn run(args: &Args) -> Result<Code> {
     let cores = || std::thread::available_parallelism().map_or(1, usize::from);
     let jobs = args.jobs.unwrap_or_else(cores);
     let bar = bar(seeds.end - seeds.start);
+    if args.keep_going {
+        return keep_going(seeds, jobs, &bar);
+    }
     let begun = Instant::now();
     let result = sweep(seeds, jobs, |done| bar.set_position(done));
     bar.finish_and_clear();
@@ -80,6 +90,29 @@ pub(super) fn run(args: &Args) -> Result<Code> {
             Ok(Code::Failed)
         }
     }
+}
+
+fn keep_going(seeds: Range<u64>, jobs: usize, bar: &ProgressBar) -> Result<Code> {
+    let all = seeds.end - seeds.start;
+    let (mut failed, mut told) = (0_u64, std::io::Result::Ok(()));
+    survey(seeds, jobs, PATIENCE, |Surveyed { seed, result, took }| {
+        if let Err(failure) = result {
+            failed += 1;
+            let cause = failure.cause.replace('\n', " ");
+            let line = || data(format_args!("{seed}\t{:.1}\t{cause}", took.as_secs_f64()));
+            let said = bar.suspend(line);
+            told = std::mem::replace(&mut told, Ok(())).and(said);
+        }
+        bar.inc(1);
+    });
+    bar.finish_and_clear();
+    told?;
+    talk(format_args!("{failed} of {all} seeds failed"));
+    Ok(if failed == 0 {
+        Code::Done
+    } else {
+        Code::Failed
+    })
 }
 
 fn bar(length: u64) -> ProgressBar {

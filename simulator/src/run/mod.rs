@@ -3,7 +3,8 @@
 use std::ops::Range;
 use std::panic::AssertUnwindSafe;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::Duration;
+use std::sync::mpsc;
+use std::time::{Duration, Instant};
 
 use causeway_log::replication::Moment;
 use parking_lot::Mutex;
@@ -70,6 +71,16 @@ pub fn run_schedule(
     options: &Options,
     schedule: &Schedule,
 ) -> Result<Outcome, Box<Failure>> {
+    run_until(None, seed, options, schedule)
+}
+
+/// The same, broken off at `gives_up`.
+fn run_until(
+    gives_up: Option<Instant>,
+    seed: u64,
+    options: &Options,
+    schedule: &Schedule,
+) -> Result<Outcome, Box<Failure>> {
     let failure = |invariant, cause| {
         Box::new(Failure {
             seed,
@@ -80,6 +91,9 @@ pub fn run_schedule(
     };
     let ran = std::panic::catch_unwind(AssertUnwindSafe(|| {
         let mut world = World::new(seed, options.clone());
+        if let Some(at) = gives_up {
+            world.give_up_at(at);
+        }
         for (at, act) in &schedule.0 {
             world.act_at(Moment(*at), act.clone());
         }
@@ -155,6 +169,55 @@ pub fn sweep(
         Some(failure) => Err(failure),
         None => Ok(summary.into_inner()),
     }
+}
+
+/// A seed of a survey.
+#[derive(Clone, Debug)]
+pub struct Surveyed {
+    /// Which.
+    pub seed: u64,
+    /// How it went.
+    pub result: Result<Outcome, Box<Failure>>,
+    /// How long it took, by the clock of whoever waited.
+    pub took: Duration,
+}
+
+/// Runs the seeds of `range` on `jobs` threads, failures or not, and hands out each as it ends. A
+/// run that takes longer than `patience` counts as a failure.
+pub fn survey(
+    range: Range<u64>,
+    jobs: usize,
+    patience: Duration,
+    mut on_end: impl FnMut(Surveyed),
+) {
+    let next = AtomicU64::new(range.start);
+    let (ended, surveyed) = mpsc::sync_channel(jobs.max(1));
+    let work = |ended: mpsc::SyncSender<Surveyed>| {
+        loop {
+            let seed = next.fetch_add(1, Ordering::Relaxed);
+            if seed >= range.end {
+                return;
+            }
+            let began = Instant::now();
+            let options = Options::draw(seed);
+            let schedule = Schedule::draw(seed, &options);
+            let result = run_until(Some(began + patience), seed, &options, &schedule);
+            let took = began.elapsed();
+            if ended.send(Surveyed { seed, result, took }).is_err() {
+                return;
+            }
+        }
+    };
+    std::thread::scope(|scope| {
+        for _ in 0..jobs.max(1) {
+            let (work, ended) = (&work, ended.clone());
+            scope.spawn(move || work(ended));
+        }
+        drop(ended);
+        for seed in surveyed {
+            on_end(seed);
+        }
+    });
 }
 
 impl Summary {

@@ -1,22 +1,19 @@
-//! What must hold, while it happens and at rest.
+//! What must hold while it happens.
 
-use std::collections::BTreeMap;
-use std::time::Duration;
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, Instant};
 
 use causeway_edged::plan::StopReason;
-use causeway_log::digest::Digest;
+use causeway_log::batch::{Place, StreamChange};
 use causeway_log::replication::Moment;
-use causeway_log::{Resource, Store, StreamId};
+use causeway_log::store::memory::{Disk, MemoryStore};
+use causeway_log::{Batch, Direction, Epoch, Offset, Store, StreamId};
 use causeway_projections::Objects;
 use causeway_projections::rebuild::rebuild;
-use serde_json::Value;
 
-use super::differ::maps_differ;
-use super::link::End;
-use super::queue::Event;
-use super::state::PodState;
-use super::user::Promises;
-use super::{Invariant, Side, Violation, World};
+use super::queue::{Event, Owner};
+use super::rest::{difference, pods_of};
+use super::{Invariant, Violation, World};
 
 /// A node that is left alone runs what its projection says after this long: longer than any grace,
 /// any step and any retry of a kubelet.
@@ -26,9 +23,23 @@ const FAIR: Duration = Duration::from_secs(30);
 
 /// More events than this at one moment are a circle.
 const EVENTS_AT_ONCE_MAX: u32 = 100_000;
+/// So are more than this in a second, of a node and the cloud.
+const EVENTS_A_SECOND_MAX: u64 = 100_000;
+/// After so many events the patience of whoever waits is looked at.
+const EVENTS_A_LOOK: u64 = 1024;
 
-/// What does not hold yet.
-type Differs = (Invariant, String);
+/// What the checks remember.
+#[derive(Debug, Default)]
+pub(super) struct Watch {
+    /// The second of virtual time, and the events before it.
+    second: (u64, u64),
+    /// Who waits has no patience for more.
+    pub(super) gives_up: Option<Instant>,
+    /// Lives of pods which a node was sent, and of which an old copy of a disk knows nothing.
+    lost: BTreeSet<(usize, String)>,
+    /// How far copies of streams are, by who holds them: SYNC-2.
+    applied: BTreeMap<(Option<usize>, StreamId), (Epoch, Offset)>,
+}
 
 impl World {
     /// An invariant is broken; the first one counts.
@@ -60,26 +71,128 @@ impl World {
                 format!("time stands still at {event:?}"),
             );
         }
+        let (second, before) = self.watch.second;
+        if now.as_secs() > second {
+            self.watch.second = (now.as_secs(), self.stats.events);
+        } else if self.stats.events - before > EVENTS_A_SECOND_MAX * (1 + self.nodes.len() as u64) {
+            let what = format!("time hardly moves: {second} s, at {event:?}");
+            self.violate(Invariant::Converges, what);
+        }
+        if self.stats.events.is_multiple_of(EVENTS_A_LOOK)
+            && self.watch.gives_up.is_some_and(|at| Instant::now() > at)
+        {
+            let (events, before) = (self.stats.events, self.watch.second.1);
+            let what = format!(
+                "who waits lost patience after {events} events, {} in this second",
+                events - before
+            );
+            self.violate(Invariant::Converges, what);
+        }
     }
 
-    /// LOUD-1: nobody calls for help, unless a disk is broken and its store says so.
-    pub(super) fn check_errors(&mut self) {
+    /// A run that takes longer than this, by the clock of whoever waits for it, is broken off. A run
+    /// that ends before is the same with and without.
+    pub fn give_up_at(&mut self, at: Instant) {
+        self.watch.gives_up = Some(at);
+    }
+
+    /// LOUD-1: nobody calls for help but the store of a broken disk, when it is written to.
+    pub(super) fn check_errors(&mut self, writes: Option<Owner>) {
         let Some(error) = self.errors.take() else {
             return;
         };
-        let is_disk_broken = self.cloud_has_fault || self.nodes.iter().any(|node| node.has_fault);
-        if !(is_disk_broken && error.contains("store is read-only")) {
+        let is_broken = match writes {
+            Some(Owner::Cloud) => self.cloud_has_fault,
+            Some(Owner::Edge(n)) => self.nodes[n].has_fault,
+            None => false,
+        };
+        if !(is_broken && error.contains("store is read-only")) {
             self.violate(Invariant::NoErrors, error);
         }
     }
 
-    /// AUTO-1: nothing is stopped that nobody deleted, unless an old copy of a disk says so.
+    /// AUTO-1: nothing is stopped that nobody deleted, unless an old copy of a disk knows nothing
+    /// of it.
     pub(super) fn check_stop(&mut self, n: usize, uid: &str, why: &StopReason) {
         let is_end = matches!(why, StopReason::Deleted | StopReason::Orphan);
-        let is_forgiven = self.has_lost_history || self.nodes[n].has_lost_history;
-        if is_end && !is_forgiven && !self.deleted.contains(uid) {
+        let is_lost = || self.watch.lost.contains(&(n, uid.to_owned()));
+        if is_end && !self.deleted.contains(uid) && !is_lost() {
             let what = format!("{} stops {uid}, which nobody deleted", self.nodes[n].name);
             self.violate(Invariant::RunsOn, what);
+        }
+    }
+
+    /// A disk of the cloud, or of node `n`, is replaced: what only the old one knew of, is lost.
+    pub(super) fn lose_history(&mut self, owner: Owner, before: &Disk, after: &Disk) {
+        let bindings = |disk: &Disk, n: usize| -> BTreeSet<String> {
+            let name = &self.nodes[n].name;
+            let streams = match owner {
+                Owner::Cloud => vec![StreamId::Cluster],
+                Owner::Edge(_) => vec![StreamId::down(name.clone()), StreamId::up(name.clone())],
+            };
+            let store = MemoryStore::on(disk).ok();
+            let objects = store.and_then(|(store, _)| rebuild(&store, &streams).ok());
+            uids_on(name.as_str(), &objects.unwrap_or_default())
+        };
+        let nodes = match owner {
+            Owner::Cloud => 0..self.nodes.len(),
+            Owner::Edge(n) => n..n + 1,
+        };
+        let mut lost = Vec::new();
+        for n in nodes {
+            let kept = bindings(after, n);
+            let shown = self.nodes[n].runtime.show();
+            let held = self.nodes[n].edge.as_ref().map(|edge| {
+                let name = self.nodes[n].name.as_str();
+                edge.view.read(|objects| uids_on(name, objects))
+            });
+            let known = shown.into_iter().map(|pod| pod.uid);
+            let known = known.chain(held.into_iter().flatten());
+            let known = known.chain(bindings(before, n));
+            lost.extend(known.filter(|uid| !kept.contains(uid)).map(|uid| (n, uid)));
+        }
+        self.watch.lost.extend(lost);
+        let who = match owner {
+            Owner::Cloud => None,
+            Owner::Edge(n) => Some(n),
+        };
+        self.watch.applied.retain(|(holder, _), _| *holder != who);
+    }
+
+    /// LOG-1 and SYNC-2: what is durable of a peer's stream goes on from what was, as long as the
+    /// epoch and the disk last.
+    pub(super) fn check_applied(&mut self, owner: Owner, batch: &Batch) {
+        let (who, comes) = match owner {
+            Owner::Cloud => (None, Direction::Up),
+            Owner::Edge(n) => (Some(n), Direction::Down),
+        };
+        let is_copy = |stream: &StreamId| matches!(stream, StreamId::Node(_, way) if *way == comes);
+        for change in &batch.streams {
+            match change {
+                StreamChange::Open { stream, epoch } if is_copy(stream) => {
+                    let place = (*epoch, Offset::ZERO);
+                    self.watch.applied.insert((who, stream.clone()), place);
+                }
+                StreamChange::Drop { stream } => {
+                    self.watch.applied.remove(&(who, stream.clone()));
+                }
+                StreamChange::Open { .. }
+                | StreamChange::Received { .. }
+                | StreamChange::Acked { .. } => {}
+            }
+        }
+        let mut wrong = None;
+        for entry in batch.entries.iter().filter(|entry| is_copy(&entry.stream)) {
+            let place = self.watch.applied.get_mut(&(who, entry.stream.clone()));
+            if let (Place::At(offset), Some((_, upto))) = (entry.place, place) {
+                if offset <= *upto {
+                    wrong = Some(format!("{:?}: {offset} after {upto}", entry.stream));
+                }
+                *upto = offset.max(*upto);
+            }
+        }
+        if let Some(what) = wrong {
+            self.violate(Invariant::AppliedOnce, what);
         }
     }
 
@@ -146,7 +259,23 @@ impl World {
                 fair,
                 offset,
             };
+            node.fair_since = Some((self.now, fair, offset));
             self.queue.push(self.now + FAIR, event);
+        }
+    }
+
+    /// How long an undisturbed node waited.
+    pub(super) fn note_fairness(&mut self, n: usize) {
+        let node = &self.nodes[n];
+        let Some((since, fair, offset)) = node.fair_since else {
+            return;
+        };
+        if node.fair != fair {
+            self.nodes[n].fair_since = None;
+        } else if self.received(n) >= offset {
+            let waited = self.now.saturating_sub(since);
+            self.stats.fair_max = self.stats.fair_max.max(waited);
+            self.nodes[n].fair_since = None;
         }
     }
 
@@ -196,284 +325,12 @@ impl World {
             }
         }
     }
-
-    // === at rest ===
-
-    /// Whether everything is as it should be at last; else the first thing that is not.
-    pub(super) fn converged(&self) -> Result<(), Differs> {
-        let waits = |what: String| Err((Invariant::Converges, what));
-        let Some(cloud) = &self.cloud else {
-            return waits("the cloud does not run".to_owned());
-        };
-        if let Some(user) = self.users.iter().find(|user| !user.is_done()) {
-            return waits(format!("a user waits for an answer: {}", user.describe()));
-        }
-        if !self.cloud_is_idle() {
-            return waits("the cloud is at work".to_owned());
-        }
-        for n in 0..self.nodes.len() {
-            let node = &self.nodes[n];
-            let name = &node.name;
-            if !self.is_connected(n) {
-                return waits(format!("{name} is not connected"));
-            }
-            if !self.edge_is_idle(n) {
-                return waits(format!("{name} is at work"));
-            }
-            let Some(edge) = &node.edge else { continue };
-            self.same_streams(n, &*cloud.writer.store, &*edge.writer.store)?;
-            let pending = edge.view.read(|objects| {
-                let mut all = objects
-                    .resources()
-                    .flat_map(|r| objects.list(r, None, None));
-                all.find(|entry| entry.pending().is_some())
-                    .map(|entry| entry.key().clone())
-            });
-            if let Some(key) = pending {
-                let what = format!("{name}: a request about {key} is not answered");
-                return Err((Invariant::Answered, what));
-            }
-            self.same_pods(n)?;
-        }
-        Ok(())
-    }
-
-    pub(super) fn is_connected(&self, n: usize) -> bool {
-        let conn = self.nodes[n].edge.as_ref().and_then(|edge| edge.conn);
-        let conn = conn.and_then(|id| self.conns.get(&id));
-        conn.is_some_and(|conn| {
-            let up = |end: &Option<Box<End>>| end.as_ref().is_some_and(|end| end.established);
-            up(&conn.edge) && up(&conn.cloud)
-        })
-    }
-
-    /// SYNC-4.
-    fn same_streams(&self, n: usize, cloud: &dyn Store, edge: &dyn Store) -> Result<(), Differs> {
-        let name = &self.nodes[n].name;
-        for (stream, sender, receiver) in [
-            (StreamId::down(name.clone()), cloud, edge),
-            (StreamId::up(name.clone()), edge, cloud),
-        ] {
-            let info = |store: &dyn Store| store.stream(&stream).ok().flatten();
-            let (sent, held) = (info(sender), info(receiver));
-            let (Some(sent), Some(held)) = (sent, held) else {
-                let what = format!("{stream:?} is not open at both ends");
-                return Err((Invariant::DigestsEqual, what));
-            };
-            if (sent.epoch, sent.durable) != (held.epoch, held.received) {
-                let what = format!("{stream:?}: {} of {}", held.received, sent.durable);
-                return Err((Invariant::DigestsEqual, what));
-            }
-            let root = |store: &dyn Store| Digest::of_stream(store, &stream).map(|all| all.root());
-            match (root(sender), root(receiver)) {
-                (Ok(sent), Ok(held)) if sent == held => {}
-                (sent, held) => {
-                    let what = format!("{stream:?}: digests {sent:?} and {held:?}");
-                    return Err((Invariant::DigestsEqual, what));
-                }
-            }
-        }
-        Ok(())
-    }
-
-    /// AUTO-2.
-    fn same_pods(&self, n: usize) -> Result<(), Differs> {
-        let node = &self.nodes[n];
-        let name = node.name.as_str();
-        let Some(cloud) = &self.cloud else {
-            return Ok(());
-        };
-        let pods = cloud.view.read(pods_of);
-        let wanted: Vec<Value> = pods
-            .into_iter()
-            .filter(|pod| pod["spec"]["nodeName"] == name)
-            .collect();
-        let held = node.edge.as_ref().map(|edge| edge.view.read(pods_of));
-        let by_uid = |pods: &[Value]| -> BTreeMap<String, Value> {
-            let one = |pod: &Value| (pod["metadata"]["uid"].to_string(), pod["status"].clone());
-            pods.iter().map(one).collect()
-        };
-        let held = by_uid(&held.unwrap_or_default());
-        if let Some(what) = maps_differ(&by_uid(&wanted), &held) {
-            let what = format!("{name}: pod {what} (in the cloud, on the node)");
-            return Err((Invariant::RunsExactly, what));
-        }
-        match difference(&wanted, &node.runtime.show()) {
-            Some(what) => Err((Invariant::RunsExactly, format!("{name}: {what}"))),
-            None => Ok(()),
-        }
-    }
-
-    /// What is looked at once all is at rest.
-    pub(super) fn check_rest(&mut self) {
-        if let Err((invariant, what)) = self.at_rest() {
-            self.violate(invariant, what);
-        }
-        for n in 0..self.nodes.len() {
-            for id in self.nodes[n].conns.clone() {
-                for side in [Side::Edge, Side::Cloud] {
-                    let end = self
-                        .conns
-                        .get_mut(&id)
-                        .and_then(|conn| conn.end(side).take());
-                    if let Some(end) = end {
-                        self.check_cost(n, side, &end);
-                        if let Some(conn) = self.conns.get_mut(&id) {
-                            *conn.end(side) = Some(end);
-                        }
-                    }
-                }
-            }
-            self.check_acked(n);
-        }
-    }
-
-    fn at_rest(&self) -> Result<(), Differs> {
-        let Some(cloud) = &self.cloud else {
-            return Ok(());
-        };
-        let same = |name: &str,
-                    view: &causeway_kube_api::View,
-                    store: &dyn Store,
-                    streams: &[StreamId]| {
-            let rebuilt = rebuild(store, streams)
-                .map_err(|error| (Invariant::RebuildEqual, format!("{name}: {error}")))?;
-            let (now, rebuilt) = (view.read(all_of), all_of(&rebuilt));
-            if now == rebuilt {
-                return Ok(());
-            }
-            let odd = now.iter().find(|one| !rebuilt.contains(one));
-            let odd = odd.or_else(|| rebuilt.iter().find(|one| !now.contains(one)));
-            Err((Invariant::RebuildEqual, format!("{name}: {odd:?}")))
-        };
-        same(
-            "cloud",
-            &cloud.view,
-            &*cloud.writer.store,
-            &[StreamId::Cluster],
-        )?;
-        for node in &self.nodes {
-            let Some(edge) = &node.edge else { continue };
-            let name = node.name.clone();
-            let streams = [StreamId::down(name.clone()), StreamId::up(name.clone())];
-            same(name.as_str(), &edge.view, &*edge.writer.store, &streams)?;
-        }
-        cloud.view.read(|objects| kept(&self.promises, objects))
-    }
 }
 
-/// API-1.
-fn kept(promises: &Promises, objects: &Objects) -> Result<(), Differs> {
-    for ((resource, namespace, name), (uid, manifest)) in &promises.acked {
-        let found = objects.get(resource, namespace, name);
-        let found = found.filter(|entry| entry.key().uid.to_string() == *uid);
-        let broken = |what: &str| {
-            let plural = &resource.plural;
-            Err((
-                Invariant::Promised,
-                format!("{plural} {namespace}/{name} {uid} {what}"),
-            ))
-        };
-        match (manifest, found) {
-            (Some(_), None) => return broken("was applied and is not there"),
-            (None, Some(_)) => return broken("was deleted and is there"),
-            (Some(manifest), Some(entry)) => {
-                let object = entry.object();
-                let parts = ["data", "spec"];
-                if !parts
-                    .iter()
-                    .all(|part| contains(&object[*part], &manifest[*part]))
-                {
-                    return broken("is not as it was applied");
-                }
-            }
-            (None, None) => {}
-        }
-    }
-    Ok(())
-}
-
-/// Whether `whole` says everything that `part` says.
-fn contains(whole: &Value, part: &Value) -> bool {
-    match (whole, part) {
-        (_, Value::Null) => true,
-        (Value::Object(whole), Value::Object(part)) => part
-            .iter()
-            .all(|(key, value)| whole.get(key).is_some_and(|found| contains(found, value))),
-        (Value::Array(whole), Value::Array(part)) => {
-            whole.len() >= part.len() && whole.iter().zip(part).all(|(a, b)| contains(a, b))
-        }
-        (whole, part) => whole == part,
-    }
-}
-
-fn pods_of(objects: &Objects) -> Vec<Value> {
-    let pods = objects.list(&Resource::core("pods"), None, None);
-    pods.map(|entry| entry.object()).collect()
-}
-
-type Shown = (String, u64, Value);
-
-fn all_of(objects: &Objects) -> Vec<Shown> {
-    let entries = objects
-        .resources()
-        .flat_map(|r| objects.list(r, None, None));
-    entries
-        .map(|entry| {
-            (
-                entry.key().to_string(),
-                entry.modified().get(),
-                entry.object(),
-            )
-        })
+/// The lives of pods that are to run on a node.
+fn uids_on(node: &str, objects: &Objects) -> BTreeSet<String> {
+    let pods = pods_of(objects).into_iter();
+    let own = pods.filter(|pod| pod["spec"]["nodeName"] == node);
+    own.filter_map(|pod| pod["metadata"]["uid"].as_str().map(ToOwned::to_owned))
         .collect()
-}
-
-/// How what runs differs from what should.
-fn difference(wanted: &[Value], shown: &[PodState]) -> Option<String> {
-    for pod in wanted {
-        let uid = pod["metadata"]["uid"].as_str().unwrap_or_default();
-        if pod["metadata"].get("deletionTimestamp").is_some() {
-            return Some(format!("pod {uid} is still being deleted"));
-        }
-        if matches!(
-            pod["status"]["phase"].as_str(),
-            Some("Failed" | "Succeeded")
-        ) {
-            continue;
-        }
-        let found = shown.iter().find(|state| state.uid == uid);
-        let containers = pod["spec"]["containers"].as_array();
-        for container in containers.into_iter().flatten() {
-            if let Some(what) = container_differs(container, found) {
-                return Some(format!("pod {uid}: {what}"));
-            }
-        }
-    }
-    let is_wanted = |uid: &str| wanted.iter().any(|pod| pod["metadata"]["uid"] == uid);
-    let odd = shown.iter().find(|state| {
-        let runs = state.containers.iter().any(|one| one.copies > 0);
-        runs && !is_wanted(&state.uid)
-    });
-    odd.map(|state| format!("{} runs and is not wanted", state.uid))
-}
-
-fn container_differs(spec: &Value, found: Option<&PodState>) -> Option<String> {
-    let name = spec["name"].as_str().unwrap_or_default();
-    let one = found.and_then(|state| state.containers.iter().find(|one| one.name == name));
-    let Some(one) = one else {
-        return Some(format!("{name} was never started"));
-    };
-    if spec["image"] != one.image.as_str() {
-        return Some(format!(
-            "{name} runs {} instead of {}",
-            one.image, spec["image"]
-        ));
-    }
-    let crashes = one.command.iter().any(|word| word == "crash");
-    match one.copies {
-        1 => None,
-        0 if crashes => None,
-        copies => Some(format!("{copies} copies of {name} run")),
-    }
 }

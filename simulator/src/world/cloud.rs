@@ -18,7 +18,7 @@ use causeway_log::{Batch, Direction, Epoch, NodeName, Offset, Store, StreamId};
 use tokio::sync::oneshot;
 use uuid::Uuid;
 
-use super::link::End;
+use super::link::{Budget, End};
 use super::queue::{Event, Owner};
 use super::writer::{After, Writer};
 use super::{Side, World};
@@ -295,6 +295,9 @@ impl World {
             return;
         };
         let (batch, after) = cloud.writer.synced();
+        if !cloud.writer.store.stats().read_only {
+            self.check_applied(Owner::Cloud, &batch);
+        }
         self.after_cloud_round(life, after, &batch);
     }
 
@@ -326,7 +329,7 @@ impl World {
             }
         }
         for (n, entries) in changed {
-            let cost = super::cost_of(entries.into_iter());
+            let cost = Budget::of(entries.into_iter());
             for id in self.nodes[n].conns.clone() {
                 self.stored(id, Side::Cloud, cost);
             }

@@ -21,7 +21,7 @@ pub(super) fn maps_differ(
 }
 
 /// The place at which two values first differ, and both.
-fn values_differ(left: &Value, right: &Value) -> Option<String> {
+pub(super) fn values_differ(left: &Value, right: &Value) -> Option<String> {
     match (left, right) {
         (left, right) if left == right => None,
         (Value::Object(a), Value::Object(b)) => {

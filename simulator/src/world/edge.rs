@@ -21,7 +21,7 @@ use serde_json::Value;
 use tokio::sync::{oneshot, watch};
 use uuid::Uuid;
 
-use super::link::{Conn, End, Pipe};
+use super::link::{Budget, Conn, End, Pipe};
 use super::queue::{Event, Owner};
 use super::writer::{After, Writer};
 use super::{Invariant, Side, World};
@@ -186,6 +186,10 @@ impl World {
             return;
         };
         let (batch, after) = edge.writer.synced();
+        if !edge.writer.store.stats().read_only {
+            self.check_applied(Owner::Edge(n), &batch);
+        }
+        self.note_fairness(n);
         self.after_edge_round(n, life, after, &batch);
     }
 
@@ -213,7 +217,7 @@ impl World {
             matches!(&entry.stream, StreamId::Node(_, Direction::Up))
         };
         let own: Vec<_> = batch.entries.iter().filter(is_own).collect();
-        let cost = super::cost_of(own.iter().copied());
+        let cost = Budget::of(own.iter().copied());
         let wanted = batch.entries.len() > own.len();
         if let Some(conn) = conn {
             self.written(conn, Side::Edge);

@@ -10,6 +10,7 @@ use causeway_log::{Store as _, WallTime};
 use super::kubelet::Kubelet;
 use super::link::Link;
 use super::queue::{Event, Owner};
+use super::user::Promises;
 use super::{Act, Cut, DiskFault, Side, Who, World};
 
 /// A machine takes so many milliseconds to boot.
@@ -222,15 +223,20 @@ impl World {
         match who {
             Who::Cloud => {
                 self.kill_cloud();
-                self.cloud_disk = disk;
+                let before = std::mem::replace(&mut self.cloud_disk, disk);
+                let after = self.cloud_disk.clone();
+                self.lose_history(Owner::Cloud, &before, &after);
                 self.has_lost_history = true;
-                self.promises.acked.clear();
+                self.cloud_has_fault = false;
                 self.start_cloud();
             }
             Who::Edge(node) => self.with(node, |world, n| {
                 world.kill_edge(n, false);
-                world.nodes[n].disk = disk;
+                let before = std::mem::replace(&mut world.nodes[n].disk, disk);
+                let after = world.nodes[n].disk.clone();
+                world.lose_history(Owner::Edge(n), &before, &after);
                 world.nodes[n].has_lost_history = true;
+                world.nodes[n].has_fault = false;
                 world.start_edge(n);
                 world.stir(n);
             }),
@@ -252,6 +258,9 @@ impl World {
             Who::Cloud | Who::Edged(_) => None,
         };
         self.replace_disk(who, Disk::new());
+        if *who == Who::Cloud {
+            self.promises = Promises::default();
+        }
         if let Some((n, before)) = forgives {
             self.nodes[n].has_lost_history = before;
         }
@@ -259,7 +268,10 @@ impl World {
 
     fn snapshot(&mut self, who: &Who) {
         match who {
-            Who::Cloud => self.cloud_image = Some(self.cloud_disk.image()),
+            Who::Cloud => {
+                self.cloud_image = Some(self.cloud_disk.image());
+                self.copied_promises = self.promises.clone();
+            }
             Who::Edge(node) => self.with(node, |world, n| {
                 world.nodes[n].image = Some(world.nodes[n].disk.image());
             }),
@@ -275,6 +287,9 @@ impl World {
         };
         if let Some(image) = image {
             self.replace_disk(who, Disk::from_image(&image));
+            if *who == Who::Cloud {
+                self.promises = self.copied_promises.clone();
+            }
         }
     }
 

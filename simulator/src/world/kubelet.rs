@@ -13,6 +13,7 @@ use causeway_edged::status::pod::{PodView, status};
 use causeway_kube_api::{Change, Expected, Write, WriteError, Written};
 use causeway_log::replication::Moment;
 use causeway_log::{Key, Resource, Revision, Uid};
+use causeway_projections::Objects;
 use serde_json::Value;
 use tokio::sync::oneshot;
 
@@ -130,17 +131,7 @@ impl World {
                 .map(|entry| entry.object())
                 .filter(|pod| pod["spec"]["nodeName"] == node.name.as_str())
                 .collect();
-            let mut configs = Configs::default();
-            for reference in pods.iter().flat_map(references) {
-                let resource = match reference.kind {
-                    ConfigKind::ConfigMap => Resource::core("configmaps"),
-                    ConfigKind::Secret => Resource::core("secrets"),
-                    ConfigKind::Token => Resource::new("causeway.dev", "serviceaccounttokens"),
-                };
-                let found = objects.get(&resource, &reference.namespace, &reference.name);
-                let data = found.map(|entry| config_data(reference.kind, &entry.object()));
-                configs.known.insert(reference, data);
-            }
+            let configs = configs_of(objects, &pods);
             (pods, configs)
         });
         kubelet.pods = Some(pods);
@@ -420,9 +411,7 @@ impl World {
         let (namespace, name) = (text("namespace").to_owned(), text("name").to_owned());
         let pods = Resource::core("pods");
         let entry = self.nodes[n].edge.as_ref().and_then(|edge| {
-            let found = |objects: &causeway_projections::Objects| {
-                objects.get(&pods, &namespace, &name).cloned()
-            };
+            let found = |objects: &Objects| objects.get(&pods, &namespace, &name).cloned();
             edge.view.read(found)
         });
         let entry = entry.filter(|entry| entry.key().uid.to_string() == uid);
@@ -445,4 +434,20 @@ impl World {
             }
         }
     }
+}
+
+/// What pods refer to.
+pub(super) fn configs_of(objects: &Objects, pods: &[Value]) -> Configs {
+    let mut configs = Configs::default();
+    for reference in pods.iter().flat_map(references) {
+        let resource = match reference.kind {
+            ConfigKind::ConfigMap => Resource::core("configmaps"),
+            ConfigKind::Secret => Resource::core("secrets"),
+            ConfigKind::Token => Resource::new("causeway.dev", "serviceaccounttokens"),
+        };
+        let found = objects.get(&resource, &reference.namespace, &reference.name);
+        let data = found.map(|entry| config_data(reference.kind, &entry.object()));
+        configs.known.insert(reference, data);
+    }
+    configs
 }

@@ -12,6 +12,7 @@ use causeway_cloud_sync::hub::Seat;
 use causeway_daemon::session_driver::{Control, WriteRefused};
 use causeway_log::replication::Session;
 use causeway_log::store::memory::MemoryStore;
+use causeway_log::{Body, Entry};
 use std::sync::Arc;
 use tokio::sync::oneshot;
 
@@ -181,7 +182,30 @@ pub(super) struct End {
     pub(super) timer: Option<Duration>,
     pub(super) established: bool,
     /// What this end may send, when that can be said: COST-1.
-    pub(super) budget: Option<u64>,
+    pub(super) budget: Option<Budget>,
+}
+
+/// What a session may send of its stream, at most: COST-1.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Budget {
+    pub(super) records: u64,
+    /// Of their bodies.
+    pub(super) bytes: u64,
+}
+
+impl Budget {
+    pub(super) fn add(&mut self, body: &Body) {
+        self.records += 1;
+        self.bytes += body.len() as u64;
+    }
+
+    pub(super) fn of<'a>(entries: impl Iterator<Item = &'a Entry>) -> Self {
+        let mut budget = Self::default();
+        for entry in entries {
+            budget.add(&entry.draft.body);
+        }
+        budget
+    }
 }
 
 impl End {

@@ -23,6 +23,7 @@ mod link;
 mod options;
 mod queue;
 mod register;
+mod rest;
 mod runtime;
 mod session;
 mod state;
@@ -63,8 +64,6 @@ use writer::After;
 
 /// How often a world that settles looks whether it has.
 const LOOK: Duration = Duration::from_secs(1);
-/// A record in a `Records` frame besides its body: COST-1.
-const RECORD_COST: u64 = 512;
 
 /// The end of a link.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -96,6 +95,7 @@ pub struct World {
     /// Events since time last moved.
     standing: u32,
     violation: Option<Violation>,
+    watch: check::Watch,
     errors: Errors,
     catalog: Catalog,
 
@@ -122,6 +122,8 @@ pub struct World {
     /// Users whose write is under way.
     asking: Vec<usize>,
     promises: Promises,
+    /// What they were as a copy of the cloud's disk was taken.
+    copied_promises: Promises,
     /// Lives of objects that somebody wants gone.
     deleted: BTreeSet<String>,
 }
@@ -161,6 +163,8 @@ struct Node {
     /// Counts what happens to its road: FAIR-1.
     fair: u64,
     fair_due: bool,
+    /// Since when it waits for what, and what its road counted then.
+    fair_since: Option<(Duration, u64, u64)>,
 }
 
 impl Node {
@@ -187,6 +191,7 @@ impl Node {
             calm_due: false,
             fair: 0,
             fair_due: false,
+            fair_since: None,
         }
     }
 }
@@ -231,6 +236,7 @@ impl World {
             stats: Stats::default(),
             standing: 0,
             violation: None,
+            watch: check::Watch::default(),
             errors: Errors::new(),
             catalog: Catalog::builtin(),
             cloud: None,
@@ -250,6 +256,7 @@ impl World {
             users: Vec::new(),
             asking: Vec::new(),
             promises: Promises::default(),
+            copied_promises: Promises::default(),
             deleted: BTreeSet::new(),
             shared_now,
         };
@@ -289,8 +296,9 @@ impl World {
                 world.check_progress(now, &event);
                 world.pass(now);
                 world.stats.events += 1;
+                let writes = event.writes();
                 world.handle(event);
-                world.check_errors();
+                world.check_errors(writes);
             }
         });
         self.violation.clone().map_or(Ok(()), Err)
@@ -479,11 +487,4 @@ impl World {
             After::Rest => {}
         }
     }
-}
-
-/// What records may cost on the wire: COST-1.
-fn cost_of<'a>(entries: impl Iterator<Item = &'a causeway_log::Entry>) -> u64 {
-    entries
-        .map(|entry| entry.draft.body.len() as u64 + RECORD_COST)
-        .sum()
 }

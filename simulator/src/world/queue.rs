@@ -121,6 +121,19 @@ pub(super) enum Event {
     },
 }
 
+impl Event {
+    /// Whose store it has to do with, if it writes to one.
+    pub(super) const fn writes(&self) -> Option<Owner> {
+        match self {
+            Self::Round { owner, .. }
+            | Self::Synced { owner, .. }
+            | Self::Trim { owner, .. }
+            | Self::Recover { owner, .. } => Some(*owner),
+            _ => None,
+        }
+    }
+}
+
 /// Whose store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Owner {

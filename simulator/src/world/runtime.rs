@@ -50,6 +50,21 @@ impl Process {
     }
 }
 
+/// What volumes show, by volume and file.
+pub(super) fn files_of(volumes: &[Volume]) -> BTreeMap<String, String> {
+    let mut shown = BTreeMap::new();
+    for volume in volumes {
+        let VolumeSource::Files(files) = &volume.source else {
+            continue;
+        };
+        shown.extend(files.iter().map(|(path, file)| {
+            let content = String::from_utf8_lossy(&file.content).into_owned();
+            (format!("{}/{path}", volume.name), content)
+        }));
+    }
+    shown
+}
+
 pub(super) fn info() -> RuntimeInfo {
     RuntimeInfo {
         name: "simulated",
@@ -89,16 +104,7 @@ impl Runtime {
     pub(super) fn write_volumes(&mut self, uid: &str, volumes: &[Volume]) {
         let held = self.pods.entry(uid.to_owned()).or_default();
         held.volumes = Some(hash_all(volumes));
-        held.files.clear();
-        for volume in volumes {
-            let VolumeSource::Files(files) = &volume.source else {
-                continue;
-            };
-            held.files.extend(files.iter().map(|(path, file)| {
-                let content = String::from_utf8_lossy(&file.content).into_owned();
-                (format!("{}/{path}", volume.name), content)
-            }));
-        }
+        held.files = files_of(volumes);
     }
 
     pub(super) fn run_sandbox(&mut self, pod: &DesiredPod, now: Timestamp) {

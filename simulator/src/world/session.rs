@@ -11,7 +11,7 @@ use causeway_log::store::ReadLimit;
 use causeway_log::{Direction, Offset, Store as _, StreamId};
 use tokio::sync::oneshot;
 
-use super::link::{End, Item};
+use super::link::{Budget, End, Item};
 use super::queue::Event;
 use super::{Invariant, Side, World};
 
@@ -25,6 +25,8 @@ const RESEND_MILLIS_MAX: u64 = 3000;
 const COST_SESSION: u64 = 4096;
 /// A ping or an acknowledgement.
 const COST_CONTROL: u64 = 64;
+/// A record besides its body.
+const COST_RECORD: u64 = 512;
 
 impl World {
     /// Lets a session do what it wants until it wants nothing more.
@@ -225,14 +227,17 @@ impl World {
     }
 
     /// The own stream has more durable records.
-    pub(super) fn stored(&mut self, id: u64, side: Side, budget: u64) {
+    pub(super) fn stored(&mut self, id: u64, side: Side, more: Budget) {
         if let Some(end) = self
             .conns
             .get_mut(&id)
             .and_then(|conn| conn.end(side).as_mut())
         {
             let store = end.store.clone();
-            end.budget = end.budget.map(|before| before + budget);
+            if let Some(budget) = &mut end.budget {
+                budget.records += more.records;
+                budget.bytes += more.bytes;
+            }
             end.session.handle_stored(Moment(self.now), &*store);
             self.pump(id, side);
         }
@@ -305,21 +310,19 @@ impl World {
     }
 
     /// COST-1: what may be sent, by the keys that changed.
-    fn cost_of_resume(&self, end: &End, stream: &StreamId, after: Offset) -> Option<u64> {
-        let mut cost = COST_SESSION;
+    fn cost_of_resume(&self, end: &End, stream: &StreamId, after: Offset) -> Option<Budget> {
+        let mut budget = Budget::default();
         let mut after = after;
         loop {
             let page = end
                 .store
                 .read_coalesced(stream, after, ReadLimit::SCAN)
                 .ok()?;
-            let bodies = page
-                .records
-                .iter()
-                .map(|stored| stored.record.body.len() as u64);
-            cost += bodies.map(|body| body + super::RECORD_COST).sum::<u64>();
+            for stored in &page.records {
+                budget.add(&stored.record.body);
+            }
             if page.is_complete || page.upto <= after {
-                return Some(cost);
+                return Some(budget);
             }
             after = page.upto;
         }
@@ -332,12 +335,15 @@ impl World {
             return;
         };
         let seconds = self.now.saturating_sub(end.began).as_secs();
-        let control = COST_CONTROL * (stats.received.frames + seconds / 5 + 2);
-        if stats.sent.bytes > budget + control {
-            let sent = stats.sent.bytes;
+        let control = COST_SESSION + COST_CONTROL * (stats.received.frames + seconds / 5 + 2);
+        let records = budget.bytes + COST_RECORD * budget.records;
+        let sent = stats.sent.bytes;
+        self.stats.cost_max = self.stats.cost_max.max(sent * 1000 / (records + control));
+        if sent > records + control {
             let name = &self.nodes[n].name;
-            let what =
-                format!("{name}: {side:?} sent {sent} bytes, {budget} and {control} allowed");
+            let what = format!(
+                "{name}: {side:?} sent {sent} bytes, {records} for records and {control} allowed"
+            );
             self.violate(Invariant::CostOfResume, what);
         }
     }

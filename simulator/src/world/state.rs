@@ -83,4 +83,8 @@ pub struct Stats {
     pub sessions: u64,
     /// Acts done.
     pub acts: u64,
+    /// The longest that an undisturbed node waited for what it was to be sent: FAIR-1.
+    pub fair_max: Duration,
+    /// The most that an end of a session sent, in thousandths of its bound: COST-1.
+    pub cost_max: u64,
 }

@@ -47,7 +47,7 @@ enum Wish {
 }
 
 /// What users were promised: LOG-2 as they see it.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Promises {
     /// By name: the uid, and what was applied; `None` for one that is to be gone.
     pub(super) acked: BTreeMap<Name, (String, Option<Value>)>,

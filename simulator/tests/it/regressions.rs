@@ -69,6 +69,120 @@ fn a_full_disk_is_no_reason_to_run_in_circles() {
     assert_eq!(images(&world), ["app:2"]);
 }
 
+/// The edge said that it held what its disk then took back: the cloud never sent it again.
+#[test]
+fn what_a_failing_disk_takes_back_is_sent_again() {
+    for who in [Who::Edge(n0()), Who::Cloud] {
+        let mut world = World::new(97, Options::default());
+        world.act(Act::Apply(pod("a", "app:1")));
+        world.run_until(seconds(30)).unwrap();
+        let kind = Cut::Reset;
+        world.act(Act::Cut { node: n0(), kind });
+        world.act(Act::Apply(pod("a", "app:2")));
+        world.run_until(seconds(35)).unwrap();
+        let fault = DiskFault::SyncFails;
+        let on = who.clone();
+        world.act(Act::Disk { who: on, fault });
+        world.act(Act::Heal { node: n0() });
+        world.run_until(seconds(70)).unwrap();
+        let fault = DiskFault::Heal;
+        world.act(Act::Disk { who, fault });
+        world.settle(Duration::from_secs(120)).unwrap();
+        assert_eq!(images(&world), ["app:2"]);
+    }
+}
+
+/// The edge had buried the pod for good, and the cloud refused an end that it knew nothing of.
+#[test]
+fn a_pod_whose_deletion_the_cloud_forgot_runs_again() {
+    let mut world = World::new(83, Options::default());
+    world.act(Act::Apply(pod("a", "app:1")));
+    world.run_until(seconds(30)).unwrap();
+    world.act(Act::Snapshot { who: Who::Cloud });
+    let delete = || Act::Delete {
+        resource: "pods".to_owned(),
+        namespace: "default".to_owned(),
+        name: "a".to_owned(),
+        grace: None,
+    };
+    world.act(delete());
+    world.run_until(seconds(60)).unwrap();
+    assert_eq!(images(&world), Vec::<String>::new());
+    world.act(Act::Restore { who: Who::Cloud });
+    world.run_until(seconds(180)).unwrap();
+    assert_eq!(images(&world), ["app:1"]);
+    world.act(delete());
+    world.settle(Duration::from_secs(120)).unwrap();
+    assert_eq!(images(&world), Vec::<String>::new());
+    assert!(world.cloud_objects().iter().all(|one| one["kind"] != "Pod"));
+}
+
+/// Steps that had been handed out started the first pod after the second one ran.
+#[test]
+fn a_pod_deleted_at_once_does_not_start_beside_the_next_of_its_name() {
+    for moment in 0..40 {
+        let mut world = World::new(moment, Options::default());
+        world.run_until(seconds(30)).unwrap();
+        world.act(Act::Apply(pod("a", "app:1")));
+        world.act(Act::Delete {
+            resource: "pods".to_owned(),
+            namespace: "default".to_owned(),
+            name: "a".to_owned(),
+            grace: Some(0),
+        });
+        world.act(Act::Apply(pod("a", "app:2")));
+        world.run_until(seconds(60)).unwrap();
+        assert_eq!(images(&world), ["app:2"]);
+    }
+}
+
+/// An edge whose call the cloud had taken, and died, never called again.
+#[test]
+fn an_edge_calls_again_when_the_cloud_dies_as_it_answers() {
+    let slow = Options {
+        delay: Duration::from_millis(200),
+        ..Options::default()
+    };
+    for millis in (50..1000).step_by(50) {
+        let mut world = World::new(13, slow.clone());
+        world
+            .run_until(Moment(Duration::from_millis(millis)))
+            .unwrap();
+        let who = Who::Cloud;
+        world.act(Act::Kill { who });
+        world.settle(Duration::from_secs(120)).unwrap();
+    }
+}
+
+/// A kubelet that was to wait a moment before it asked again never asked again.
+#[test]
+fn the_end_of_a_pod_is_told_after_a_disk_refused_it() {
+    let mut world = World::new(30, Options::default());
+    world.act(Act::Apply(pod("a", "app:1")));
+    world.run_until(seconds(30)).unwrap();
+    let kind = Cut::Silent;
+    world.act(Act::Delete {
+        resource: "pods".to_owned(),
+        namespace: "default".to_owned(),
+        name: "a".to_owned(),
+        grace: None,
+    });
+    world
+        .run_until(Moment(Duration::from_millis(30_300)))
+        .unwrap();
+    world.act(Act::Cut { node: n0(), kind });
+    let who = Who::Edge(n0());
+    let fault = DiskFault::Full;
+    world.act(Act::Disk { who, fault });
+    world.run_until(seconds(60)).unwrap();
+    let who = Who::Edge(n0());
+    let fault = DiskFault::Heal;
+    world.act(Act::Disk { who, fault });
+    world.run_until(seconds(240)).unwrap();
+    world.settle(Duration::from_secs(120)).unwrap();
+    assert_eq!(images(&world), Vec::<String>::new());
+}
+
 #[test]
 fn seeds_that_once_failed() {
     for seed in [5, 9] {
