@@ -98,8 +98,7 @@ pub trait DeviceMapper: Send + Sync + 'static {
     ///
     /// # Errors
     /// As [`DeviceMapper::create_device_model`].
-    fn update_device_model(&self, request: ModelMessage)
-    -> impl Future<Output = Answer<()>> + Send;
+    fn update_device_model(&self, it: ModelMessage) -> impl Future<Output = Answer<()>> + Send;
 
     /// What the mapper knows of a device.
     ///
