@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
+use causeway_daemon::telemetry::error_chain;
 use causeway_simulator::live::{self, Settings};
 use causeway_simulator::scenario::{Mistakes, Scenario};
 
@@ -22,18 +23,18 @@ Examples:
   causeway sim live winter.yaml --speed 60        a wait of an hour takes a minute
   causeway sim live winter.yaml --keep --dir out  leave stores and logs in out/
 
-A cloud and two daemons a node run as processes of this machine, each node behind a link that can be
-cut. What takes time takes real time: heartbeats, retries, grace periods. So after each step the
-clock is the real one until all is at rest, at most a minute, and while something is awaited, at most
-two; what is left of a wait is skipped, or divided by --speed. Waits of up to 30 s are kept. The
-report says what was shortened.
+A cloud and two daemons a node run as processes of this machine, each node behind a link that
+can be cut. What takes time takes real time: heartbeats, retries, grace periods. So after each
+step the clock is the real one until all is at rest, at most a minute, and while something is
+awaited, at most two; what is left of a wait is skipped, or divided by --speed. Waits of up to
+30 s are kept. The report says what was shortened.
 
-Containers are stand-ins that run until they are stopped, with the environment and the files that
-your manifests give them; probes, hooks and users go with the image. --commands runs what the
-manifests say instead, as processes of this machine with your rights.
+Containers are stand-ins that run until they are stopped, with the environment and the files
+that your manifests give them; probes, hooks and users go with the image. --commands runs what
+the manifests say instead, as processes of this machine with your rights.
 
-What real daemons cannot do, such as a wrong wall clock, is refused before anything starts, with its
-line. Exit codes are those of `sim check`. Ctrl-C ends everything and reports what was seen so far.")]
+What real daemons cannot do, such as a wrong wall clock, is refused before anything starts, with
+its line. Exit codes are those of `sim check`. Ctrl-C ends everything and reports what was seen.")]
 pub(super) struct Args {
     /// The scenario
     file: PathBuf,
@@ -75,7 +76,7 @@ pub(super) fn run(args: &Args) -> Result<Code> {
         Ok(outcome) => outcome,
         Err(error) => {
             place.keep();
-            return Err(Coded::failed(error.to_string()).into());
+            return Err(Coded::failed(error_chain(&error).to_string()).into());
         }
     };
     let code = args.reports.give(&outcome, &args.file, |_| {})?;

@@ -15,42 +15,11 @@ use crate::scenario::{Action, Cut, Manifest, Road, Target};
 impl Live {
     pub(super) fn do_act(&mut self, action: &Action) -> Result<(), LiveError> {
         match action {
-            Action::Cut { nodes, how } => {
-                let mode = match how {
-                    Cut::Silent => CutMode::Silent,
-                    Cut::Reset => CutMode::Reset,
-                    Cut::ToEdge => CutMode::ToEdge,
-                    Cut::ToCloud => CutMode::ToCloud,
-                };
-                self.links(nodes, |node| node.set_link(Link::Cut { mode }));
-            }
-            Action::Heal(nodes) => self.links(nodes, |node| {
-                node.slow = None;
-                node.set_link(Link::Whole);
-            }),
-            Action::Flap { nodes, up, down } => {
-                let since = self.pace.now();
-                let (up, down) = (*up, *down);
-                self.links(nodes, |node| {
-                    node.set_link(node.open());
-                    node.flap = Some(Flap { since, up, down });
-                    node.flap_at(since);
-                });
-            }
-            Action::Slow { nodes, road } => {
-                let slow = slow(road);
-                self.links(nodes, |node| {
-                    node.slow = Some(slow);
-                    // A link that is cut stays so, and is slow when it carries again.
-                    if matches!(node.link.link(), Link::Whole | Link::Slow(_)) {
-                        node.link.set(Link::Slow(slow));
-                    }
-                });
-            }
-            Action::Storm(nodes) => self.links(nodes, |node| {
-                node.set_link(node.open());
-                node.link.break_all();
-            }),
+            Action::Cut { .. }
+            | Action::Heal(_)
+            | Action::Flap { .. }
+            | Action::Slow { .. }
+            | Action::Storm(_) => self.do_link(action),
             Action::Apply(manifests) => self.apply(manifests),
             Action::Delete(target) => self.delete(target),
             Action::EdgeWrite {
@@ -99,6 +68,52 @@ impl Live {
             Action::Clock { .. } | Action::Disk { .. } => {}
         }
         Ok(())
+    }
+
+    fn do_link(&mut self, action: &Action) {
+        if let Action::Cut { nodes, how } = action {
+            let mode = match how {
+                Cut::Silent => CutMode::Silent,
+                Cut::Reset => CutMode::Reset,
+                Cut::ToEdge => CutMode::ToEdge,
+                Cut::ToCloud => CutMode::ToCloud,
+            };
+            self.links(nodes, |node| node.set_link(Link::Cut { mode }));
+        }
+        if let Action::Heal(nodes) = action {
+            self.links(nodes, |node| {
+                node.slow = None;
+                node.set_link(Link::Whole);
+            });
+        }
+        if let Action::Flap { nodes, up, down } = action {
+            let flap = Flap {
+                since: self.pace.now(),
+                up: *up,
+                down: *down,
+            };
+            self.links(nodes, |node| {
+                node.set_link(node.open());
+                node.flap = Some(flap);
+                node.flap_at(flap.since);
+            });
+        }
+        if let Action::Slow { nodes, road } = action {
+            let slow = slow(road);
+            self.links(nodes, |node| {
+                node.slow = Some(slow);
+                // A link that is cut stays so, and is slow when it carries again.
+                if matches!(node.link.link(), Link::Whole | Link::Slow(_)) {
+                    node.link.set(Link::Slow(slow));
+                }
+            });
+        }
+        if let Action::Storm(nodes) = action {
+            self.links(nodes, |node| {
+                node.set_link(node.open());
+                node.link.break_all();
+            });
+        }
     }
 
     fn links(&mut self, nodes: &[NodeName], act: impl Fn(&mut Node)) {

@@ -29,6 +29,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use causeway_daemon::tasks::{Shutdown, Stop, Task};
+use causeway_daemon::telemetry::error_chain;
 use causeway_kube_api::client::{CONFIGMAPS, ListOptions, PODS};
 use causeway_log::NodeName;
 use serde_json::Value;
@@ -65,7 +66,7 @@ pub struct Settings {
 #[derive(Debug, thiserror::Error)]
 pub enum LiveError {
     /// The machine refused something.
-    #[error("cannot {doing} {}: {source}", path.display())]
+    #[error("cannot {doing} {}", path.display())]
     Host {
         /// What was tried.
         doing: &'static str,
@@ -111,7 +112,7 @@ impl From<LiveError> for SystemError {
     fn from(error: LiveError) -> Self {
         Self {
             invariant: None,
-            what: error.to_string(),
+            what: error_chain(&error).to_string(),
         }
     }
 }

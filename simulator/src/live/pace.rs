@@ -14,7 +14,7 @@
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
-use crate::scenario::{Scenario, Skip};
+use crate::scenario::{Scenario, Skip, When};
 
 /// Waits from one moment of a scenario to the next that are not longer than this are kept.
 pub(super) const KEPT: Duration = Duration::from_secs(30);
@@ -56,7 +56,7 @@ impl Pace {
     pub(super) fn new(scenario: &Scenario, speed: Option<u32>, now: Instant) -> Self {
         Self {
             speed,
-            moments: scenario.moments(),
+            moments: moments(scenario),
             now: Duration::ZERO,
             anchor: (Duration::ZERO, now),
             stirred: Some(now),
@@ -186,6 +186,20 @@ impl Pace {
     }
 }
 
+/// The moments of a scenario. What may take a while is awaited, not waited for, so its end is none.
+fn moments(scenario: &Scenario) -> BTreeSet<Duration> {
+    let steps = scenario.steps.iter().map(|step| step.at);
+    let expected = scenario.expectations.iter();
+    let expected = expected.flat_map(|expectation| match expectation.when {
+        When::Within { from, .. } => [from, from],
+        When::At(_) | When::Throughout { .. } => {
+            [expectation.when.first(), expectation.when.last()]
+        }
+    });
+    let ends = [Duration::ZERO, scenario.end];
+    ends.into_iter().chain(steps).chain(expected).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -220,6 +234,12 @@ mod tests {
         assert_eq!((skip.from, skip.until), (SECOND, 3_600 * SECOND));
         // The next moment is 20 s away.
         assert_eq!(pace.gait(3_601 * SECOND, start), Gait::Real);
+        pace.skip(7_200 * SECOND, Duration::ZERO, start);
+        let bound = 7_500 * SECOND;
+        assert!(
+            !pace.is_real(start),
+            "the end is further away than {bound:?}"
+        );
     }
 
     #[test]

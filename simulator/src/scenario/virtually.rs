@@ -116,6 +116,20 @@ impl Virtual {
         });
     }
 
+    fn apply(&mut self, manifests: &[Manifest]) {
+        let patience = self.now().saturating_add(KIND_WITHIN);
+        for Manifest {
+            object, resource, ..
+        } in manifests
+        {
+            if resource.is_some() && !self.world.serves(object) {
+                self.unserved.push((patience, object.clone()));
+            } else {
+                self.world.act(Act::Apply(object.clone()));
+            }
+        }
+    }
+
     /// Applies what the cloud can take by now, or is not going to.
     fn apply_served(&mut self) {
         let now = self.now();
@@ -180,20 +194,7 @@ impl System for Virtual {
                 self.each(nodes, |node| Act::Cut { node, kind });
                 self.each(nodes, |node| Act::Heal { node });
             }
-            Action::Apply(manifests) => {
-                let now = self.now();
-                for Manifest {
-                    object, resource, ..
-                } in manifests
-                {
-                    if resource.is_some() && !self.world.serves(object) {
-                        let patience = now.saturating_add(KIND_WITHIN);
-                        self.unserved.push((patience, object.clone()));
-                    } else {
-                        self.world.act(Act::Apply(object.clone()));
-                    }
-                }
-            }
+            Action::Apply(manifests) => self.apply(manifests),
             Action::Delete(target) => self.delete(target),
             Action::EdgeWrite {
                 nodes,
