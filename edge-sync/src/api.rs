@@ -3,6 +3,7 @@
 pub mod access;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
 use causeway_daemon::inspect::Inspected;
@@ -17,6 +18,7 @@ use causeway_log::{NodeName, Resource};
 use futures_util::future::BoxFuture;
 use tokio::sync::oneshot;
 
+use crate::agent::Pulse;
 use crate::first_sync::FirstSync;
 use crate::machine::Request;
 
@@ -28,6 +30,8 @@ pub(crate) struct EdgeSource {
     pub(crate) writer: WriterHandle<Request>,
     /// `None` for an edge without a cloud: what it has is all there is.
     pub(crate) first_sync: Option<FirstSync>,
+    /// The heartbeats of the node agent.
+    pub(crate) pulse: Pulse,
 }
 
 impl Source for EdgeSource {
@@ -57,6 +61,10 @@ impl Source for EdgeSource {
                 self.node
             )
         })
+    }
+
+    fn heard(&self, lease: Duration) {
+        self.pulse.beat(lease);
     }
 
     fn commit(&self, write: Write) -> BoxFuture<'_, Result<Written, WriteError>> {

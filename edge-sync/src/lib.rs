@@ -15,6 +15,7 @@ pub mod config;
 pub mod first_sync;
 pub mod machine;
 
+mod agent;
 mod api;
 mod endpoint;
 mod link;

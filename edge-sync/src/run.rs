@@ -21,6 +21,7 @@ use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::watch;
 use uuid::Uuid;
 
+use crate::agent::{self, Pulse};
 use crate::api::access::{ApiToken, TokenError, guarded, write_kubeconfig};
 use crate::api::{EdgeSource, router};
 use crate::config::{ApiAuth, EdgeConfig};
@@ -235,6 +236,7 @@ impl Edge {
             view: self.view.clone(),
             writer: self.writer.clone(),
             first_sync: cloud.is_some().then(|| self.first_sync.clone()),
+            pulse: Pulse::default(),
         };
         let registrar = source.clone();
         let server = ServerConfig {
@@ -263,14 +265,15 @@ impl Edge {
         tasks
     }
 
-    /// The link, and who joins again over it.
+    /// The link, who joins again over it, and who tells it that the agent is silent.
     fn link(
         &self,
         url: &SyncUrl,
         source: EdgeSource,
         traffic: Arc<TrafficTotals>,
         shutdown: &Shutdown,
-    ) -> [Task; 2] {
+    ) -> [Task; 3] {
+        let agent = agent::watch(source.clone(), shutdown.token());
         let (caught_up, session) = watch::channel(false);
         let registration = Registration { source, session };
         let endpoint = EdgeEndpoint {
@@ -288,6 +291,7 @@ impl Edge {
             board: Arc::clone(&self.board),
         };
         [
+            tasks::spawn("agent", agent),
             tasks::spawn("registration", registration.run(shutdown.token())),
             tasks::spawn("link", link.run(shutdown.token())),
         ]

@@ -25,6 +25,11 @@ pub trait Source: Send + Sync + 'static {
         None
     }
 
+    /// The node agent at an edge says that it lives; it means to say so again within `lease`.
+    fn heard(&self, lease: std::time::Duration) {
+        let _ = lease;
+    }
+
     /// Makes a write durable and resolves when it is, and when [`Source::view`] shows it.
     ///
     /// A write whose object would not change makes no record and resolves with the revision that

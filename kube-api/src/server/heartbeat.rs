@@ -4,6 +4,8 @@
 //! it is kept in memory only: no record, nothing to send, nothing to write to flash. Who asks for it
 //! by name is told; lists and watches show what the cloud has of it.
 
+use std::time::Duration;
+
 use axum::body::Body;
 use axum::response::Response;
 use http::{Method, StatusCode};
@@ -21,6 +23,9 @@ use crate::status::Status;
 
 /// Where node agents keep their heartbeats.
 const NAMESPACE: &str = "kube-node-lease";
+
+/// How long a Lease that does not say is good for.
+const LEASE_SECONDS: u64 = 40;
 
 /// The Lease as it was written last; `None`: not since this process began.
 #[derive(Debug, Default)]
@@ -110,6 +115,9 @@ impl<S: Source> Call<'_, S> {
         let version = version.saturating_add(1).to_string();
         lease["metadata"]["resourceVersion"] = version.into();
         if !self.query.dry_run {
+            let seconds = lease["spec"]["leaseDurationSeconds"].as_u64();
+            let lasting = Duration::from_secs(seconds.unwrap_or(LEASE_SECONDS));
+            self.server.source.heard(lasting);
             *self.server.heartbeat.0.lock() = Some(lease.clone());
         }
         self.written(code, lease, &[])
