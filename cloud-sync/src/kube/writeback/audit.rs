@@ -35,7 +35,7 @@ const PAGES_MAX: usize = 64;
 
 /// When which node is looked at. Pure.
 #[derive(Debug, Default)]
-pub struct Audits {
+pub(super) struct Audits {
     nodes: BTreeMap<NodeName, Audit>,
     under_way: usize,
 }
@@ -52,7 +52,7 @@ struct Audit {
 
 impl Audits {
     /// These nodes are connected.
-    pub fn observe(&mut self, connected: &BTreeSet<NodeName>, now: Duration) {
+    pub(super) fn observe(&mut self, connected: &BTreeSet<NodeName>, now: Duration) {
         for (node, audit) in &mut self.nodes {
             audit.is_here = connected.contains(node);
         }
@@ -74,7 +74,11 @@ impl Audits {
     }
 
     /// These nodes have come, or come back.
-    pub fn came<'a>(&mut self, nodes: impl IntoIterator<Item = &'a NodeName>, now: Duration) {
+    pub(super) fn came<'a>(
+        &mut self,
+        nodes: impl IntoIterator<Item = &'a NodeName>,
+        now: Duration,
+    ) {
         for node in nodes {
             if let Some(audit) = self.nodes.get_mut(node) {
                 audit.times = 0;
@@ -84,7 +88,7 @@ impl Audits {
     }
 
     /// A node to look at now.
-    pub fn start(&mut self, now: Duration) -> Option<NodeName> {
+    pub(super) fn start(&mut self, now: Duration) -> Option<NodeName> {
         if self.under_way >= UNDER_WAY_MAX {
             return None;
         }
@@ -96,7 +100,7 @@ impl Audits {
     }
 
     /// A node was looked at. `luck`, from 0 to 1, spreads the next look.
-    pub fn finish(&mut self, node: &NodeName, now: Duration, luck: f64) {
+    pub(super) fn finish(&mut self, node: &NodeName, now: Duration, luck: f64) {
         self.under_way = self.under_way.saturating_sub(1);
         let Some(audit) = self.nodes.get_mut(node) else {
             return;

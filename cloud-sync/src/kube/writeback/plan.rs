@@ -17,7 +17,7 @@
 //! - **Never dropped**: what failed waits in its place, longer each time. When the API server
 //!   itself is in trouble all wait, and one at a time tries whether it is back.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use causeway_log::{Key, NodeName, Op, Record, Revision, Slot, Stored};
@@ -25,6 +25,10 @@ use causeway_log::{Key, NodeName, Op, Record, Revision, Slot, Stored};
 use super::backoff::{Backoff, Gate};
 use super::judge::Meaning;
 use crate::cluster::Answered;
+
+mod lane;
+
+use lane::{Item, Lane};
 
 /// Bounds of a [`Plan`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -146,31 +150,6 @@ pub struct Plan {
     under_way: usize,
     bytes: usize,
     gate: Gate,
-}
-
-#[derive(Debug, Default)]
-struct Lane {
-    /// Everything up to here was taken in.
-    read: Revision,
-    /// There may be more after it.
-    more: bool,
-    items: BTreeMap<Revision, Item>,
-    under_way: usize,
-    /// Nothing of it can begin before.
-    due: Duration,
-    committed: Revision,
-    committing: bool,
-    answers: Vec<Answered>,
-}
-
-#[derive(Debug)]
-struct Item {
-    record: Record,
-    class: Class,
-    under_way: bool,
-    attempts: u32,
-    due: Duration,
-    since: Duration,
 }
 
 impl Plan {
@@ -453,84 +432,4 @@ impl Plan {
 
 fn name_of<T>((node, _): (&NodeName, T)) -> NodeName {
     node.clone()
-}
-
-impl Lane {
-    /// Takes out statuses of `key` that wait and are older; gives how many bytes they had.
-    fn supersede(&mut self, key: &Key, newer: Revision) -> usize {
-        let mut bytes = 0;
-        self.items.retain(|revision, item| {
-            let header = &item.record.header;
-            let goes = *revision < newer
-                && !item.under_way
-                && header.op.slot() == Slot::Status
-                && header.key == *key;
-            if goes {
-                bytes += item.record.body.len();
-            }
-            !goes
-        });
-        bytes
-    }
-
-    fn has_newer_status(&self, key: &Key, than: Revision) -> bool {
-        self.items.iter().any(|(revision, item)| {
-            let header = &item.record.header;
-            *revision > than && header.op.slot() == Slot::Status && header.key == *key
-        })
-    }
-
-    /// Begins the most important thing whose object has nothing earlier to be done.
-    fn start(&mut self, now: Duration) -> Option<(Revision, Record)> {
-        let mut busy: BTreeSet<&Key> = BTreeSet::new();
-        let mut best: Option<(Class, Revision)> = None;
-        let mut due = Duration::MAX;
-        for (revision, item) in &self.items {
-            let first = busy.insert(&item.record.header.key);
-            if !first || item.under_way {
-                continue;
-            }
-            if item.due > now {
-                due = due.min(item.due);
-            } else if best.is_none_or(|(class, _)| item.class < class) {
-                best = Some((item.class, *revision));
-            }
-        }
-        let Some((_, revision)) = best else {
-            self.due = due;
-            return None;
-        };
-        self.under_way += 1;
-        let item = self.items.get_mut(&revision)?;
-        item.under_way = true;
-        Some((revision, item.record.clone()))
-    }
-
-    fn next_due(&self) -> Option<Duration> {
-        let mut busy: BTreeSet<&Key> = BTreeSet::new();
-        let mut due = None;
-        for item in self.items.values() {
-            let first = busy.insert(&item.record.header.key);
-            if first && !item.under_way {
-                due = Some(due.map_or(item.due, |due: Duration| due.min(item.due)));
-            }
-        }
-        due
-    }
-
-    /// Nothing up to here is left to do.
-    fn done(&self) -> Revision {
-        match self.items.first_key_value() {
-            Some((first, _)) => Revision::new(first.get().saturating_sub(1)).max(self.committed),
-            None => self.read,
-        }
-    }
-
-    fn is_idle(&self) -> bool {
-        !self.more
-            && !self.committing
-            && self.items.is_empty()
-            && self.answers.is_empty()
-            && self.committed >= self.read
-    }
 }

@@ -48,36 +48,7 @@ pub type Gauge = prometheus_client::metrics::gauge::Gauge<i64, AtomicI64>;
 impl WriteStats {
     /// Registers all of them.
     pub fn register(&self, registry: &mut Registry) {
-        let families = [
-            (
-                "kube_calls",
-                "Requests to the API server by verb and resource",
-                &self.calls,
-            ),
-            (
-                "kube_call_failures",
-                "Requests to the API server that failed, by resource and code",
-                &self.failures,
-            ),
-            (
-                "kube_records",
-                "Records of nodes by class and what became of them",
-                &self.records,
-            ),
-            (
-                "kube_retries",
-                "Writes put off after a failure",
-                &self.retries,
-            ),
-            (
-                "kube_refused",
-                "Writes that the API server will never take",
-                &self.refused,
-            ),
-        ];
-        for (name, help, family) in families {
-            registry.register(name, help, family.clone());
-        }
+        self.register_families(registry);
         let counters = [
             (
                 "kube_leases_renewed",
@@ -103,6 +74,43 @@ impl WriteStats {
         for (name, help, counter) in counters {
             registry.register(name, help, counter.clone());
         }
+        self.register_gauges(registry);
+    }
+
+    fn register_families(&self, registry: &mut Registry) {
+        let families = [
+            (
+                "kube_calls",
+                "Requests to the API server by verb and resource",
+                &self.calls,
+            ),
+            (
+                "kube_call_failures",
+                "Requests of the write-back that failed, by resource and code",
+                &self.failures,
+            ),
+            (
+                "kube_records",
+                "Records of nodes by class and what became of them",
+                &self.records,
+            ),
+            (
+                "kube_retries",
+                "Writes put off after a failure",
+                &self.retries,
+            ),
+            (
+                "kube_refused",
+                "Writes that the API server will never take",
+                &self.refused,
+            ),
+        ];
+        for (name, help, family) in families {
+            registry.register(name, help, family.clone());
+        }
+    }
+
+    fn register_gauges(&self, registry: &mut Registry) {
         let gauges = [
             (
                 "kube_backlog",

@@ -33,18 +33,15 @@ const POD_FIELDS: [&str; 12] = [
     "reason",
     "startTime",
 ];
-/// Fields of a node's status that only the node writes.
-const NODE_FIELDS: [&str; 9] = [
-    "addresses",
-    "allocatable",
-    "capacity",
-    "daemonEndpoints",
-    "features",
-    "images",
-    "nodeInfo",
-    "runtimeHandlers",
-    "volumesInUse",
+/// Fields of a pod's status that others write: the API server, the scheduler, controllers.
+const OTHERS_POD_FIELDS: [&str; 4] = [
+    "extendedResourceClaimStatus",
+    "nominatedNodeName",
+    "qosClass",
+    "resourceClaimStatuses",
 ];
+/// Fields of a node's status that others write.
+const OTHERS_NODE_FIELDS: [&str; 1] = ["volumesAttached"];
 
 /// Whether a pod in this phase does not run again.
 #[must_use]
@@ -57,17 +54,13 @@ pub fn is_terminal(status: Option<&Value>) -> bool {
 /// writes and does not report goes.
 #[must_use]
 pub fn patch_pod(node: &NodeName, key: &Key, reported: &Value) -> Call {
-    let mut status = Map::new();
+    // These two are merged by address, so that an address would never go.
+    let mut status = own_fields(reported, &OTHERS_POD_FIELDS, &["podIPs", "hostIPs"]);
     for field in POD_FIELDS {
-        let value = match reported.get(field).filter(|value| !value.is_null()) {
-            // These two are merged by address, so that an address would never go.
-            Some(Value::Array(items)) if matches!(field, "podIPs" | "hostIPs") => replaced(items),
-            Some(value) => value.clone(),
-            // Without a phase the object would be no pod's status.
-            None if field == "phase" => continue,
-            None => Value::Null,
-        };
-        status.insert(field.to_owned(), value);
+        // Without a phase the object would be no pod's status.
+        if field != "phase" {
+            status.entry(field).or_insert(Value::Null);
+        }
     }
     status.insert("conditions".to_owned(), conditions(reported));
     let uid = key.uid.to_string();
@@ -95,18 +88,7 @@ fn conditions(reported: &Value) -> Value {
 /// of the Node: it is about the machine, whichever Node stands for it.
 #[must_use]
 pub fn patch_node(node: &NodeName, reported: &Value) -> Call {
-    let mut status = Map::new();
-    for field in NODE_FIELDS {
-        match reported.get(field).filter(|value| !value.is_null()) {
-            Some(Value::Array(items)) if field == "addresses" => {
-                status.insert(field.to_owned(), replaced(items));
-            }
-            Some(value) => {
-                status.insert(field.to_owned(), value.clone());
-            }
-            None => {}
-        }
-    }
+    let mut status = own_fields(reported, &OTHERS_NODE_FIELDS, &["addresses"]);
     let conditions = whole_conditions(reported);
     if !conditions.is_empty() {
         status.insert("conditions".to_owned(), Value::Array(conditions));
@@ -117,6 +99,24 @@ pub fn patch_node(node: &NodeName, reported: &Value) -> Call {
         Content::StrategicPatch,
         json!({"status": status}),
     )
+}
+
+/// What is reported and nobody else writes, conditions apart. Lists that strategic merge would merge
+/// are replaced.
+fn own_fields(reported: &Value, others: &[&str], replaced_lists: &[&str]) -> Map<String, Value> {
+    let fields = reported.as_object().into_iter().flatten();
+    let own = fields.filter(|(field, value)| {
+        // What begins so is no field but a directive of the patch.
+        let is_field = *field != "conditions" && !field.starts_with('$');
+        !value.is_null() && is_field && !others.contains(&field.as_str())
+    });
+    own.map(|(field, value)| match value {
+        Value::Array(items) if replaced_lists.contains(&field.as_str()) => {
+            (field.clone(), replaced(items))
+        }
+        _ => (field.clone(), value.clone()),
+    })
+    .collect()
 }
 
 /// The conditions that are reported, each such that nothing of the one before it stays: a condition

@@ -15,7 +15,7 @@ fn the_status_of_a_pod_is_patched_as_its_node_and_for_its_life() {
     let key = rig::key("pods", "default", "till");
     let reported = json!({
         "phase": "Running", "podIP": "10.0.0.1", "podIPs": [{"ip": "10.0.0.1"}],
-        "qosClass": "Burstable", "resourceClaimStatuses": [],
+        "qosClass": "Burstable", "resourceClaimStatuses": [], "$patch": "replace", "newer": 1,
         "conditions": [{"type": "Ready", "status": "True"}, {"status": "no type"}],
         "containerStatuses": [{"name": "c", "ready": true}],
     });
@@ -31,6 +31,8 @@ fn the_status_of_a_pod_is_patched_as_its_node_and_for_its_life() {
         patched["podIPs"],
         json!([{"ip": "10.0.0.1"}, {"$patch": "replace"}])
     );
+    assert_eq!(patched.get("$patch"), None, "no directives from nodes");
+    assert_eq!(patched["newer"], 1, "what newer kubelets report passes");
     assert_eq!(patched.get("qosClass"), None, "the API server's");
     assert_eq!(
         patched.get("resourceClaimStatuses"),

@@ -1,0 +1,116 @@
+//! What waits of one node.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use causeway_log::{Key, Record, Revision, Slot};
+
+use super::Class;
+use crate::cluster::Answered;
+
+/// See the module documentation.
+#[derive(Debug, Default)]
+pub(super) struct Lane {
+    /// Everything up to here was taken in.
+    pub(super) read: Revision,
+    /// There may be more after it.
+    pub(super) more: bool,
+    pub(super) items: BTreeMap<Revision, Item>,
+    pub(super) under_way: usize,
+    /// Nothing of it can begin before.
+    pub(super) due: Duration,
+    pub(super) committed: Revision,
+    pub(super) committing: bool,
+    pub(super) answers: Vec<Answered>,
+}
+
+/// A record that waits or is under way.
+#[derive(Debug)]
+pub(super) struct Item {
+    pub(super) record: Record,
+    pub(super) class: Class,
+    pub(super) under_way: bool,
+    pub(super) attempts: u32,
+    pub(super) due: Duration,
+    pub(super) since: Duration,
+}
+
+impl Lane {
+    /// Takes out statuses of `key` that wait and are older; gives how many bytes they had.
+    pub(super) fn supersede(&mut self, key: &Key, newer: Revision) -> usize {
+        let mut bytes = 0;
+        self.items.retain(|revision, item| {
+            let header = &item.record.header;
+            let goes = *revision < newer
+                && !item.under_way
+                && header.op.slot() == Slot::Status
+                && header.key == *key;
+            if goes {
+                bytes += item.record.body.len();
+            }
+            !goes
+        });
+        bytes
+    }
+
+    pub(super) fn has_newer_status(&self, key: &Key, than: Revision) -> bool {
+        self.items.iter().any(|(revision, item)| {
+            let header = &item.record.header;
+            *revision > than && header.op.slot() == Slot::Status && header.key == *key
+        })
+    }
+
+    /// Begins the most important thing whose object has nothing earlier to be done.
+    pub(super) fn start(&mut self, now: Duration) -> Option<(Revision, Record)> {
+        let mut busy: BTreeSet<&Key> = BTreeSet::new();
+        let mut best: Option<(Class, Revision)> = None;
+        let mut due = Duration::MAX;
+        for (revision, item) in &self.items {
+            let first = busy.insert(&item.record.header.key);
+            if !first || item.under_way {
+                continue;
+            }
+            if item.due > now {
+                due = due.min(item.due);
+            } else if best.is_none_or(|(class, _)| item.class < class) {
+                best = Some((item.class, *revision));
+            }
+        }
+        let Some((_, revision)) = best else {
+            self.due = due;
+            return None;
+        };
+        self.under_way += 1;
+        let item = self.items.get_mut(&revision)?;
+        item.under_way = true;
+        Some((revision, item.record.clone()))
+    }
+
+    pub(super) fn next_due(&self) -> Option<Duration> {
+        let mut busy: BTreeSet<&Key> = BTreeSet::new();
+        let mut due = None;
+        for item in self.items.values() {
+            let first = busy.insert(&item.record.header.key);
+            if first && !item.under_way {
+                due = Some(due.map_or(item.due, |due: Duration| due.min(item.due)));
+            }
+        }
+        due
+    }
+
+    /// Nothing up to here is left to do.
+    pub(super) fn done(&self) -> Revision {
+        match self.items.first_key_value() {
+            Some((first, _)) => Revision::new(first.get().saturating_sub(1)).max(self.committed),
+            None => self.read,
+        }
+    }
+
+    pub(super) fn is_idle(&self) -> bool {
+        !self.more
+            && !self.committing
+            && self.items.is_empty()
+            && self.answers.is_empty()
+            && self.committed >= self.read
+    }
+}
