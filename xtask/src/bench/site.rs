@@ -31,7 +31,16 @@ pub(super) struct Site {
     pub(super) link: Proxy,
     pub(super) cloud_http: Http,
     pub(super) edge_http: Http,
+    /// Where users write.
+    pub(super) plane: Http,
     scratch: TempDir,
+}
+
+/// A Kubernetes cluster for a [`Site`].
+pub(super) struct Cluster {
+    pub(super) kubeconfig: PathBuf,
+    /// Its API, as the administrator.
+    pub(super) api: Http,
 }
 
 impl Site {
@@ -40,6 +49,14 @@ impl Site {
     /// # Errors
     /// When one does not start.
     pub(super) async fn start() -> Result<Self> {
+        Self::start_for(None).await
+    }
+
+    /// The same for a Kubernetes cluster, when there is one.
+    ///
+    /// # Errors
+    /// When one does not start.
+    pub(super) async fn start_for(cluster: Option<Cluster>) -> Result<Self> {
         let scratch = tempfile::Builder::new()
             .prefix("causeway-bench")
             .tempdir()?;
@@ -47,10 +64,14 @@ impl Site {
         let (api, sync, local) = (free_address()?, free_address()?, free_address()?);
         let link = Proxy::listen((Ipv4Addr::LOCALHOST, 0).into(), sync).await?;
         let config = dir.join("cloud-sync.toml");
-        let text = format!(
+        let mut text = format!(
             "dir = {:?}\napi_listen = \"{api}\"\nsync_listen = \"{sync}\"\n",
             dir.join("cloud")
         );
+        if let Some(Cluster { kubeconfig, .. }) = &cluster {
+            text.push_str("[control]\nplane = \"kubernetes\"\n");
+            text.push_str(&format!("[kubernetes]\nkubeconfig = {kubeconfig:?}\n"));
+        }
         std::fs::write(&config, text)?;
         let mut cloud = process(dir, "cloud-sync", vec!["--config".into(), show(&config)])?;
         cloud.start().context("cannot start cloud-sync")?;
@@ -64,16 +85,18 @@ impl Site {
         edge.start().context("cannot start the edge")?;
         let socket = dir.join("edge").join("edge.sock");
         let (cloud_http, edge_http) = (Http::tcp(api), Http::new(Endpoint::Unix(socket)));
+        let plane = cluster.map_or_else(|| cloud_http.clone(), |cluster| cluster.api);
         let site = Self {
             cloud,
             edge,
             link,
             cloud_http,
             edge_http,
+            plane,
             scratch,
         };
         let node = format!("/api/v1/nodes/{NODE}");
-        seen(&site.cloud_http, &node, |node| {
+        seen(&site.plane, &node, |node| {
             node.to_string().contains("\"Ready\"")
         })
         .await?;
@@ -85,7 +108,7 @@ impl Site {
     /// # Errors
     /// When the cloud refuses.
     pub(super) async fn create(&self, collection: &str, object: &Value) -> Result<()> {
-        self.cloud_http
+        self.plane
             .json(Method::POST, collection, Some(object))
             .await?;
         Ok(())
@@ -96,17 +119,23 @@ impl Site {
     /// # Errors
     /// When the cloud refuses.
     pub(super) async fn edit(&self, name: &str, key: &str, text: &str) -> Result<u64> {
-        let patch = json!({"data": {key: text}});
-        let answer = self
-            .cloud_http
-            .merge_patch(&format!("{CONFIG_MAPS}/{name}"), &patch)
-            .await?;
+        let answer = self.put(name, key, text).await?;
         let version = answer["metadata"]["resourceVersion"]
             .as_str()
             .unwrap_or_default();
         version
             .parse()
             .with_context(|| format!("no resourceVersion in {answer}"))
+    }
+
+    /// Changes data of a ConfigMap where users write.
+    ///
+    /// # Errors
+    /// When that is refused.
+    pub(super) async fn put(&self, name: &str, key: &str, text: &str) -> Result<Value> {
+        let patch = json!({"data": {key: text}});
+        let path = format!("{CONFIG_MAPS}/{name}");
+        Ok(self.plane.merge_patch(&path, &patch).await?)
     }
 
     /// Waits until the edge serves this text.

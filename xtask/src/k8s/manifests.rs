@@ -40,7 +40,8 @@ pub(crate) fn is_current(programs: &Binaries) -> Result<bool> {
     Ok(current)
 }
 
-fn plain(programs: &Binaries) -> Result<String> {
+/// The manifests with the defaults of the chart.
+pub(crate) fn plain(programs: &Binaries) -> Result<String> {
     let rendered = render(programs, &["--include-crds"])?;
     Ok(format!("{HEADER}{rendered}"))
 }
