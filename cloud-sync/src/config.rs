@@ -92,8 +92,8 @@ impl FromStr for Plane {
 #[error("expected one of: embedded, kubernetes")]
 pub struct UnknownPlane;
 
-/// Where the Kubernetes cluster is.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+/// Where the Kubernetes cluster is, and what is done for its nodes.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Kubernetes {
     /// A kubeconfig file. `None`: `$KUBECONFIG`, `~/.kube/config`, or the service account of the
     /// pod this runs in, whichever is there first.
@@ -102,6 +102,21 @@ pub struct Kubernetes {
     pub context: Option<String>,
     /// The uid of the namespace `kube-system` of the one cluster that may be followed; `None`: any.
     pub cluster: Option<Uuid>,
+    /// How often the lease of a node that is here is renewed. The cluster must wait longer than
+    /// that before it takes a node for lost.
+    pub lease_renewal: Duration,
+}
+
+impl Default for Kubernetes {
+    fn default() -> Self {
+        Self {
+            kubeconfig: None,
+            context: None,
+            cluster: None,
+            // As the kubelet does it.
+            lease_renewal: Duration::from_secs(10),
+        }
+    }
 }
 
 /// Settings of the controllers.
@@ -294,6 +309,7 @@ impl Kubernetes {
             kubeconfig,
             context,
             cluster,
+            lease_renewal,
         } = self;
         let given = |text: &String| !text.is_empty();
         let path: Option<String> = section.text("kubeconfig").filter(given);
@@ -305,6 +321,10 @@ impl Kubernetes {
                 .map_err(|_| section.mistake("cluster", "is not a uid".to_owned()))
                 .ok(),
         };
+        set(lease_renewal, section.duration("lease_renewal"));
+        if lease_renewal.is_zero() {
+            section.mistake("lease_renewal", "must not be zero".to_owned());
+        }
     }
 
     fn dump(&self) -> String {
@@ -312,13 +332,16 @@ impl Kubernetes {
             kubeconfig,
             context,
             cluster,
+            lease_renewal,
         } = self;
+        let lease_renewal = format_duration(*lease_renewal);
         let path = kubeconfig.as_ref().map(|path| path.display().to_string());
         let [kubeconfig, context, cluster] =
             [path, context.clone(), cluster.map(|uid| uid.to_string())]
                 .map(|text| toml::Value::from(text.unwrap_or_default()));
         format!(
-            "[kubernetes]\nkubeconfig = {kubeconfig}\ncontext = {context}\ncluster = {cluster}\n"
+            "[kubernetes]\nkubeconfig = {kubeconfig}\ncontext = {context}\ncluster = {cluster}\n\
+             lease_renewal = \"{lease_renewal}\"\n"
         )
     }
 }

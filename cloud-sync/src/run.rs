@@ -329,6 +329,7 @@ impl Parts {
             kubeconfig,
             context,
             cluster: pinned,
+            lease_renewal,
         } = settings.clone();
         let kube = Kube {
             api: ApiServer::new(Access {
@@ -336,6 +337,7 @@ impl Parts {
                 context,
             }),
             pinned,
+            lease_renewal,
             health: Arc::clone(&self.health),
             mirror: Arc::clone(mirror),
             view: self.view.clone(),
@@ -343,7 +345,6 @@ impl Parts {
             hub: Arc::clone(&self.hub),
             writer: self.writer.clone(),
             clock: Arc::clone(&self.clock),
-            outcomes: Arc::clone(&self.outcomes),
             writes: Arc::clone(&self.writes),
         };
         kube::run(&kube, shutdown)

@@ -14,15 +14,14 @@
 //! - Something is removed only when it was seen to go, when nobody needs it, or when a list that
 //!   began after it was stored ended without it (`Listing` … `Listed`).
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use causeway_kube_api::{View, WriteError};
 use causeway_log::writer::Planned;
 use causeway_log::{Batch, Direction, Epoch, Key, NodeName, Resource, StreamChange, StreamId};
-use parking_lot::Mutex;
 use serde_json::Value;
-use tokio::sync::{Notify, oneshot};
+use tokio::sync::oneshot;
 
 use super::answer::Answer;
 use super::objects::TooLarge;
@@ -30,140 +29,14 @@ use super::wrote_back::Made;
 use super::{ClusterMachine, Current, Request};
 use crate::interest::{Class, Name, Need, Turnover};
 
-/// Lives that ended and are remembered: more than can end while a question is under way.
-const GONE_MAX: usize = 4096;
+mod gone;
+mod seen;
+
+use gone::Gone;
+pub use seen::{Mirror, Seen, Want};
 
 /// The label of nodes that are ours before they ever came.
 pub const EDGE_LABEL: &str = "node-role.kubernetes.io/edge";
-/// Objects too large for a record that are remembered by name.
-const REFUSED_MAX: usize = 1000;
-
-/// Something seen at the API server.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Seen {
-    /// A list of all objects of a kind begins.
-    Listing {
-        /// The kind.
-        resource: Resource,
-    },
-    /// An object is there. It comes without `resourceVersion`, `managedFields` and what the edge
-    /// owns of it.
-    Present {
-        /// Which object, in which life.
-        key: Key,
-        /// The object.
-        object: Value,
-        /// Its `resourceVersion`.
-        version: Option<u64>,
-    },
-    /// An object went away.
-    Gone {
-        /// Which object, in which life.
-        key: Key,
-    },
-    /// An object that was asked for by name is not there.
-    Absent {
-        /// Its name.
-        name: Name,
-    },
-    /// The list of a kind that began last is complete.
-    Listed {
-        /// The kind.
-        resource: Resource,
-    },
-    /// All kinds that can be read were listed once: the mirror may be served.
-    Complete {
-        /// The namespace `kube-system`. Its uid is the identity of the cluster.
-        key: Key,
-        /// The namespace.
-        object: Value,
-    },
-}
-
-/// Something that nodes need, and that was passed over when it was last seen, if ever.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Want {
-    /// One object.
-    Object(Name),
-    /// The pods bound to a node.
-    Pods(NodeName),
-    /// Services and endpoint slices of a namespace.
-    Network(Arc<str>),
-    /// Definitions of the custom resources of an API group.
-    Group(Arc<str>),
-}
-
-/// What the machine tells whoever watches the API server. Shared.
-#[derive(Debug, Default)]
-pub struct Mirror {
-    versions: Mutex<HashMap<Key, u64>>,
-    wants: Mutex<BTreeSet<Want>>,
-    wanting: Notify,
-    refused: Mutex<BTreeMap<Name, usize>>,
-}
-
-impl Mirror {
-    /// The `resourceVersion` in which an object was seen last.
-    #[must_use]
-    pub fn version(&self, key: &Key) -> Option<u64> {
-        self.versions.lock().get(key).copied()
-    }
-
-    /// Waits for things to be wanted, and takes them all.
-    pub async fn wanted(&self) -> BTreeSet<Want> {
-        loop {
-            let wants = self.take_wants();
-            if !wants.is_empty() {
-                return wants;
-            }
-            self.wanting.notified().await;
-        }
-    }
-
-    /// Takes what is wanted.
-    #[must_use]
-    pub fn take_wants(&self) -> BTreeSet<Want> {
-        std::mem::take(&mut *self.wants.lock())
-    }
-
-    /// Objects that nodes need and that are too large for a record, with their sizes in bytes.
-    #[must_use]
-    pub fn refused(&self) -> Vec<(Name, usize)> {
-        let refused = self.refused.lock();
-        refused
-            .iter()
-            .map(|(name, size)| (name.clone(), *size))
-            .collect()
-    }
-
-    fn want(&self, wants: BTreeSet<Want>) {
-        if !wants.is_empty() {
-            self.wants.lock().extend(wants);
-            self.wanting.notify_one();
-        }
-    }
-
-    fn refuse(&self, name: &Name, size: usize) {
-        let mut refused = self.refused.lock();
-        let told = refused.get(name) == Some(&size);
-        if refused.len() < REFUSED_MAX || refused.contains_key(name) {
-            refused.insert(name.clone(), size);
-        }
-        if !told {
-            let Name {
-                resource,
-                namespace,
-                name,
-            } = name;
-            tracing::warn!(
-                %resource, %namespace, %name, size,
-                limit = causeway_log::limits::BODY_BYTES_MAX,
-                "an object is too large and is not delivered",
-            );
-        }
-    }
-}
-
 /// What the machine itself keeps of the mirror.
 #[derive(Debug, Default)]
 pub(super) struct State {
@@ -180,35 +53,6 @@ pub(super) struct State {
     is_in_round: bool,
     /// This round moves to another cluster.
     is_swapped: bool,
-}
-
-/// The lives that ended last.
-#[derive(Debug, Default)]
-struct Gone {
-    keys: HashSet<Key>,
-    order: VecDeque<Key>,
-}
-
-impl Gone {
-    fn insert(&mut self, key: Key) {
-        if self.keys.insert(key.clone()) {
-            self.order.push_back(key);
-        }
-        while self.order.len() > GONE_MAX
-            && let Some(oldest) = self.order.pop_front()
-        {
-            self.keys.remove(&oldest);
-        }
-    }
-
-    fn contains(&self, key: &Key) -> bool {
-        self.keys.contains(key)
-    }
-
-    fn forget(&mut self, resource: &Resource) {
-        self.keys.retain(|key| key.resource != *resource);
-        self.order.retain(|key| key.resource != *resource);
-    }
 }
 
 impl ClusterMachine {
@@ -246,7 +90,7 @@ impl ClusterMachine {
                 version,
             } => {
                 self.confirm(&Name::of(&key));
-                if self.is_stale(&key, version) {
+                if self.is_stale(&key, version) || self.is_identity_of_another(&key) {
                     return;
                 }
                 if self.is_relevant(&key, &object) {
@@ -295,11 +139,7 @@ impl ClusterMachine {
             return;
         };
         // Versions go back when a cluster is restored from a copy.
-        mirror
-            .shared
-            .versions
-            .lock()
-            .retain(|key, _| key.resource != resource);
+        mirror.shared.forget_versions(&resource);
         mirror.gone.forget(&resource);
         mirror.unconfirmed.insert(resource, unconfirmed);
     }
@@ -331,12 +171,16 @@ impl ClusterMachine {
         known.is_some_and(|known| version < known)
     }
 
+    /// Whether this would make the mirror one of another cluster, or a complete one: what is seen
+    /// of one object cannot.
+    fn is_identity_of_another(&self, key: &Key) -> bool {
+        let is_it = |now: Current| now.key == *key;
+        is_identity(key) && !self.current(&Name::of(key)).is_some_and(is_it)
+    }
+
     fn is_relevant(&self, key: &Key, object: &Value) -> bool {
         if is_identity(key) {
-            // It stands for a mirror that is complete, of this cluster.
-            return self
-                .current(&Name::of(key))
-                .is_some_and(|now| now.key == *key);
+            return true;
         }
         if key.resource.is("", "nodes") {
             return self.is_ours(&key.name, Some(object));
@@ -381,7 +225,7 @@ impl ClusterMachine {
         };
         match stored {
             Ok(_) => {
-                mirror.shared.refused.lock().remove(&name);
+                mirror.shared.fits(&name);
                 if is_new_node && let Ok(node) = NodeName::new(&key.name) {
                     mirror.wants.insert(Want::Pods(node));
                 }
@@ -389,7 +233,7 @@ impl ClusterMachine {
             Err(TooLarge { size }) => mirror.shared.refuse(&name, size),
         }
         if let Some(version) = version {
-            mirror.shared.versions.lock().insert(key.clone(), version);
+            mirror.shared.set_version(key, version);
         }
     }
 
@@ -399,8 +243,7 @@ impl ClusterMachine {
         };
         self.delete(batch, &current.key, None);
         if let Some(mirror) = &self.mirror {
-            mirror.shared.versions.lock().remove(&current.key);
-            mirror.shared.refused.lock().remove(name);
+            mirror.shared.forget(&current.key);
         }
         if name.resource.is("", "nodes")
             && let Ok(node) = NodeName::new(&name.name)

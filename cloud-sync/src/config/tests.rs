@@ -41,6 +41,7 @@ fn a_dump_is_read_as_what_was_dumped() {
         kubeconfig: Some("/etc/a \"kubeconfig\"".into()),
         context: Some("one".to_owned()),
         cluster: Some(Uuid::from_u128(7)),
+        lease_renewal: Duration::from_secs(7),
     };
     config.log.level = Level::Debug;
     assert_eq!(CloudConfig::from_toml(&config.dump()), Ok(config));

@@ -1,6 +1,7 @@
 //! Everything that runs on behalf of a Kubernetes cluster.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use causeway_daemon::tasks::{self, Shutdown, Task};
 use causeway_kube_api::{Clock, View};
@@ -8,11 +9,10 @@ use causeway_log::Store;
 use uuid::Uuid;
 
 use super::ApiServer;
-use super::source::{Health, Source, follow};
+use super::source::{Health, Leavers, Source, follow};
 use super::writeback::{Parts, WriteStats};
 use crate::cluster::{Mirror, Requests};
 use crate::hub::Hub;
-use crate::writeback::Outcomes;
 
 /// What it works with.
 #[derive(Clone, Debug)]
@@ -35,8 +35,8 @@ pub(crate) struct Kube {
     pub(crate) writer: Requests,
     /// Times in objects.
     pub(crate) clock: Arc<dyn Clock>,
-    /// Counters of what became of records.
-    pub(crate) outcomes: Arc<Outcomes>,
+    /// How often leases of nodes are renewed.
+    pub(crate) lease_renewal: Duration,
     /// Counters of what is written to the API server.
     pub(crate) writes: Arc<WriteStats>,
 }
@@ -50,6 +50,7 @@ pub(crate) fn run(kube: &Kube, shutdown: &Shutdown) -> Vec<Task> {
         hub: Arc::clone(&kube.hub),
         requests: kube.writer.clone(),
         clock: Arc::clone(&kube.clock),
+        lease_renewal: kube.lease_renewal,
         stats: Arc::clone(&kube.writes),
     };
     let source = Source {
@@ -61,7 +62,16 @@ pub(crate) fn run(kube: &Kube, shutdown: &Shutdown) -> Vec<Task> {
         clock: Arc::clone(&kube.clock),
         health: Arc::clone(&kube.health),
     };
-    let mut tasks = vec![tasks::spawn("mirror", follow(source, shutdown.token()))];
+    let leavers = Leavers {
+        view: kube.view.clone(),
+        store: Arc::clone(&kube.store),
+        hub: Arc::clone(&kube.hub),
+        writer: kube.writer.clone(),
+    };
+    let mut tasks = vec![
+        tasks::spawn("mirror", follow(source, shutdown.token())),
+        tasks::spawn("mirror-leavers", leavers.run(shutdown.token())),
+    ];
     tasks.extend(super::writers::spawn(&parts, shutdown));
     tasks
 }

@@ -57,6 +57,14 @@ impl RunningCloud {
         Self::of(cloud, stop)
     }
 
+    /// A cloud on a directory, whose API is at a given address.
+    pub(crate) async fn start_at(dir: &Path, api: SocketAddr) -> Self {
+        let stop = Shutdown::new();
+        let mut config = config(dir, None);
+        config.api_listen = api;
+        Self::of(start(config, stop.clone()).await.unwrap(), stop)
+    }
+
     /// A cloud on a store.
     pub(crate) async fn start_on(store: Arc<dyn Store>) -> Self {
         let stop = Shutdown::new();
@@ -80,9 +88,22 @@ impl RunningCloud {
 
     /// A cloud that serves the cluster that a kubeconfig leads to.
     pub(crate) async fn serve(dir: &Path, kubeconfig: PathBuf, sync: Option<SocketAddr>) -> Self {
+        Self::serve_only(dir, kubeconfig, sync, None).await
+    }
+
+    /// The same, for one cluster and no other.
+    pub(crate) async fn serve_only(
+        dir: &Path,
+        kubeconfig: PathBuf,
+        sync: Option<SocketAddr>,
+        cluster: Option<uuid::Uuid>,
+    ) -> Self {
         let mut config = config(&dir.join("store"), sync);
+        config.kubernetes.cluster = cluster;
         config.control.plane = Plane::Kubernetes;
         config.kubernetes.kubeconfig = Some(kubeconfig);
+        // Test clusters take a node for lost soon.
+        config.kubernetes.lease_renewal = Duration::from_secs(2);
         let stop = Shutdown::new();
         let cloud = start(config, stop.clone()).await.unwrap();
         Self::of(cloud, stop)
@@ -114,6 +135,41 @@ impl RunningCloud {
             .find(|node| node["node"] == name)
             .cloned()
             .unwrap_or_default()
+    }
+
+    /// What the status document says of following a cluster, once it is as wanted.
+    pub(crate) async fn kubernetes_when<T>(&self, wanted: impl Fn(&Value) -> Option<T>) -> T {
+        let mut look = tokio::time::interval(Duration::from_millis(20));
+        let mut last = Value::Null;
+        let wait = async {
+            loop {
+                look.tick().await;
+                let status = self.client.get_path("/causeway/v1/status").await.unwrap();
+                last = status["kubernetes"].clone();
+                if let Some(found) = wanted(&last) {
+                    return found;
+                }
+            }
+        };
+        let found = tokio::time::timeout(2 * DEADLINE, wait).await;
+        found.unwrap_or_else(|_| panic!("the cluster is followed in time; last seen: {last}"))
+    }
+
+    /// What `/readyz` answers.
+    pub(crate) async fn readiness(&self) -> Result<String, String> {
+        use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+        let mut stream = tokio::net::TcpStream::connect(self.api).await.unwrap();
+        let request = b"GET /readyz HTTP/1.1\r\nhost: it\r\nconnection: close\r\n\r\n";
+        stream.write_all(request).await.unwrap();
+        let mut text = String::new();
+        stream.read_to_string(&mut text).await.unwrap();
+        let (head, body) = text.split_once("\r\n\r\n").unwrap();
+        let is_ready = head.starts_with("HTTP/1.1 200");
+        if is_ready {
+            Ok(body.to_owned())
+        } else {
+            Err(body.to_owned())
+        }
     }
 
     /// Waits until the status document says something of a node.

@@ -31,7 +31,7 @@ pub(super) fn check() -> Result<Outcome> {
         .map_or(&[][..], Vec::as_slice);
     let findings: Vec<String> = packages
         .iter()
-        .flat_map(|package| findings(package, &rules))
+        .flat_map(|package| findings(package, &rules, &dependents(package, &metadata)))
         .collect();
     for finding in &findings {
         say::line(finding);
@@ -45,7 +45,21 @@ pub(super) fn check() -> Result<Outcome> {
     })
 }
 
-fn findings(package: &Value, rules: &Table) -> Vec<String> {
+/// The names of the packages that use one.
+fn dependents<'a>(package: &Value, metadata: &'a Value) -> Vec<&'a str> {
+    let items = |value: &'a Value| value.as_array().map_or(&[][..], Vec::as_slice);
+    let users = items(&metadata["resolve"]["nodes"]).iter().filter(|node| {
+        let mut used = items(&node["dependencies"]).iter();
+        used.any(|used| *used == package["id"])
+    });
+    let named = |user: &Value| {
+        let mut packages = items(&metadata["packages"]).iter();
+        packages.find(|package| package["id"] == user["id"])?["name"].as_str()
+    };
+    users.filter_map(named).collect()
+}
+
+fn findings(package: &Value, rules: &Table, dependents: &[&str]) -> Vec<String> {
     let name = package["name"].as_str().unwrap_or_default();
     let mut findings = Vec::new();
     let allowed = strings(rules, "licenses", "allow");
@@ -60,7 +74,14 @@ fn findings(package: &Value, rules: &Table) -> Vec<String> {
     for ban in bans.into_iter().flatten() {
         // A ban of some versions needs a resolver of requirements; `=` in the workspace holds them.
         let whole = ban.get("version").is_none();
-        if whole && ban.get("name").and_then(toml::Value::as_str) == Some(name) {
+        let wrappers = ban.get("wrappers").and_then(toml::Value::as_array);
+        let wrapped = wrappers.is_some_and(|wrappers| {
+            let wrappers: Vec<&str> = wrappers.iter().filter_map(toml::Value::as_str).collect();
+            let is_wrapper = |name: &&str| wrappers.contains(name);
+            dependents.iter().all(is_wrapper)
+        });
+        let it = ban.get("name").and_then(toml::Value::as_str) == Some(name);
+        if it && whole && !wrapped {
             findings.push(format!("{name}: is banned"));
         }
     }

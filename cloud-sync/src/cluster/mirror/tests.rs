@@ -385,6 +385,15 @@ fn another_cluster_is_another_epoch_of_what_nodes_are_sent() {
         listed("pods"),
     ]);
     rig.see(vec![listing("configmaps"), listed("configmaps")]);
+    rig.see(vec![
+        listing("namespaces"),
+        present(&key("namespaces", "", "kube-system", 2), json!({}), 4),
+        listed("namespaces"),
+    ]);
+    assert!(
+        is_complete(&rig.machine.view()),
+        "nodes are served meanwhile"
+    );
     rig.see(vec![complete(2)]);
     assert_ne!(rig.store.stream(&down).unwrap().unwrap().epoch, epoch);
     assert!(rig.get(&key("namespaces", "", "kube-system", 2)).is_some());

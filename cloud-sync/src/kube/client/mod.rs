@@ -277,9 +277,10 @@ impl ApiServer {
             Ok(response) => response,
             Err(error) => {
                 self.state.lock().suspect = true;
-                let class = match &error {
-                    ::kube::Error::Auth(_) => Class::Credentials,
-                    _ => Class::Unreachable,
+                let class = if matches!(error, ::kube::Error::Auth(_)) {
+                    Class::Credentials
+                } else {
+                    Class::Unreachable
                 };
                 let message = "cannot reach the API server";
                 return Err(ApiError::caused(class, message, error));

@@ -56,11 +56,11 @@ impl Asker {
         };
         match self.api.call_sized(Call::get(kind.object(name))).await {
             Ok((object, bytes)) => Ok(kind.present(object).map(|seen| (seen, bytes))),
-            Err(error) => match error.class() {
-                Class::NotFound => Ok(Some((Seen::Absent { name: name.clone() }, 0))),
-                Class::Forbidden | Class::Invalid => Ok(None),
-                _ => Err(error),
-            },
+            Err(error) if error.class() == Class::NotFound => {
+                Ok(Some((Seen::Absent { name: name.clone() }, 0)))
+            }
+            Err(error) if cannot_be_read(&error) => Ok(None),
+            Err(error) => Err(error),
         }
     }
 
@@ -83,13 +83,19 @@ impl Asker {
         let call = Call::get(path).at_most(PAGE_BYTES_MAX);
         let (page, bytes) = match self.api.call_sized::<ListPage>(call).await {
             Ok((page, bytes)) => (page.into_page()?, bytes),
-            Err(error) => match error.class() {
-                Class::Forbidden | Class::NotFound | Class::Invalid => return Ok(None),
-                _ => return Err(error),
-            },
+            Err(error) if cannot_be_read(&error) => return Ok(None),
+            Err(error) => return Err(error),
         };
         let items = page.items.into_iter();
         let seen = items.filter_map(|item| kind.present(item)).collect();
         Ok(Some((seen, bytes, page.next)))
     }
+}
+
+/// Whether no repetition helps before someone changes something.
+fn cannot_be_read(error: &ApiError) -> bool {
+    matches!(
+        error.class(),
+        Class::Forbidden | Class::NotFound | Class::Invalid
+    )
 }

@@ -1,7 +1,7 @@
 //! Asks for what nodes need and what was passed over when it was last seen, because nobody needed it
 //! then.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,10 +10,11 @@ use causeway_log::Resource;
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 
 use super::asker::Asker;
 use super::feed::{Ended, Feed};
-use super::luck;
+use super::{luck, monotonic};
 use crate::cluster::{Mirror, Want};
 use crate::interest::Name;
 use crate::kube::client::{ApiError, segment};
@@ -50,38 +51,35 @@ impl Fetcher {
     /// Fetches what is wanted until stopped.
     pub(super) async fn run(self, mut stop: Stop) {
         let mut waiting: BTreeSet<Want> = BTreeSet::new();
+        let mut failed = Later::default();
         let mut under_way = FuturesUnordered::new();
-        let mut failures = 0_u32;
         loop {
             while under_way.len() < FETCHES_MAX
                 && let Some(want) = waiting.pop_first()
             {
                 under_way.push(self.fetch(want));
             }
+            let due = failed.due();
             tokio::select! {
                 biased;
                 () = stop.wait() => return,
                 Some(fetched) = under_way.next(), if !under_way.is_empty() => match fetched {
-                    Ok(()) => failures = 0,
+                    Ok(want) => failed.forget(&want),
                     Err(Failed::Ended) => return,
                     Err(Failed::Api(want, error)) => {
-                        failures = failures.saturating_add(1);
-                        waiting.insert(want);
-                        let pause = PAUSE.0.saturating_mul(1 << failures.min(16)).min(PAUSE.1);
-                        let pause = pause.mul_f64(0.5 + luck() / 2.0);
-                        tracing::debug!(%error, "cannot fetch what a node needs; trying again");
-                        tokio::select! {
-                            () = stop.wait() => return,
-                            () = tokio::time::sleep(pause) => {}
-                        }
+                        tracing::debug!(%error, ?want, "cannot fetch what a node needs now");
+                        failed.put_off(want);
                     }
                 },
                 wants = self.mirror.wanted() => waiting.extend(wants),
+                () = tokio::time::sleep_until(due.unwrap_or_else(monotonic)), if due.is_some() => {
+                    waiting.extend(failed.take_due());
+                }
             }
         }
     }
 
-    async fn fetch(&self, want: Want) -> Result<(), Failed> {
+    async fn fetch(&self, want: Want) -> Result<Want, Failed> {
         let fetched = match &want {
             Want::Object(name) => self.object(name).await,
             Want::Pods(node) => {
@@ -105,10 +103,11 @@ impl Fetcher {
                 Ok(())
             }
         };
-        fetched.map_err(|error| match error {
-            Fetch::Api(error) => Failed::Api(want, error),
-            Fetch::Ended => Failed::Ended,
-        })
+        match fetched {
+            Ok(()) => Ok(want),
+            Err(Fetch::Api(error)) => Err(Failed::Api(want, error)),
+            Err(Fetch::Ended) => Err(Failed::Ended),
+        }
     }
 
     async fn object(&self, name: &Name) -> Result<(), Fetch> {
@@ -131,6 +130,41 @@ impl Fetcher {
             }
             next = after;
         }
+    }
+}
+
+/// What could not be fetched, each with its own pause: one that never succeeds delays no other.
+#[derive(Debug, Default)]
+struct Later(BTreeMap<Want, (Option<Instant>, u32)>);
+
+impl Later {
+    fn put_off(&mut self, want: Want) {
+        let (due, failures) = self.0.entry(want).or_default();
+        let (first, longest) = PAUSE;
+        let pause = first.saturating_mul(1 << (*failures).min(16)).min(longest);
+        *failures = failures.saturating_add(1);
+        *due = Some(monotonic() + pause.mul_f64(0.5 + luck() / 2.0));
+    }
+
+    fn forget(&mut self, want: &Want) {
+        self.0.remove(want);
+    }
+
+    /// When the next one is to be tried again.
+    fn due(&self) -> Option<Instant> {
+        self.0.values().filter_map(|(due, _)| *due).min()
+    }
+
+    fn take_due(&mut self) -> Vec<Want> {
+        let now = monotonic();
+        let all = self.0.iter_mut();
+        let due = all.filter(|(_, (due, _))| due.is_some_and(|due| due <= now));
+        // Under way; how often it failed is remembered until it succeeds.
+        let taken = due.map(|(want, (due, _))| {
+            *due = None;
+            want.clone()
+        });
+        taken.collect()
     }
 }
 

@@ -291,12 +291,14 @@ impl Follower {
             }
             (Position::Unlisted | Position::Paging { .. } | Position::At { .. }, _) => {}
         }
-        match class {
-            // The version is too old, which is nobody's fault: what there is now is asked for.
-            Class::Gone if self.failures == 1 => Duration::ZERO,
-            Class::Forbidden | Class::NotFound => spread(PAUSE_REFUSED, luck),
-            _ => pause(self.failures, luck).max(error.retry_after().unwrap_or_default()),
+        // The version is too old, which is nobody's fault: what there is now is asked for.
+        if class == Class::Gone && self.failures == 1 {
+            return Duration::ZERO;
         }
+        if matches!(class, Class::Forbidden | Class::NotFound) {
+            return spread(PAUSE_REFUSED, luck);
+        }
+        pause(self.failures, luck).max(error.retry_after().unwrap_or_default())
     }
 
     /// What was seen may not have been taken in, or is of another cluster: list anew.

@@ -21,6 +21,9 @@ pub(super) struct ClusterId {
     pub(super) namespace: Value,
 }
 
+/// What was answered last; of an error what is needed to tell it again.
+type Answer = Result<Arc<ClusterId>, (Class, String)>;
+
 /// Asks which cluster answers, for all who need to know.
 #[derive(Debug)]
 pub(super) struct Identity {
@@ -28,7 +31,7 @@ pub(super) struct Identity {
     pinned: Option<Uuid>,
     kind: Kind,
     made: Instant,
-    last: Mutex<Option<(Instant, Result<Arc<ClusterId>, (Class, String)>)>>,
+    last: Mutex<Option<(Instant, Answer)>>,
 }
 
 impl Identity {

@@ -17,6 +17,7 @@ pub mod follower;
 pub mod health;
 mod identity;
 pub mod kinds;
+mod leavers;
 mod lines;
 mod metrics;
 mod needs;
@@ -24,6 +25,7 @@ mod watcher;
 
 pub(crate) use coordinator::{Source, follow};
 pub use health::Health;
+pub(crate) use leavers::Leavers;
 pub(crate) use metrics::SourceCollector;
 
 /// Time that never goes back, for what is measured here.

@@ -76,6 +76,9 @@ impl Watcher {
                     Err(Ended) => return,
                 },
             };
+            if pause.is_zero() {
+                continue;
+            }
             tokio::select! {
                 biased;
                 changed = restart.changed() => {
@@ -84,8 +87,7 @@ impl Watcher {
                     }
                     self.follower.restart();
                 }
-                () = tokio::time::sleep(pause), if !pause.is_zero() => {}
-                else => {}
+                () = tokio::time::sleep(pause) => {}
             }
         }
     }

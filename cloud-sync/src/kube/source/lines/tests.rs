@@ -28,7 +28,7 @@ fn events_are_cut_wherever_the_network_cuts() {
 
 #[test]
 fn what_is_no_event_ends_the_watch() {
-    for text in ["no JSON\n", "[]\n", "{\"type\":\"ERROR\",\"object\":[]}\n"] {
+    for text in ["no JSON\n", "[]\n", "{\"type\":\"ERROR\",\"object\":5}\n"] {
         let error = lines()
             .take(&Bytes::from_static(text.as_bytes()))
             .unwrap_err();
