@@ -9,6 +9,9 @@ use causeway_log::limits::KEY_PART_BYTES_MAX;
 use causeway_log::{Key, Resource};
 use serde_json::Value;
 
+#[cfg(test)]
+mod tests;
+
 /// Most tokens of one pod; whatever it mounts beyond is not served.
 const TOKENS_MAX: usize = 32;
 /// Longest audience that is asked for.

@@ -25,10 +25,8 @@ mod tests;
 
 pub use pacer::Pacer;
 
-/// How often a lease is renewed, as the kubelet does it.
-const RENEW_INTERVAL: Duration = Duration::from_secs(10);
-/// How long Kubernetes may count on a lease, in seconds.
-const LEASE_SECONDS: u32 = 40;
+/// Kubernetes may count on a lease for so many renewals.
+const RENEWALS: u32 = 4;
 /// Renewals under way at once.
 const UNDER_WAY_MAX: usize = 32;
 /// How often comings and goings are looked at.
@@ -47,7 +45,7 @@ pub async fn run(parts: Parts, mut stop: Stop) {
 
 async fn renew_all(parts: &Parts) {
     let began = monotonic();
-    let mut pacer = Pacer::new(RENEW_INTERVAL, UNDER_WAY_MAX);
+    let mut pacer = Pacer::new(parts.lease_renewal, UNDER_WAY_MAX);
     let mut under_way = FuturesUnordered::new();
     let mut tick = tokio::time::interval(TICK);
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -105,10 +103,14 @@ fn is_alive(reported: Option<&Value>) -> bool {
 }
 
 async fn renew(parts: &Parts, node: &NodeName, life: &str) -> Result<(), (Call, CallError)> {
-    let call = renewal(node, parts.clock.now());
+    let call = renewal(node, parts.clock.now(), parts.lease_renewal);
     match send(parts, call).await {
         Err((_, error)) if judge(&error) == Meaning::Gone => {
-            send(parts, creation(node, life, parts.clock.now())).await
+            send(
+                parts,
+                creation(node, life, parts.clock.now(), parts.lease_renewal),
+            )
+            .await
         }
         renewed => renewed,
     }
@@ -149,17 +151,17 @@ fn place(node: &NodeName) -> Place {
     }
 }
 
-/// Renews the lease of a node.
+/// Renews the lease of a node, which is to be renewed so often.
 #[must_use]
-pub fn renewal(node: &NodeName, now: WallTime) -> Call {
-    let patch = json!({"spec": spec(node, now)});
+pub fn renewal(node: &NodeName, now: WallTime, interval: Duration) -> Call {
+    let patch = json!({"spec": spec(node, now, interval)});
     let identity = Identity::Node(node.clone());
     place(node).patch(identity, "", Content::MergePatch, patch)
 }
 
 /// Creates the lease of a node. It goes with the Node, whose `life` is its uid.
 #[must_use]
-pub fn creation(node: &NodeName, life: &str, now: WallTime) -> Call {
+pub fn creation(node: &NodeName, life: &str, now: WallTime, interval: Duration) -> Call {
     let lease = json!({
         "apiVersion": "coordination.k8s.io/v1",
         "kind": "Lease",
@@ -170,17 +172,18 @@ pub fn creation(node: &NodeName, life: &str, now: WallTime) -> Call {
                 "apiVersion": "v1", "kind": "Node", "name": node.as_str(), "uid": life,
             }],
         },
-        "spec": spec(node, now),
+        "spec": spec(node, now, interval),
     });
     place(node).create(Identity::Node(node.clone()), lease)
 }
 
-fn spec(node: &NodeName, now: WallTime) -> Value {
+fn spec(node: &NodeName, now: WallTime, interval: Duration) -> Value {
+    let seconds = interval.saturating_mul(RENEWALS).as_secs().max(1);
     let millis = i64::try_from(now.unix_millis()).unwrap_or(i64::MAX);
     let now = jiff::Timestamp::from_millisecond(millis).unwrap_or(jiff::Timestamp::MAX);
     json!({
         "holderIdentity": node.as_str(),
-        "leaseDurationSeconds": LEASE_SECONDS,
+        "leaseDurationSeconds": seconds,
         "renewTime": format!("{now:.6}"),
     })
 }

@@ -89,7 +89,7 @@ fn the_report_of_a_node_says_whether_its_agent_lives() {
 fn a_lease_is_written_as_the_node() {
     let node = NodeName::new("n1").unwrap();
     let now = WallTime::from_unix_millis(1_700_000_000_123);
-    let call = renewal(&node, now);
+    let call = renewal(&node, now, secs(10));
     assert_eq!(
         call.path,
         "/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases/n1"
@@ -98,6 +98,6 @@ fn a_lease_is_written_as_the_node() {
     let spec = &call.body.unwrap()["spec"];
     assert_eq!(spec["renewTime"], "2023-11-14T22:13:20.123000Z");
     assert_eq!(spec["leaseDurationSeconds"], 40);
-    let lease = creation(&node, "uid-1", now).body.unwrap();
+    let lease = creation(&node, "uid-1", now, secs(10)).body.unwrap();
     assert_eq!(lease["metadata"]["ownerReferences"][0]["uid"], "uid-1");
 }

@@ -312,14 +312,12 @@ async fn remove(parts: &Parts, orphans: Vec<Held>) {
 
 fn pause_after(failure: &Failure) -> Backoff {
     match failure {
-        Failure::Call(error) => match judge(error) {
-            // The service account may come; the pod goes on waiting for it.
-            Meaning::Gone | Meaning::Never => Backoff {
-                first: Duration::from_secs(2),
-                longest: Duration::from_secs(60),
-            },
-            meaning => Backoff::of(meaning),
+        // The service account may come; the pod goes on waiting for it.
+        Failure::Call(error) if matches!(judge(error), Meaning::Gone | Meaning::Never) => Backoff {
+            first: Duration::from_secs(2),
+            longest: Duration::from_secs(60),
         },
+        Failure::Call(error) => Backoff::of(judge(error)),
         Failure::Malformed | Failure::Early | Failure::Store(_) | Failure::Stopping => Backoff {
             first: Duration::from_millis(100),
             longest: Duration::from_secs(30),

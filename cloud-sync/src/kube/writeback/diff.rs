@@ -90,20 +90,18 @@ fn extract(fields: &Value, object: &Value) -> Value {
     Value::Object(parts)
 }
 
+/// Adds what is not there; what is changed now counts.
 fn merge(into: &mut Value, from: Value) {
-    match (into, from) {
-        (Value::Object(into), Value::Object(from)) => {
-            for (field, value) in from {
-                match into.get_mut(&field) {
-                    Some(known) => merge(known, value),
-                    None => {
-                        into.insert(field, value);
-                    }
-                }
+    let (Value::Object(into), Value::Object(from)) = (into, from) else {
+        return;
+    };
+    for (field, value) in from {
+        match into.get_mut(&field) {
+            Some(known) => merge(known, value),
+            None => {
+                into.insert(field, value);
             }
         }
-        // What is changed now counts.
-        (_, _) => {}
     }
 }
 

@@ -89,6 +89,8 @@ pub struct Parts {
     pub requests: Requests,
     /// Times in objects.
     pub clock: Arc<dyn Clock>,
+    /// How often the lease of a node is renewed.
+    pub lease_renewal: Duration,
     /// Figures.
     pub stats: Arc<WriteStats>,
 }
@@ -322,7 +324,10 @@ impl Shell {
             Err(failure) => failure,
         };
         let attempts = self.plan.attempts(ticket);
-        let for_good = failure.meaning == Meaning::Denied && self.plan.is_denied_for_good(attempts);
+        // Without its Node there is nothing to do for a node, so that is tried for ever.
+        let for_good = failure.meaning == Meaning::Denied
+            && class != Class::Node
+            && self.plan.is_denied_for_good(attempts);
         self.reporter.failed(
             &ticket.node,
             class,
@@ -337,8 +342,8 @@ impl Shell {
             return;
         }
         let finished = match class {
-            Class::Request | Class::Node => Finished::rejected(work::refusal(&failure.error)),
-            Class::Status | Class::End | Class::Fact => Finished {
+            Class::Request => Finished::rejected(work::refusal(&failure.error)),
+            Class::Node | Class::Status | Class::End | Class::Fact => Finished {
                 refusal: Some(failure.error),
                 ..Finished::plain(crate::writeback::Outcome::Refused)
             },

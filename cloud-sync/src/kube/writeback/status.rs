@@ -110,11 +110,11 @@ fn own_fields(reported: &Value, others: &[&str], replaced_lists: &[&str]) -> Map
         let is_field = *field != "conditions" && !field.starts_with('$');
         !value.is_null() && is_field && !others.contains(&field.as_str())
     });
-    own.map(|(field, value)| match value {
-        Value::Array(items) if replaced_lists.contains(&field.as_str()) => {
-            (field.clone(), replaced(items))
-        }
-        _ => (field.clone(), value.clone()),
+    own.map(|(field, value)| {
+        let list = value.as_array();
+        let list = list.filter(|_| replaced_lists.contains(&field.as_str()));
+        let value = list.map_or_else(|| value.clone(), |items| replaced(items));
+        (field.clone(), value)
     })
     .collect()
 }

@@ -11,6 +11,7 @@
 
 use causeway_kube_api::Status;
 use causeway_log::{Key, NodeName, Uid};
+use causeway_projections::Verb;
 use serde_json::Value;
 
 use super::call::{Call, CallError};
@@ -179,30 +180,30 @@ impl Work {
             Step::Report(_) => reported(answer),
             Step::Register { node, object, key } => match answer {
                 Ok(_) => Turn::Next(Self::mark(node, key)),
-                Err(error) => match judge(&error) {
-                    Meaning::Exists => Turn::Next(Self::of(Step::Adopt { node, object, key })),
-                    meaning => rejected_or_failed(meaning, error, true),
-                },
+                Err(error) if judge(&error) == Meaning::Exists => {
+                    Turn::Next(Self::of(Step::Adopt { node, object, key }))
+                }
+                Err(error) => rejected_or_failed(error, true),
             },
             Step::Adopt { node, object, key } => match answer {
                 Ok(_) => Turn::Next(Self::mark(node, key)),
-                Err(error) => match judge(&error) {
-                    // It went between the two.
-                    Meaning::Gone => Turn::Next(Self::of(Step::Register { node, object, key })),
-                    meaning => rejected_or_failed(meaning, error, true),
-                },
+                // It went between the two.
+                Err(error) if judge(&error) == Meaning::Gone => {
+                    Turn::Next(Self::of(Step::Register { node, object, key }))
+                }
+                Err(error) => rejected_or_failed(error, true),
             },
             Step::Mark { key, .. } => match answer {
                 Ok(object) => Finished::accepted(Outcome::Applied, made(&key, object)),
-                Err(error) => match judge(&error) {
-                    // The Node stands; a label less is no reason to refuse it.
-                    Meaning::Never | Meaning::Denied => Turn::Finished(Finished {
+                // The Node stands; a label less is no reason to refuse it.
+                Err(error) if matches!(judge(&error), Meaning::Never | Meaning::Denied) => {
+                    Turn::Finished(Finished {
                         outcome: Outcome::Applied,
                         verdict: Some(Verdict::Accepted { made: None }),
                         refusal: Some(error),
-                    }),
-                    meaning => rejected_or_failed(meaning, error, true),
-                },
+                    })
+                }
+                Err(error) => rejected_or_failed(error, true),
             },
             Step::Create(asked) => created(asked, answer),
             Step::Look(asked) => looked(asked, answer, conflicts),
@@ -232,30 +233,24 @@ fn reported(answer: Result<Value, CallError>) -> Turn {
 fn created(asked: Box<Asked>, answer: Result<Value, CallError>) -> Turn {
     match answer {
         Ok(object) => Finished::accepted(Outcome::Applied, made(&asked.key, object)),
-        Err(error) => match judge(&error) {
-            Meaning::Exists => Turn::Next(Work::of(Step::Look(asked))),
-            meaning => rejected_or_failed(meaning, error, false),
-        },
+        Err(error) if judge(&error) == Meaning::Exists => Turn::Next(Work::of(Step::Look(asked))),
+        Err(error) => rejected_or_failed(error, false),
     }
 }
 
 fn looked(asked: Box<Asked>, answer: Result<Value, CallError>, conflicts: u32) -> Turn {
-    use causeway_projections::Verb;
     let object = match answer {
         Ok(object) => object,
-        Err(error) => {
-            return match judge(&error) {
+        Err(error) if judge(&error) == Meaning::Gone => {
+            return match asked.verb {
                 // A create whose object went between the two.
-                Meaning::Gone if asked.verb == Verb::Create => {
-                    Turn::Failed(Meaning::Conflict, error)
-                }
+                Verb::Create => Turn::Failed(Meaning::Conflict, error),
                 // What is wanted is so.
-                Meaning::Gone if asked.verb == Verb::Delete => {
-                    Finished::accepted(Outcome::Unchanged, None)
-                }
-                meaning => rejected_or_failed(meaning, error, false),
+                Verb::Delete => Finished::accepted(Outcome::Unchanged, None),
+                Verb::Update | Verb::Status => rejected_or_failed(error, false),
             };
         }
+        Err(error) => return rejected_or_failed(error, false),
     };
     let life = life_of(&asked.key, &object);
     if asked.verb == Verb::Delete && life.as_ref() != Some(&asked.key) {
@@ -278,29 +273,29 @@ fn looked(asked: Box<Asked>, answer: Result<Value, CallError>, conflicts: u32) -
 }
 
 fn written(asked: Box<Asked>, answer: Result<Value, CallError>, conflicts: u32) -> Turn {
-    use causeway_projections::Verb;
     match answer {
         Ok(object) => {
             // A delete answers with what it deleted, or with a `Status`.
             let made = made(&asked.key, object).filter(|_| asked.verb != Verb::Delete);
             Finished::accepted(Outcome::Applied, made)
         }
-        Err(error) => match judge(&error) {
-            Meaning::Conflict if conflicts < CONFLICTS_MAX => Turn::Next(Work {
+        Err(error) if judge(&error) == Meaning::Conflict && conflicts < CONFLICTS_MAX => {
+            Turn::Next(Work {
                 step: Step::Look(asked),
                 conflicts: conflicts + 1,
-            }),
-            Meaning::Gone if asked.verb == Verb::Delete => {
-                Finished::accepted(Outcome::Unchanged, None)
-            }
-            meaning => rejected_or_failed(meaning, error, false),
-        },
+            })
+        }
+        Err(error) if judge(&error) == Meaning::Gone && asked.verb == Verb::Delete => {
+            Finished::accepted(Outcome::Unchanged, None)
+        }
+        Err(error) => rejected_or_failed(error, false),
     }
 }
 
 /// A request is refused by whatever cannot be helped by asking again. `patient`: rights may yet be
 /// given, as those of a node that has just been made.
-fn rejected_or_failed(meaning: Meaning, error: CallError, patient: bool) -> Turn {
+fn rejected_or_failed(error: CallError, patient: bool) -> Turn {
+    let meaning = judge(&error);
     let final_ = match meaning {
         Meaning::Unavailable { .. } | Meaning::Misconfigured | Meaning::Conflict => false,
         Meaning::Denied => !patient,

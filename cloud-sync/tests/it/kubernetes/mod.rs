@@ -8,6 +8,7 @@ use causeway_testbed::{Binaries, ControlPlane, Options};
 use serde_json::Value;
 use tempfile::TempDir;
 
+mod source;
 mod writes;
 
 /// Far more than anything here takes.
@@ -29,6 +30,10 @@ pub(crate) struct Plane {
 
 impl Plane {
     /// Starts one; `None` where its programs are not built.
+    #[expect(
+        clippy::print_stdout,
+        reason = "whoever runs the tests is told what was left out"
+    )]
     pub(crate) async fn start(options: Options) -> Option<Self> {
         let Some(binaries) = Binaries::find().unwrap() else {
             println!("skipped: the programs of the control plane are not built");

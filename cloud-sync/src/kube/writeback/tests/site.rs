@@ -84,6 +84,7 @@ impl Site {
             hub: Arc::clone(&hub),
             requests: requests.clone(),
             clock,
+            lease_renewal: std::time::Duration::from_secs(10),
             stats: Arc::clone(&stats),
         };
         Self {
@@ -162,9 +163,10 @@ impl Site {
 
     pub(super) fn draft(&mut self, key: &Key, op: Op, body: &Value) -> Draft {
         self.sent += 1;
-        let body = match body {
-            Value::Null => Body::EMPTY,
-            body => Body::from(body.to_string().into_bytes()),
+        let body = if body.is_null() {
+            Body::EMPTY
+        } else {
+            Body::from(body.to_string().into_bytes())
         };
         Draft {
             id: EventId::new(Uuid::from_u128(self.sent.into())),

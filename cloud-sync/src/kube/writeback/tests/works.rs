@@ -89,17 +89,17 @@ fn call() -> Call {
 }
 
 fn over(turn: Turn) -> Finished {
-    match turn {
-        Turn::Finished(finished) => finished,
-        other => panic!("it is not over: {other:?}"),
-    }
+    let Turn::Finished(finished) = turn else {
+        panic!("it is not over: {turn:?}")
+    };
+    finished
 }
 
 fn next(turn: Turn) -> Work {
-    match turn {
-        Turn::Next(work) => work,
-        other => panic!("there is nothing more to call: {other:?}"),
-    }
+    let Turn::Next(work) = turn else {
+        panic!("there is nothing more to call: {turn:?}")
+    };
+    work
 }
 
 #[test]
