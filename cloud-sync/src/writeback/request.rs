@@ -117,7 +117,7 @@ impl ClusterMachine {
         // An edge that changes an object before its creation was answered asks to create it again,
         // as only its newest request travels. If the first one came through, that is an update.
         let created = follows.is_some() && current.as_ref().is_some_and(|now| now.key == *key);
-        let object = object.unwrap_or_default();
+        let mut object = object.unwrap_or_default();
         if verb == Verb::Create && !created {
             if current.is_some() {
                 return Err(Status::already_exists(&key.resource, &key.name));
@@ -131,6 +131,11 @@ impl ClusterMachine {
             return Err(Status::stale(&key.resource, &key.name));
         }
         let shown = shown.unwrap_or_default();
+        if verb == Verb::Create && object.is_object() {
+            // The edge had begun it by its own clock.
+            object["metadata"]["creationTimestamp"] =
+                shown["metadata"]["creationTimestamp"].clone();
+        }
         let subresource = match verb {
             Verb::Status => Subresource::Status,
             Verb::Create | Verb::Update => Subresource::Main,
