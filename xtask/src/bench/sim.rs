@@ -1,6 +1,7 @@
 //! How fast worlds of the simulator run, and how many states the models of a session have.
 
-use std::process::Stdio;
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
 
 use anyhow::{Context as _, Result, bail};
 use serde_json::Value;
@@ -15,8 +16,9 @@ const STORM_RUNS: usize = 3;
 
 /// An hour of nodes with little to do.
 pub(super) fn idle(samples: &mut Samples) -> Result<()> {
+    let program = Example::build("causeway-simulator", "speed")?;
     for _ in 0..IDLE_RUNS {
-        let measured = speed(&["idle", IDLE_NODES])?;
+        let measured = program.measure(&["idle", IDLE_NODES])?;
         let rate = number(&measured, "node_seconds_per_s")?;
         samples.add("sim_node_seconds_per_s", rate);
         samples.add("sim_events_per_s", number(&measured, "events_per_s")?);
@@ -26,8 +28,9 @@ pub(super) fn idle(samples: &mut Samples) -> Result<()> {
 
 /// A thousand nodes that reconnect at once.
 pub(super) fn storm(samples: &mut Samples) -> Result<()> {
+    let program = Example::build("causeway-simulator", "speed")?;
     for _ in 0..STORM_RUNS {
-        let measured = speed(&["storm"])?;
+        let measured = program.measure(&["storm"])?;
         samples.add("sim_storm_1000_nodes_s", number(&measured, "seconds")?);
         let events = number(&measured, "events")?;
         samples.note("sim_storm_1000_nodes_s", format!("{events:.0} events"));
@@ -37,7 +40,7 @@ pub(super) fn storm(samples: &mut Samples) -> Result<()> {
 
 /// Explores every model completely.
 pub(super) fn models(samples: &mut Samples) -> Result<()> {
-    let text = example("causeway-proptests", "models", &[])?;
+    let text = Example::build("causeway-proptests", "models")?.run(&[])?;
     let last = |name: &str| text.lines().find_map(|line| line.strip_prefix(name));
     let states =
         last("model_states ").context("the models do not say how many states they have")?;
@@ -48,30 +51,38 @@ pub(super) fn models(samples: &mut Samples) -> Result<()> {
     Ok(())
 }
 
-fn speed(args: &[&str]) -> Result<Value> {
-    let text = example("causeway-simulator", "speed", args)?;
-    serde_json::from_str(&text).with_context(|| format!("speed says {text:?}"))
-}
+/// A program of a package, built with the profile of the simulator. What it measures it measures
+/// by itself, without the start of a process.
+struct Example(PathBuf);
 
-/// Builds an example of a package with the profile of the simulator, and runs it. What is measured
-/// is measured by itself, without the start of a process.
-fn example(package: &str, name: &str, args: &[&str]) -> Result<String> {
-    let mut build = cargo(["build", "--quiet", "--profile", "sim"]);
-    build.args(["--package", package, "--example", name]);
-    if !build.status()?.success() {
-        bail!("{name} of {package} does not build");
+impl Example {
+    fn build(package: &str, name: &str) -> Result<Self> {
+        let mut build = cargo(["build", "--quiet", "--profile", "sim"]);
+        build.args(["--package", package, "--example", name]);
+        if !build.status()?.success() {
+            bail!("{name} of {package} does not build");
+        }
+        Ok(Self(tree::target().join("sim/examples").join(name)))
     }
-    let program = tree::target().join("sim/examples").join(name);
-    let ran = std::process::Command::new(&program)
-        .args(args)
-        .stderr(Stdio::inherit())
-        .output()
-        .with_context(|| format!("cannot run {}", program.display()))?;
-    let text = String::from_utf8_lossy(&ran.stdout).into_owned();
-    if !ran.status.success() {
-        bail!("{name} of {package} failed: {text}");
+
+    fn run(&self, args: &[&str]) -> Result<String> {
+        let program = self.0.display();
+        let ran = Command::new(&self.0)
+            .args(args)
+            .stderr(Stdio::inherit())
+            .output()
+            .with_context(|| format!("cannot run {program}"))?;
+        let text = String::from_utf8_lossy(&ran.stdout).into_owned();
+        if !ran.status.success() {
+            bail!("{program} failed: {text}");
+        }
+        Ok(text)
     }
-    Ok(text)
+
+    fn measure(&self, args: &[&str]) -> Result<Value> {
+        let text = self.run(args)?;
+        serde_json::from_str(&text).with_context(|| format!("{} says {text:?}", self.0.display()))
+    }
 }
 
 fn number(measured: &Value, field: &str) -> Result<f64> {
