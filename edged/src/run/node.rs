@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use causeway_daemon::telemetry::error_chain;
-use causeway_kube_api::client::{ApiError, NODES, Reflected};
+use causeway_kube_api::client::{ApiError, LEASES, NODES, Reflected};
 use futures_util::StreamExt as _;
 use jiff::Timestamp;
 use serde_json::{Value, json};
@@ -21,6 +21,10 @@ use crate::status::patch;
 
 /// How often the host is looked at. Nothing is told unless something changed.
 const LOOK_INTERVAL: Duration = Duration::from_secs(30);
+/// An agent that says nothing for so many looks is silent.
+const LEASE_LOOKS: u64 = 3;
+/// Where the heartbeats of node agents stand.
+const LEASE_NAMESPACE: &str = "kube-node-lease";
 /// Memory runs short below this, in KiB, as for the kubelet.
 const MEMORY_KIB_MIN: u64 = 100 << 10;
 /// Disk runs short below this share, in percent.
@@ -71,7 +75,10 @@ pub(super) async fn maintain(
                     Reflected::Interrupted { .. } => continue,
                 }
             }
-            _ = looks.tick() => keeper.look(),
+            _ = looks.tick() => {
+                keeper.look();
+                keeper.beat().await;
+            }
         }
         if let Some(known) = &current
             && let Some(newer) = keeper.tell(known).await
@@ -105,6 +112,32 @@ impl Keeper {
                 warn(&error, "the node could not be registered");
                 None
             }
+        }
+    }
+
+    /// Says that edged lives. The local API keeps it in memory: nothing is written, nothing travels.
+    async fn beat(&self) {
+        let name = &self.node.name;
+        let spec = json!({
+            "holderIdentity": name,
+            "leaseDurationSeconds": LOOK_INTERVAL.as_secs() * LEASE_LOOKS,
+            "renewTime": format!("{:.6}", Timestamp::now()),
+        });
+        let patch = json!({"spec": spec});
+        let beaten = match self.api.patch(&LEASES, LEASE_NAMESPACE, name, &patch).await {
+            Err(error) if error.is_not_found() => {
+                let lease = json!({
+                    "apiVersion": "coordination.k8s.io/v1",
+                    "kind": "Lease",
+                    "metadata": {"name": name, "namespace": LEASE_NAMESPACE},
+                    "spec": spec,
+                });
+                self.api.create(&LEASES, LEASE_NAMESPACE, &lease).await
+            }
+            beaten => beaten,
+        };
+        if let Err(error) = beaten {
+            tracing::debug!(error = %error_chain(&error), "no heartbeat");
         }
     }
 
