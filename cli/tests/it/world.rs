@@ -101,11 +101,22 @@ impl World {
 
     /// The same with its directory.
     pub(crate) async fn add_edge_in(&mut self, name: &str, dir: &Path) -> &mut Edge {
+        self.add_edge_with(name, dir, &[]).await
+    }
+
+    /// The same with more arguments.
+    pub(crate) async fn add_edge_with(
+        &mut self,
+        name: &str,
+        dir: &Path,
+        more: &[&str],
+    ) -> &mut Edge {
         let api = free_address();
         let anywhere = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
         let link = Proxy::listen(anywhere, self.cloud.sync).await.unwrap();
         let mut arguments = daemons::edge(name, dir, link.local_addr(), Some(api));
         arguments.push("--log-level=debug".to_owned());
+        arguments.extend(more.iter().map(|argument| (*argument).to_owned()));
         let log = self
             .scratch
             .path()

@@ -88,6 +88,24 @@ impl Binaries {
         self.dir.join(name)
     }
 
+    /// A program of a client-go informer; built at the first call, which takes some seconds.
+    ///
+    /// # Errors
+    /// When it does not build.
+    pub fn informer(&self) -> Result<PathBuf> {
+        let hash = xxhash_rust::xxh3::xxh3_64(source("informer/main.go")?.as_bytes());
+        let path = self.dir.join(format!("informer-{hash:016x}"));
+        let lock = File::create(cache()?.join("lock")).context("cannot lock the cache")?;
+        flock(&lock, FlockOperation::LockExclusive)?;
+        if path.is_file() {
+            return Ok(path);
+        }
+        let fresh = path.with_extension("new");
+        go_build("-s -w", &fresh, &["causeway.dev/xtask/k8s/informer"])?;
+        std::fs::rename(&fresh, &path).context("cannot move what was built")?;
+        Ok(path)
+    }
+
     /// Where they are.
     #[must_use]
     pub fn dir(&self) -> &Path {
@@ -138,6 +156,17 @@ fn compile(into: &Path, version: &str) -> Result<()> {
             flags.push_str(&format!(" -X {package}.{name}={value}"));
         }
     }
+    go_build(
+        &flags,
+        &into.join(""),
+        &PROGRAMS.map(|(package, _)| package),
+    )?;
+    // A program is named after its package, which for etcd is the folder before `v3`.
+    std::fs::rename(into.join("server"), into.join("etcd")).context("no etcd was built")
+}
+
+/// Builds Go packages into a file, or into a directory.
+fn go_build(flags: &str, into: &Path, packages: &[&str]) -> Result<()> {
     let mut build = Command::new("nice");
     build
         .args([
@@ -147,11 +176,11 @@ fn compile(into: &Path, version: &str) -> Result<()> {
             "build",
             "-trimpath",
             "-ldflags",
-            &flags,
+            flags,
             "-o",
         ])
-        .arg(into.join(""))
-        .args(PROGRAMS.map(|(package, _)| package))
+        .arg(into)
+        .args(packages)
         .env("CGO_ENABLED", "0")
         .current_dir(env!("CARGO_MANIFEST_DIR"))
         .stdin(Stdio::null());
@@ -159,8 +188,7 @@ fn compile(into: &Path, version: &str) -> Result<()> {
     if !status.success() {
         bail!("go build failed; it needs the module proxy the first time");
     }
-    // A program is named after its package, which for etcd is the folder before `v3`.
-    std::fs::rename(into.join("server"), into.join("etcd")).context("no etcd was built")
+    Ok(())
 }
 
 /// Changes when anything that decides what is built does.

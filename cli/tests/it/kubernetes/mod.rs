@@ -13,7 +13,9 @@ use serde_json::Value;
 
 use crate::world::*;
 
+mod clients;
 mod credentials;
+mod kubelet;
 mod outages;
 mod story;
 
