@@ -60,6 +60,7 @@ async fn listed(cloud: &RunningCloud) {
             all.then_some(())
         })
         .await;
+    cloud.is_ready().await;
 }
 
 /// A cluster with a node, a pod on it, and a map that the pod names.

@@ -155,6 +155,19 @@ impl RunningCloud {
         found.unwrap_or_else(|_| panic!("the cluster is followed in time; last seen: {last}"))
     }
 
+    /// Waits until nodes can be served.
+    pub(crate) async fn is_ready(&self) {
+        let mut look = tokio::time::interval(Duration::from_millis(20));
+        let wait = async {
+            while self.readiness().await.is_err() {
+                look.tick().await;
+            }
+        };
+        tokio::time::timeout(DEADLINE, wait)
+            .await
+            .expect("readiness in time");
+    }
+
     /// What `/readyz` answers.
     pub(crate) async fn readiness(&self) -> Result<String, String> {
         use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};

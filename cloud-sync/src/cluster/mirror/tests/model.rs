@@ -94,7 +94,7 @@ fn bound(content: u8) -> (String, u8) {
 
 fn body(kind: usize, content: u8) -> Value {
     match KINDS[kind] {
-        "nodes" if content % 2 == 0 => json!({"metadata": {"labels": {EDGE_LABEL: ""}}}),
+        "nodes" if content.is_multiple_of(2) => json!({"metadata": {"labels": {EDGE_LABEL: ""}}}),
         "pods" => {
             let (node, map) = bound(content);
             json!({"spec": {"nodeName": node,
@@ -297,7 +297,7 @@ impl World {
             })
         };
         let nodes: BTreeSet<(Key, u8)> = objects(0)
-            .filter(|(_, _, content)| content % 2 == 0)
+            .filter(|(_, _, content)| content.is_multiple_of(2))
             .map(|(_, key, content)| (key, content))
             .collect();
         let is_ours = |node: &str| nodes.iter().any(|(key, _)| &*key.name == node);
