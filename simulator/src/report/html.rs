@@ -91,11 +91,17 @@ impl Picture {
         let mut back = String::new();
         for (moment, place) in self.axis.ticks(0.06) {
             let x = x_of(place);
+            // What begins at the right edge would end beyond it.
+            let anchor = if place > 0.95 {
+                " text-anchor=\"end\""
+            } else {
+                ""
+            };
             // Writing to a string cannot fail.
             let _ = write!(
                 back,
                 "<line class=\"tick\" x1=\"{x:.1}\" y1=\"16\" x2=\"{x:.1}\" y2=\"{height:.0}\"/>\
-                 <text class=\"dim\" x=\"{x:.1}\" y=\"12\">{}</text>",
+                 <text class=\"dim\" x=\"{x:.1}\" y=\"12\"{anchor}>{}</text>",
                 show(moment),
             );
         }
