@@ -172,6 +172,15 @@ impl ClusterMachine {
         self.durable.subscribe()
     }
 
+    /// What decides the next rounds, apart from what is stored: models tell states apart by it.
+    #[must_use]
+    pub fn observe(&self) -> String {
+        let Self {
+            graph, down, acks, ..
+        } = self;
+        format!("{graph:?} {down:?} {acks:?}")
+    }
+
     pub(crate) fn store(&self) -> &dyn Store {
         &*self.store
     }

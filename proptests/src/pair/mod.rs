@@ -12,6 +12,8 @@
 
 mod end;
 mod model;
+mod settings;
 
 pub use end::{End, Side, Write};
 pub use model::{Budget, Pair, Setting, Step};
+pub use settings::{ALL, BOTH_WAYS, Named, RECEIVER_CRASH, SENDER_CRASH, TRIMMED, WIPED};

@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
 use causeway_cloud_sync::cluster::{ClusterMachine, Request};
@@ -11,13 +12,13 @@ use causeway_daemon::session_driver::Control;
 use causeway_daemon::tasks::Shutdown;
 use causeway_kube_api::{Change, Clock as _, Expected, Write, WriteError, Written};
 use causeway_log::replication::{Effect, Moment, Role, Session, SessionConfig};
-use causeway_log::store::memory::{Disk, MemoryStore};
+use causeway_log::store::memory::{Disk, Fault, MemoryStore};
 use causeway_log::writer::{Round, WrittenRound};
 use causeway_log::{Direction, Epoch, Key, NodeName, Resource, Store as _, StreamId};
 use serde_json::Value;
 use tokio::sync::oneshot;
 
-use super::{Counter, Line, node};
+use super::{Counter, Line, UnderWay, node, trim};
 
 /// One link, as the cloud sees it.
 pub(super) struct CloudLink {
@@ -29,6 +30,9 @@ pub(super) struct CloudLink {
     _control: Control,
 }
 
+/// A request of a session knows that it was fenced, if it was.
+type Queued = (Request, Option<Arc<AtomicBool>>);
+
 pub(super) type Answer<T> = oneshot::Receiver<Result<T, WriteError>>;
 
 pub(super) struct Cloud {
@@ -36,9 +40,11 @@ pub(super) struct Cloud {
     pub(super) store: Arc<MemoryStore>,
     pub(super) machine: ClusterMachine,
     hub: Arc<Hub>,
-    queue: VecDeque<Request>,
+    queue: VecDeque<Queued>,
     written: Option<WrittenRound>,
     writing_back: Vec<(NodeName, Answer<WroteBack>)>,
+    /// Records that this process has written back.
+    pub(super) wrote_back: usize,
     pub(super) links: Vec<CloudLink>,
     clock: Arc<Counter>,
     shutdown: Shutdown,
@@ -63,35 +69,66 @@ impl Cloud {
             queue: VecDeque::new(),
             written: None,
             writing_back: Vec::new(),
+            wrote_back: 0,
             links: Vec::new(),
             clock,
             shutdown: Shutdown::new(),
         };
-        let streams = cloud.store.streams().expect("memory can be read");
-        for stream in streams {
-            if let StreamId::Node(node, Direction::Up) = stream {
-                cloud.write_back(node);
-            }
-        }
+        cloud.write_back_all();
         cloud
     }
 
-    /// Power goes: what is not synced is lost, and all sessions.
+    /// Power goes: what is not synced is lost, and all sessions. The disk works when it is back.
     pub(super) fn crash(self) -> Self {
         self.disk.crash();
+        self.disk.heal();
         Self::on(self.disk, self.clock)
+    }
+
+    /// Writing goes wrong from here on.
+    pub(super) fn fail(&self, fault: Fault) {
+        self.disk.set_fault(fault);
+    }
+
+    /// The disk is as good as new, once nothing is half written; what a failed round left to be
+    /// written back is tried again.
+    pub(super) fn mend(&mut self) {
+        while self.written.is_some() {
+            self.write_step();
+        }
+        self.disk.heal();
+        self.store.try_recover().expect("the disk works");
+        self.write_back_all();
+    }
+
+    /// Lets go of history, between two rounds.
+    pub(super) fn trim(&self) {
+        if self.written.is_none() {
+            trim(&*self.store);
+        }
+    }
+
+    fn write_back_all(&mut self) {
+        let streams = self.store.streams().expect("memory can be read");
+        for stream in streams {
+            if let StreamId::Node(node, Direction::Up) = stream {
+                self.write_back(node);
+            }
+        }
     }
 
     fn write_back(&mut self, node: NodeName) {
         let (answer, answered) = oneshot::channel();
         self.writing_back.push((node.clone(), answered));
-        self.queue.push_back(Request::WriteBack { node, answer });
+        self.queue
+            .push_back((Request::WriteBack { node, answer }, None));
     }
 
     pub(super) fn write(&mut self, write: Write) -> Answer<Written> {
         let (answer, answered) = oneshot::channel();
         let write = Box::new(write);
-        self.queue.push_back(Request::Write { write, answer });
+        self.queue
+            .push_back((Request::Write { write, answer }, None));
         answered
     }
 
@@ -122,13 +159,14 @@ impl Cloud {
         if let Some(written) = self.written.take() {
             written.sync(&mut self.machine, &*self.store);
         } else {
-            let Some(first) = self.queue.pop_front() else {
+            let (queue, hub, mut last) = (&mut self.queue, &self.hub, None);
+            let mut next = || next(queue, hub, &mut last);
+            let Some(first) = next() else {
                 return false;
             };
-            let queue = &mut self.queue;
-            let (round, deferred) = Round::plan(&mut self.machine, first, || queue.pop_front());
+            let (round, deferred) = Round::plan(&mut self.machine, first, next);
             if let Some(deferred) = deferred {
-                self.queue.push_front(deferred);
+                self.queue.push_front((deferred, last));
             }
             self.written = round.append(&mut self.machine, &*self.store);
         }
@@ -136,9 +174,11 @@ impl Cloud {
             self.write_back(node);
         }
         let mut again = Vec::new();
+        let wrote_back = &mut self.wrote_back;
         self.writing_back
             .retain_mut(|(node, answer)| match answer.try_recv() {
                 Ok(Ok(wrote)) => {
+                    *wrote_back += wrote.records;
                     again.extend(wrote.more.then(|| node.clone()));
                     false
                 }
@@ -177,13 +217,16 @@ impl Cloud {
                 Effect::Write(write) => {
                     link.seat.take_over(self.clock.now());
                     let (answer, answered) = oneshot::channel();
-                    link.line.writes.push_back(answered);
-                    self.queue.push_back(Request::Session {
+                    let under_way = UnderWay::new(answered);
+                    let fenced = Arc::clone(&under_way.fenced);
+                    link.line.writes.push_back(under_way);
+                    let request = Request::Session {
                         node: link.seat.node().clone(),
                         session: link.seat.number(),
                         write,
                         answer,
-                    });
+                    };
+                    self.queue.push_back((request, Some(fenced)));
                 }
                 Effect::Established(_) => link.seat.take_over(self.clock.now()),
                 Effect::Close(_) => {}
@@ -200,4 +243,20 @@ impl Cloud {
     pub(super) fn sweep(&mut self) {
         self.links.retain(|link| !link.line.is_over());
     }
+}
+
+/// The next request for the writer; one of a session that is fenced by now is marked.
+fn next(
+    queue: &mut VecDeque<Queued>,
+    hub: &Hub,
+    last: &mut Option<Arc<AtomicBool>>,
+) -> Option<Request> {
+    let (request, fenced) = queue.pop_front()?;
+    if let (Request::Session { node, session, .. }, Some(fenced)) = (&request, &fenced)
+        && !hub.is_current(node, *session)
+    {
+        fenced.store(true, Ordering::Relaxed);
+    }
+    *last = fenced;
+    Some(request)
 }

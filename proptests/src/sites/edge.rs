@@ -8,14 +8,14 @@ use causeway_edge_sync::first_sync::FirstSync;
 use causeway_edge_sync::machine::{EdgeMachine, Request, begin};
 use causeway_kube_api::{Change, Clock as _, Expected, View, Write, WriteError, Written};
 use causeway_log::replication::{Effect, Moment, Role, Session, SessionConfig};
-use causeway_log::store::memory::{Disk, MemoryStore};
+use causeway_log::store::memory::{Disk, Fault, MemoryStore};
 use causeway_log::writer::{Round, WrittenRound};
 use causeway_log::{Epoch, Key, Resource, Store, StreamId};
 use causeway_projections::rebuild::rebuild;
 use serde_json::{Value, json};
 use tokio::sync::{oneshot, watch};
 
-use super::{Counter, Line, node};
+use super::{Counter, Line, UnderWay, node, trim};
 
 pub(super) struct Edge {
     index: usize,
@@ -60,15 +60,37 @@ impl Edge {
         }
     }
 
-    /// Power goes: what is not synced is lost, and the session.
+    /// Power goes: what is not synced is lost, and the session. The disk works when it is back.
     pub(super) fn crash(&mut self) {
         self.disk.crash();
+        self.disk.heal();
         *self = Self::on(self.index, self.disk.clone(), Arc::clone(&self.clock));
     }
 
     /// The disk is replaced by an empty one.
     pub(super) fn wipe(&mut self) {
         *self = Self::on(self.index, Disk::new(), Arc::clone(&self.clock));
+    }
+
+    /// Writing goes wrong from here on.
+    pub(super) fn fail(&self, fault: Fault) {
+        self.disk.set_fault(fault);
+    }
+
+    /// The disk is as good as new, once nothing is half written.
+    pub(super) fn mend(&mut self) {
+        while self.written.is_some() {
+            self.write_step();
+        }
+        self.disk.heal();
+        self.store.try_recover().expect("the disk works");
+    }
+
+    /// Lets go of history, between two rounds.
+    pub(super) fn trim(&self) {
+        if self.written.is_none() {
+            trim(&*self.store);
+        }
     }
 
     /// The link is gone; what the session asked for is still written before the next one.
@@ -113,7 +135,7 @@ impl Edge {
             moved = true;
             if let Effect::Write(write) = effect {
                 let (done, told) = oneshot::channel();
-                line.writes.push_back(told);
+                line.writes.push_back(UnderWay::new(told));
                 self.queue.push_back(Request::Session { write, done });
             }
         }

@@ -10,22 +10,25 @@ mod objects;
 mod world;
 
 pub use objects::{MAPS, NODES, PODS};
+pub(crate) use objects::{key, map, pod};
 pub use world::{Act, World};
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use bytes::Bytes;
 use causeway_daemon::session_driver::WriteRefused;
 use causeway_kube_api::Clock;
-use causeway_log::replication::{Moment, Session};
+use causeway_log::replication::{Invariant, Moment, Session};
+use causeway_log::store::TrimPolicy;
 use causeway_log::{NodeName, Store, WallTime};
 use tokio::sync::oneshot;
 use tokio::sync::oneshot::error::TryRecvError;
 
 /// A clock that stands, with entropy that counts.
 #[derive(Debug, Default)]
-struct Counter(AtomicU64);
+pub(crate) struct Counter(AtomicU64);
 
 impl Clock for Counter {
     fn now(&self) -> WallTime {
@@ -43,11 +46,46 @@ fn node(index: usize) -> NodeName {
     NodeName::new(NODES[index]).expect("a valid name")
 }
 
+/// Lets go of all history, as far as a store may.
+fn trim(store: &dyn Store) {
+    let policy = TrimPolicy {
+        keep_revisions: 0,
+        keep_since: WallTime::from_unix_millis(u64::MAX),
+        bytes_max: 0,
+        facts_max: u64::MAX,
+        records_per_call_max: usize::MAX,
+    };
+    // A store that its disk has made read-only refuses.
+    let _ = store.trim(&policy);
+}
+
+/// Something that a session asked its writer for.
+struct UnderWay {
+    answer: oneshot::Receiver<Result<(), WriteRefused>>,
+    /// Set when the session was fenced by the time the writer came to it.
+    fenced: Arc<AtomicBool>,
+}
+
+impl UnderWay {
+    fn new(answer: oneshot::Receiver<Result<(), WriteRefused>>) -> Self {
+        Self {
+            answer,
+            fenced: Arc::default(),
+        }
+    }
+
+    /// SYNC-3: what was fenced is refused.
+    fn done(&self) {
+        let is_fenced = self.fenced.load(Ordering::Relaxed);
+        Invariant::OldChangesNothing.check(!is_fenced);
+    }
+}
+
 /// One end of a link, whichever.
 struct Line {
     session: Session,
     /// Writes under way, oldest first.
-    writes: VecDeque<oneshot::Receiver<Result<(), WriteRefused>>>,
+    writes: VecDeque<UnderWay>,
     inbox: VecDeque<Bytes>,
 }
 
@@ -66,9 +104,12 @@ impl Line {
         let now = Moment::default();
         let mut moved = false;
         while let Some(front) = self.writes.front_mut() {
-            match front.try_recv() {
+            match front.answer.try_recv() {
                 Err(TryRecvError::Empty) => break,
-                Ok(Ok(())) => self.session.handle_written(now, store),
+                Ok(Ok(())) => {
+                    front.done();
+                    self.session.handle_written(now, store);
+                }
                 Ok(Err(refused)) => {
                     self.session
                         .close(refused.close_code(), &refused.to_string(), None);

@@ -12,7 +12,7 @@ pub const MAPS: [&str; 2] = ["m0", "m1"];
 pub const PODS: [&str; 3] = ["p0", "p1", "p2"];
 
 /// The key of a life of a name.
-pub(super) fn key(plural: &str, name: &str, life: u64) -> Key {
+pub(crate) fn key(plural: &str, name: &str, life: u64) -> Key {
     let salt = plural.len() as u64 * 1000 + name.bytes().map(u64::from).sum::<u64>();
     let uid = Uid::Uuid(Uuid::from_u64_pair(salt, life));
     Key::new(Resource::core(plural), "default", name, uid).expect("a valid key")
@@ -23,13 +23,13 @@ fn metadata(key: &Key) -> Value {
 }
 
 /// A ConfigMap with one setting.
-pub(super) fn map(key: &Key, value: u8) -> Value {
+pub(crate) fn map(key: &Key, value: u8) -> Value {
     json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata(key),
         "data": {"setting": value.to_string()}})
 }
 
 /// A pod on a node that reads a ConfigMap.
-pub(super) fn pod(key: &Key, node: &str, map: &str) -> Value {
+pub(crate) fn pod(key: &Key, node: &str, map: &str) -> Value {
     json!({"apiVersion": "v1", "kind": "Pod", "metadata": metadata(key), "spec": {
         "nodeName": node,
         "containers": [{"name": "c", "image": "i",

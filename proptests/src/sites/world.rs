@@ -6,7 +6,7 @@ use std::sync::Arc;
 use causeway_kube_api::{Change, Expected, Write, Written};
 use causeway_log::digest::Digest;
 use causeway_log::replication::Invariant;
-use causeway_log::store::memory::Disk;
+use causeway_log::store::memory::{Disk, Fault};
 use causeway_log::{Resource, Store, StreamId};
 use causeway_projections::Objects;
 use causeway_projections::objects::REJECTED_ANNOTATION;
@@ -46,6 +46,12 @@ pub enum Act {
     Wipe(usize),
     /// The cloud loses power.
     CrashCloud,
+    /// A disk fails: the cloud's, or that of a node.
+    Fail(Option<usize>, Fault),
+    /// A disk works again, and its store with it.
+    Mend(Option<usize>),
+    /// History goes: the cloud's, or that of a node.
+    Trim(Option<usize>),
     /// So many steps of whoever has something to do.
     Steps(u8),
 }
@@ -127,6 +133,12 @@ impl World {
                     self.promised.remove(&name);
                 }
             }
+            Act::Fail(None, fault) => self.cloud().fail(fault),
+            Act::Fail(Some(at), fault) => self.edges[at].fail(fault),
+            Act::Mend(None) => self.cloud().mend(),
+            Act::Mend(Some(at)) => self.edges[at].mend(),
+            Act::Trim(None) => self.cloud().trim(),
+            Act::Trim(Some(at)) => self.edges[at].trim(),
             Act::Steps(count) => {
                 for _ in 0..count {
                     let parties = 5 + self.cloud().links.len();
@@ -235,6 +247,8 @@ impl World {
     /// # Panics
     /// When it does not.
     pub fn heal(&mut self) {
+        self.cloud().mend();
+        self.edges.iter_mut().for_each(Edge::mend);
         // A session may end for a reason that the next one removes.
         for _ in 0..3 {
             self.dial(0);
@@ -266,6 +280,17 @@ impl World {
             self.check_held(at);
         }
         self.check_promises();
+        self.check_started_again();
+    }
+
+    /// A cloud that starts again shows the same, and writes nothing back that it wrote back before.
+    fn check_started_again(&mut self) {
+        let before = self.cloud().machine.view().read(shown);
+        self.cloud = self.cloud.take().map(Cloud::crash);
+        while self.cloud().write_step() {}
+        assert_eq!(self.cloud().wrote_back, 0, "written back once more");
+        let after = self.cloud().machine.view().read(shown);
+        assert_eq!(before, after, "{} in the cloud", Invariant::RebuildEqual);
     }
 
     fn check_digests(&mut self, at: usize) {

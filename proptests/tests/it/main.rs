@@ -4,6 +4,8 @@
 
 mod decoders;
 mod exhaustive;
+mod invariants;
+mod rounds;
 mod selectors;
 mod sites;
 mod watches;

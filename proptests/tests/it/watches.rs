@@ -1,5 +1,6 @@
-//! WATCH-1 over the bytes of the API: a client that lists once and believes every event has what a
-//! fresh list shows, also when the server starts again from its disk in between.
+//! WATCH-1 and WATCH-2 over the bytes of the API: a client that lists once and believes every event
+//! has what a fresh list shows, also when the server lets go of history and starts again from its
+//! disk in between; it is sent back to the list only when there is no other way.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -9,6 +10,7 @@ use bytes::BytesMut;
 use causeway_kube_api::{
     Authority, ServerConfig, Source, View, Write, WriteError, Written, router,
 };
+use causeway_log::store::TrimPolicy;
 use causeway_log::store::memory::MemoryStore;
 use causeway_log::{
     Batch, Draft, Entry, Epoch, EventId, Key, Op, Place, Resource, Revision, Slot, Store,
@@ -37,6 +39,8 @@ enum Act {
     Hang,
     /// The server starts again from its disk.
     Restart,
+    /// The server's store lets go of history, but for so many revisions.
+    Trim(u64),
 }
 
 fn act() -> impl Strategy<Value = Act> {
@@ -46,6 +50,7 @@ fn act() -> impl Strategy<Value = Act> {
         3 => Just(Act::Pull),
         1 => Just(Act::Hang),
         1 => Just(Act::Restart),
+        1 => (0..12_u64).prop_map(Act::Trim),
     ]
 }
 
@@ -106,6 +111,17 @@ impl Server {
     fn restart(self) -> Self {
         let (store, _) = MemoryStore::on(self.store.disk()).unwrap();
         Self::start(store, self.lives)
+    }
+
+    fn trim(&self, keep_revisions: u64) {
+        let policy = TrimPolicy {
+            keep_revisions,
+            keep_since: WallTime::from_unix_millis(u64::MAX),
+            bytes_max: 0,
+            facts_max: u64::MAX,
+            records_per_call_max: usize::MAX,
+        };
+        self.store.trim(&policy).unwrap();
     }
 
     fn write(&mut self, name: usize, value: Option<u8>) {
@@ -288,25 +304,30 @@ async fn follow(acts: Vec<Act>) {
         read: BytesMut::new(),
         lists: 0,
     };
-    let mut restarts = 0;
+    // Only a server that lost history and started again may send a client back to the list.
+    let (mut is_trimmed, mut lists_max) = (false, 0);
     for act in acts.into_iter().chain([Act::Pull]) {
         match act {
             Act::Put(name, value) => server.write(name, Some(value)),
             Act::Delete(name) => server.write(name, None),
             Act::Hang => client.body = None,
             Act::Restart => {
-                restarts += 1;
+                lists_max += usize::from(is_trimmed);
                 client.body = None;
                 server = server.restart();
             }
+            Act::Trim(keep) => {
+                server.trim(keep);
+                is_trimmed = true;
+            }
             Act::Pull => {
                 client.pull(&server).await;
-                assert_eq!(client.copy, server.list().await.1, "WATCH-1");
+                assert_eq!(client.copy, server.list().await.1, "WATCH-1, WATCH-2");
             }
         }
     }
     assert!(
-        client.lists <= restarts,
+        client.lists <= lists_max,
         "a watch that could go on was not told to list"
     );
 }
