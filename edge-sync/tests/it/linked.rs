@@ -12,7 +12,7 @@ use causeway_daemon::session_driver::{Control, drive};
 use causeway_daemon::tasks::{Shutdown, Task, spawn};
 use causeway_daemon::testing::TestEnd;
 use causeway_daemon::ws::{drain, upgrade};
-use causeway_kube_api::client::{CONFIGMAPS, PODS};
+use causeway_kube_api::client::{CONFIGMAPS, LEASES, NODES, PODS};
 use causeway_log::replication::{Role, Start};
 use causeway_log::store::ReadLimit;
 use causeway_log::{
@@ -371,5 +371,51 @@ async fn a_cloud_that_speaks_nonsense_costs_only_the_link() {
         .create(&CONFIGMAPS, "default", &config_map("1"))
         .await
         .unwrap();
+    edge.stop().await;
+}
+
+#[tokio::test]
+async fn the_cloud_is_told_when_the_node_agent_falls_silent() {
+    let dir = tempfile::tempdir().unwrap();
+    let cloud = Cloud::start().await;
+    let edge = cloud.edge(dir.path()).await;
+    let uid = Uid::Uuid(Uuid::from_u64_pair(3, 4));
+    let node = Key::new(Resource::core("nodes"), "", "edge-1", uid.clone()).unwrap();
+    let body = json!({
+        "apiVersion": "v1", "kind": "Node", "spec": {},
+        "metadata": { "name": "edge-1", "uid": uid.to_string() },
+    });
+    cloud.say(Op::Put, node, &body, None);
+    let path = "/api/v1/nodes/edge-1";
+    let mut found = served(&edge, "the node", path, Value::is_object).await;
+    found["status"] = json!({ "conditions": [{ "type": "Ready", "status": "True" }] });
+    edge.client.update_status(&NODES, &found).await.unwrap();
+    let lease = json!({
+        "apiVersion": "coordination.k8s.io/v1", "kind": "Lease",
+        "metadata": { "name": "edge-1", "namespace": "kube-node-lease" },
+        "spec": { "holderIdentity": "edge-1", "leaseDurationSeconds": 1 },
+    });
+    edge.client
+        .create(&LEASES, "kube-node-lease", &lease)
+        .await
+        .unwrap();
+    let silent = |stored: &Stored| {
+        let body: Value = serde_json::from_slice(stored.record.body.bytes()).unwrap_or_default();
+        let ready = &body["conditions"][0];
+        stored.record.header.op == Op::Status && ready["status"] == "Unknown"
+    };
+    cloud
+        .hears("the silence", |records| records.iter().any(silent))
+        .await;
+    let leases = cloud.heard();
+    let mut heartbeats = leases.iter().filter(|stored| {
+        stored
+            .record
+            .header
+            .key
+            .resource
+            .is("coordination.k8s.io", "leases")
+    });
+    assert!(heartbeats.next().is_none(), "heartbeats do not travel");
     edge.stop().await;
 }
