@@ -16,6 +16,28 @@ use crate::config::ApiAddress;
 /// What a call resolves to.
 pub type Answer<'a, T> = BoxFuture<'a, Result<T, ApiError>>;
 
+/// The API at an address, shown the token of a file if one is named.
+///
+/// # Errors
+/// When there is no token in the file.
+pub fn connect(address: &ApiAddress, token_file: Option<&Path>) -> io::Result<Client> {
+    let client = match address {
+        ApiAddress::Socket(path) => Client::unix(path),
+        ApiAddress::Url(url) => Client::tcp(
+            url.strip_prefix("http://")
+                .unwrap_or(url)
+                .trim_end_matches('/'),
+        ),
+    };
+    let Some(file) = token_file else {
+        return Ok(client);
+    };
+    let token = std::fs::read_to_string(file)?;
+    client
+        .with_token(token.trim())
+        .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))
+}
+
 /// The local API.
 pub trait Api: Send + Sync + 'static {
     /// All objects of a kind that a field selector admits (empty: all), then every change, for
@@ -64,28 +86,6 @@ pub trait Api: Send + Sync + 'static {
         name: &'a str,
         uid: &'a str,
     ) -> Answer<'a, ()>;
-}
-
-/// The API at an address, shown the token of a file if one is named.
-///
-/// # Errors
-/// When there is no token in the file.
-pub fn connect(address: &ApiAddress, token_file: Option<&Path>) -> io::Result<Client> {
-    let client = match address {
-        ApiAddress::Socket(path) => Client::unix(path),
-        ApiAddress::Url(url) => Client::tcp(
-            url.strip_prefix("http://")
-                .unwrap_or(url)
-                .trim_end_matches('/'),
-        ),
-    };
-    let Some(file) = token_file else {
-        return Ok(client);
-    };
-    let token = std::fs::read_to_string(file)?;
-    client
-        .with_token(token.trim())
-        .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))
 }
 
 impl Api for Client {

@@ -6,6 +6,7 @@ mod node;
 mod observe;
 mod round;
 mod tell;
+mod trouble;
 
 use std::path::Path;
 use std::sync::Arc;

@@ -17,11 +17,12 @@ use tokio::time::Instant;
 use super::desk::Desk;
 use super::observe::observe;
 use super::tell::Told;
+use super::trouble::{RETRY, Trouble, retry_at};
 use super::{Clock, Interruptions};
 use crate::api::Api;
 use crate::events::{Note, Notes, PodName};
 use crate::execute::{Executor, Job, Outcome};
-use crate::plan::{Action, Observed, PlanState, PodPlan, Timing, plan};
+use crate::plan::{Observed, PlanState, PodPlan, Timing, plan};
 use crate::pod::{ConfigKind, ConfigRef, DesiredPod, NodeFacts, Problem, resolve};
 use crate::probes::{ProbeKind, Probes, Question, ask};
 use crate::runtime::{ContainerId, ContainerState, Runtime, RuntimeError};
@@ -29,8 +30,6 @@ use crate::volumes::Volumes;
 
 /// Pods whose steps are carried out at the same time.
 const JOBS_MAX: usize = 32;
-/// First and longest delay before what failed is tried again.
-const RETRY: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
 
 /// Everything the loop remembers.
 pub(super) struct Agent {
@@ -66,14 +65,6 @@ pub(super) struct Running {
     starts: Option<(String, String)>,
     /// Dropping it drops the job.
     _abort: oneshot::Sender<()>,
-}
-
-/// What went wrong with a pod.
-#[derive(Default)]
-pub(super) struct Trouble {
-    pub(super) failures: BTreeMap<String, (String, String)>,
-    times: u32,
-    retry_at: Moment,
 }
 
 /// Something has been done.
@@ -481,30 +472,4 @@ impl Agent {
         self.troubles
             .retain(|uid, _| known(uid) || scene.observed.pods.contains_key(uid));
     }
-}
-
-impl Trouble {
-    /// Whether a step waits until what failed is tried again.
-    fn holds(&self, action: &Action) -> bool {
-        match action {
-            Action::Start { container, .. } => {
-                self.failures.contains_key(container) || self.failures.contains_key("")
-            }
-            Action::WriteVolumes
-            | Action::RunSandbox
-            | Action::RemovePod { .. }
-            | Action::RemoveContainer { .. }
-            | Action::Stop { .. }
-            | Action::Confirm => self.failures.contains_key(""),
-        }
-    }
-}
-
-pub(super) fn retry_at(now: Moment, times: u32) -> Moment {
-    let (first, longest) = RETRY;
-    let factor = 2_u32.saturating_pow(times.saturating_sub(1).min(16));
-    Moment(
-        now.0
-            .saturating_add(first.saturating_mul(factor).min(longest)),
-    )
 }

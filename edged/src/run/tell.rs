@@ -11,7 +11,8 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 use super::desk;
-use super::round::{Agent, Done, Scene, retry_at};
+use super::round::{Agent, Done, Scene};
+use super::trouble::retry_at;
 use crate::events::{Note, PodName};
 use crate::plan::{ObservedPod, Plan};
 use crate::status::pod::{PodView, back_off};
