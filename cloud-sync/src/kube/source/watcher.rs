@@ -145,7 +145,8 @@ impl Watcher {
             Ask::Page { limit, after } => self.page(limit, after).await,
             Ask::StreamedList => {
                 let query = "&sendInitialEvents=true&resourceVersionMatch=NotOlderThan";
-                self.stream(query, "list", LIST_SILENCE_MAX).await
+                // This is the right that it takes.
+                self.stream(query, "watch", LIST_SILENCE_MAX).await
             }
             Ask::Watch { from } => {
                 let query = format!("&resourceVersion={}", segment(&from));

@@ -276,9 +276,10 @@ async fn what_may_not_be_read_is_named_and_the_rest_goes_on(site: &Site) {
     assert_eq!(trouble["class"], "forbidden", "{trouble}");
     let words = trouble["message"].as_str().unwrap();
     assert!(
-        words.contains("secrets") && words.contains("list"),
+        words.contains("cannot watch resource \"secrets\""),
         "{words}"
     );
+    assert_eq!(trouble["verb"], "watch");
     let edge = RunningEdge::start("s1", cloud.sync);
     when(&edge.client, PODS, "", |pods| pods.get("till").map(|_| ())).await;
     let remark = cloud.readiness().await.unwrap();
