@@ -2,16 +2,19 @@
 //! unchanged, while its link is cut and while it is killed and starts again.
 
 use std::io::{BufRead as _, BufReader};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
+use causeway_daemon::tasks::{Task, spawn};
+use causeway_simulator::http::Http;
 use causeway_simulator::proxy::CutMode;
 use causeway_testbed::Binaries;
 use futures_util::StreamExt as _;
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::runtime::watcher;
+use parking_lot::Mutex;
 use serde_json::{Value, json};
 
 use crate::world::*;
@@ -34,17 +37,14 @@ impl Informer {
         let (told, heard) = (child.stdout.take().unwrap(), Arc::clone(&lines));
         std::thread::spawn(move || {
             for line in BufReader::new(told).lines().map_while(Result::ok) {
-                heard
-                    .lock()
-                    .unwrap()
-                    .push(serde_json::from_str(&line).unwrap());
+                heard.lock().push(serde_json::from_str(&line).unwrap());
             }
         });
         Self { child, lines }
     }
 
     fn lines(&self) -> Vec<Value> {
-        self.lines.lock().unwrap().clone()
+        self.lines.lock().clone()
     }
 
     async fn says(&self, what: &str, right: impl Fn(&Value) -> bool) {
@@ -99,7 +99,7 @@ impl Drop for Informer {
 /// What a kube-rs watcher of ConfigMaps says, in words.
 type Watched = Arc<Mutex<Vec<String>>>;
 
-async fn watch_with_kube_rs(kubeconfig: &Path) -> (Watched, tokio::task::JoinHandle<()>) {
+async fn watch_with_kube_rs(kubeconfig: &Path) -> (Watched, Task) {
     let file = Kubeconfig::read_from(kubeconfig).unwrap();
     let options = KubeConfigOptions::default();
     let config = kube::Config::from_custom_kubeconfig(file, &options);
@@ -126,15 +126,15 @@ async fn watch_with_kube_rs(kubeconfig: &Path) -> (Watched, tokio::task::JoinHan
                 // The edge is away for a moment; the watcher goes on by itself.
                 Err(_) => continue,
             };
-            heard.lock().unwrap().push(line);
+            heard.lock().push(line);
         }
     };
-    (watched, tokio::spawn(following))
+    (watched, spawn("kube-rs", following))
 }
 
 async fn heard(watched: &Watched, line: &str) {
     eventually(&format!("kube-rs says: {line}"), async || {
-        let lines = watched.lock().unwrap().clone();
+        let lines = watched.lock().clone();
         if lines.iter().any(|one| one == line) {
             Ok(())
         } else {
@@ -155,12 +155,90 @@ fn kubectl(programs: &Binaries, kubeconfig: &Path, arguments: &[&str]) -> String
     String::from_utf8(output.stdout).unwrap()
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn stock_clients_follow_and_write_an_edge_through_cuts_and_crashes() {
-    let Some(programs) = Binaries::find().unwrap() else {
-        println!("skipped: no control plane is built here (cargo xtask k8s build)");
-        return;
-    };
+/// The three clients of one edge.
+struct Clients {
+    programs: Binaries,
+    kubeconfig: PathBuf,
+    informer: Informer,
+    watched: Watched,
+    /// Ends with this.
+    _following: Task,
+}
+
+impl Clients {
+    async fn start(programs: Binaries, edge: &Edge) -> Self {
+        let kubeconfig = edge.dir.join("edge.kubeconfig");
+        let informer = tokio::task::block_in_place(|| Informer::start(&programs, &kubeconfig));
+        let (watched, _following) = watch_with_kube_rs(&kubeconfig).await;
+        let clients = Self {
+            programs,
+            kubeconfig,
+            informer,
+            watched,
+            _following,
+        };
+        clients
+            .informer
+            .says("synced", |line| line["synced"] == true)
+            .await;
+        for name in ["settings", "doomed"] {
+            clients.informer.told("add", name, "first").await;
+        }
+        heard(&clients.watched, "init done").await;
+        heard(&clients.watched, "apply settings first").await;
+        clients
+    }
+
+    /// What kubectl makes at an edge that is cut off is there at once, and said to be pending.
+    async fn create_offline(&self) {
+        tokio::task::block_in_place(|| {
+            let kubectl = |arguments: &[&str]| kubectl(&self.programs, &self.kubeconfig, arguments);
+            kubectl(&["create", "configmap", "own", "--from-literal=text=offline"]);
+            let pending = "jsonpath={.metadata.annotations.causeway\\.dev/pending}";
+            assert_eq!(kubectl(&["get", "cm", "own", "-o", pending]), "true");
+        });
+        self.informer.told("add", "own", "offline").await;
+        heard(&self.watched, "apply own offline").await;
+    }
+
+    /// Nothing was listed twice: every later watch went on from where the one before had ended.
+    fn check_watches(&self) {
+        let watches = self
+            .informer
+            .requests("/api/v1/namespaces/default/configmaps");
+        let (first, later) = watches.split_first().unwrap();
+        assert!(first.1.contains("sendInitialEvents=true"), "{watches:?}");
+        assert!(!later.is_empty(), "{watches:?}");
+        for (method, query, code) in later {
+            assert_eq!(method, "GET");
+            let resumes = query.contains("watch=true") && query.contains("resourceVersion=");
+            assert!(resumes && !query.contains("sendInitialEvents"), "{query}");
+            assert!(code.is_null() || *code == 200, "{code}");
+        }
+        let said = self.watched.lock().clone();
+        let begun = said.iter().filter(|line| *line == "init").count();
+        assert_eq!(begun, 1, "{said:?}");
+    }
+
+    /// An Event that was recorded nine times is one object to its client, and few to the cloud.
+    async fn check_events(&self, cloud: &Http) {
+        let events = self.informer.requests("/api/v1/namespaces/default/events");
+        assert_eq!(events.len(), 9, "{events:?}");
+        let taken = |code: &Value| *code == 200 || *code == 201;
+        assert!(events.iter().all(|(_, _, code)| taken(code)), "{events:?}");
+        let told = "/api/v1/namespaces/default/events?fieldSelector=reason%3DAgain";
+        seen(cloud, told, "a count that had doubled each time", |list| {
+            let items = list["items"].as_array().unwrap().iter();
+            let mut counts: Vec<_> = items.filter_map(|one| one["count"].as_u64()).collect();
+            counts.sort_unstable();
+            counts == [1, 2, 4, 8]
+        })
+        .await;
+    }
+}
+
+/// A node that runs a pod with two ConfigMaps.
+async fn world_with_a_pod() -> World {
     let mut world = World::start().await;
     let cloud = world.cloud.http();
     for name in ["settings", "doomed"] {
@@ -174,94 +252,50 @@ async fn stock_clients_follow_and_write_an_edge_through_cuts_and_crashes() {
         pod["status"]["phase"] == "Running"
     })
     .await;
-    let kubeconfig = world.edge().dir.join("edge.kubeconfig");
+    world
+}
 
-    let informer = tokio::task::block_in_place(|| Informer::start(&programs, &kubeconfig));
-    let (watched, following) = watch_with_kube_rs(&kubeconfig).await;
-    informer.says("synced", |line| line["synced"] == true).await;
-    informer.told("add", "settings", "first").await;
-    informer.told("add", "doomed", "first").await;
-    heard(&watched, "init done").await;
-    heard(&watched, "apply settings first").await;
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn stock_clients_follow_and_write_an_edge_through_cuts_and_crashes() {
+    let Some(programs) = Binaries::find().unwrap() else {
+        println!("skipped: no control plane is built here (cargo xtask k8s build)");
+        return;
+    };
+    let mut world = world_with_a_pod().await;
+    let (cloud, local) = (world.cloud.http(), world.edge().http());
+    let clients = Clients::start(programs, &world.edges[0]).await;
+    let (informer, watched) = (&clients.informer, &clients.watched);
 
     // While the link is cut: one end changes this, the other that, and the edge is killed.
     world.edge().link.cut(CutMode::Silent);
     let text = |text: &str| json!({"data": {"text": text}});
     let settings = format!("{CONFIG_MAPS}/settings");
     cloud.merge_patch(&settings, &text("second")).await.unwrap();
+    let doomed = format!("{CONFIG_MAPS}/doomed");
     cloud
-        .json(http::Method::DELETE, &format!("{CONFIG_MAPS}/doomed"), None)
+        .json(http::Method::DELETE, &doomed, None)
         .await
         .unwrap();
-    tokio::task::block_in_place(|| {
-        let create = ["create", "configmap", "own", "--from-literal=text=offline"];
-        kubectl(&programs, &kubeconfig, &create);
-        let pending = "jsonpath={.metadata.annotations.causeway\\.dev/pending}";
-        let shown = kubectl(&programs, &kubeconfig, &["get", "cm", "own", "-o", pending]);
-        assert_eq!(shown, "true");
-    });
-    informer.told("add", "own", "offline").await;
-    heard(&watched, "apply own offline").await;
+    clients.create_offline().await;
     world.edge().crash_and_restart().await;
     world.edge().serving().await;
-    let local = world.edge().http();
+    let own = format!("{CONFIG_MAPS}/own");
     local
-        .merge_patch(&format!("{CONFIG_MAPS}/own"), &text("after the crash"))
+        .merge_patch(&own, &text("after the crash"))
         .await
         .unwrap();
     informer.told("update", "own", "after the crash").await;
-    heard(&watched, "apply own after the crash").await;
+    heard(watched, "apply own after the crash").await;
 
     world.edge().link.heal();
     informer.told("update", "settings", "second").await;
     informer.told("delete", "doomed", "first").await;
-    heard(&watched, "apply settings second").await;
-    heard(&watched, "delete doomed first").await;
-    seen(&cloud, &format!("{CONFIG_MAPS}/own"), "it came up", |own| {
+    heard(watched, "apply settings second").await;
+    heard(watched, "delete doomed first").await;
+    seen(&cloud, &own, "it came up", |own| {
         own["data"]["text"] == "after the crash"
     })
     .await;
-    following.abort();
-
-    // Nothing was listed twice: every later watch went on from where the one before had ended.
-    let watches = informer.requests("/api/v1/namespaces/default/configmaps");
-    let (first, later) = watches.split_first().unwrap();
-    assert!(first.1.contains("sendInitialEvents=true"), "{watches:?}");
-    assert!(!later.is_empty(), "{watches:?}");
-    for (method, query, code) in later {
-        assert_eq!(method, "GET");
-        assert!(
-            query.contains("watch=true") && query.contains("resourceVersion="),
-            "{query}"
-        );
-        assert!(!query.contains("sendInitialEvents"), "{query}");
-        assert!(code.is_null() || *code == 200, "{code}");
-    }
-    let inits = watched.lock().unwrap().clone();
-    assert_eq!(
-        inits.iter().filter(|line| *line == "init").count(),
-        1,
-        "{inits:?}"
-    );
-
-    // An Event that was recorded nine times is one object to its client, and few to the cloud.
-    let events = informer.requests("/api/v1/namespaces/default/events");
-    assert_eq!(events.len(), 9, "{events:?}");
-    assert!(
-        events
-            .iter()
-            .all(|(_, _, code)| *code == 200 || *code == 201),
-        "{events:?}"
-    );
-    let told = "/api/v1/namespaces/default/events?fieldSelector=reason%3DAgain";
-    seen(&cloud, told, "a count that had doubled each time", |list| {
-        let items = list["items"].as_array().unwrap();
-        let mut counts: Vec<_> = items
-            .iter()
-            .filter_map(|one| one["count"].as_u64())
-            .collect();
-        counts.sort_unstable();
-        counts == [1, 2, 4, 8]
-    })
-    .await;
+    clients.check_watches();
+    clients.check_events(&cloud).await;
 }

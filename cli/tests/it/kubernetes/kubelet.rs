@@ -7,6 +7,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
+use causeway_simulator::http::Http;
 use causeway_simulator::proxy::CutMode;
 use causeway_testbed::Binaries;
 use serde_json::{Value, json};
@@ -316,135 +317,164 @@ fn service(name: &str) -> Value {
     })
 }
 
-/// The container of a running pod, as the runtime names it.
-fn container(pod: &Value) -> String {
-    let id = pod["status"]["containerStatuses"][0]["containerID"].as_str();
-    id.unwrap_or_default()
-        .trim_start_matches("containerd://")
-        .to_owned()
+/// A node of a real cluster with a stock kubelet.
+struct Stage {
+    // In the order in which they must end.
+    kubelet: Kubelet,
+    containerd: Containerd,
+    world: World,
+    cluster: Cluster,
+    _scratch: tempfile::TempDir,
 }
 
-fn runs(pod: &Value, restarts: u64) -> bool {
-    let container = &pod["status"]["containerStatuses"][0];
-    container["state"]["running"].is_object() && container["restartCount"] == restarts
+const WEB: &str = "/api/v1/namespaces/default/pods/web";
+
+impl Stage {
+    /// `None` where containers cannot be run, or no control plane is built.
+    async fn set() -> Option<Self> {
+        let scratch = tempfile::tempdir().unwrap();
+        let open = std::fs::Permissions::from_mode(0o755);
+        std::fs::set_permissions(scratch.path(), open).unwrap();
+        let programs = Binaries::find().unwrap();
+        let starting = || Containerd::start(&scratch.path().join("ctr"));
+        let (programs, containerd) = match (programs, tokio::task::block_in_place(starting)) {
+            (Some(programs), Ok(containerd)) => (programs, containerd),
+            (None, _) => {
+                println!("skipped: no control plane is built here (cargo xtask k8s build)");
+                return None;
+            }
+            (_, Err(why)) => {
+                println!("skipped: no containers can be run here: {why}");
+                return None;
+            }
+        };
+        let cluster = Cluster::start()?;
+        let mut world = cluster.cloud(&cluster.kubeconfig());
+        world.cloud_ready().await;
+        let dir = world.scratch().join("edge-1");
+        world.add_edge_with("edge-1", &dir, &["--no-kubelet"]).await;
+        world.edge().serving().await;
+        let place = scratch.path().join("kubelet");
+        let kubelet = Kubelet::start(&programs, &place, &containerd, world.edge());
+        cluster.node_is("edge-1", "True").await;
+        Some(Self {
+            kubelet,
+            containerd,
+            world,
+            cluster,
+            _scratch: scratch,
+        })
+    }
+
+    /// Waits until one end sees the pod run after so many restarts; says as which container.
+    async fn runs(api: &Http, path: &str, restarts: u64) -> String {
+        let what = format!("it runs after {restarts} restarts");
+        let pod = seen(api, path, &what, |pod| {
+            let container = &pod["status"]["containerStatuses"][0];
+            container["state"]["running"].is_object() && container["restartCount"] == restarts
+        })
+        .await;
+        let id = pod["status"]["containerStatuses"][0]["containerID"].as_str();
+        let id = id.unwrap_or_default().trim_start_matches("containerd://");
+        id.to_owned()
+    }
+
+    /// A pod as any other, with its service account's token, which came from the cluster.
+    async fn deploy(&self) -> String {
+        create(&self.cluster.api, PODS, &service("web")).await;
+        let container = Self::runs(&self.cluster.api, WEB, 0).await;
+        eventually("it shows its token", async || {
+            let said = self.kubelet.said("web");
+            // The beginning of every JWT.
+            if said.contains("eyJ") {
+                Ok(())
+            } else {
+                Err(said)
+            }
+        })
+        .await;
+        container
+    }
+
+    /// Cut; then the edge and the kubelet are killed. What runs is found again, what ends meanwhile
+    /// is started again, by the local API alone.
+    async fn live_alone(&mut self, container: &str) -> String {
+        let process = self.containerd.process(container).unwrap();
+        self.world.edge().link.cut(CutMode::Silent);
+        self.world.edge().crash_and_restart().await;
+        self.world.edge().serving().await;
+        tokio::task::block_in_place(|| self.kubelet.crash_and_restart());
+        let local = self.world.edge().http();
+        create(&local, PODS, &service("local")).await;
+        Self::runs(&local, &format!("{PODS}/local"), 0).await;
+        let now = self.containerd.process(container);
+        assert_eq!(now, Some(process), "it was made again");
+        tokio::task::block_in_place(|| {
+            let kill = ["tasks", "kill", "-s", "SIGKILL", container];
+            self.containerd.ctr(&kill).unwrap();
+        });
+        Self::runs(&local, WEB, 1).await
+    }
+
+    /// Forced away and made again under the same name during a cut: another life.
+    async fn replace(&mut self, container: &str) {
+        self.world.edge().link.cut(CutMode::Silent);
+        let force = ["delete", "pod", "web", "--force", "--grace-period=0"];
+        self.cluster.kubectl(&force);
+        create(&self.cluster.api, PODS, &service("web")).await;
+        self.world.edge().link.heal();
+        let other = Self::runs(&self.cluster.api, WEB, 0).await;
+        assert_ne!(other, container);
+        eventually("the old one has ended", async || {
+            match self.containerd.process(container) {
+                None => Ok(()),
+                Some(process) => Err(format!("process {process}")),
+            }
+        })
+        .await;
+    }
+
+    /// Heartbeats went nowhere: the lease was never sent, and the status only when it changed.
+    async fn check_quiet(&mut self) {
+        let log = "/causeway/v1/nodes/edge-1/log?stream=up";
+        let log = self.world.edge().http().text(log).await.unwrap();
+        let records = log.lines().map(serde_json::from_str::<Value>);
+        let records: Vec<Value> = records.map(Result::unwrap).collect();
+        let of = |resource: &str| {
+            let about = records
+                .iter()
+                .filter(|one| one["key"]["resource"] == resource);
+            about.count()
+        };
+        assert_eq!(of("leases"), 0);
+        assert!(of("nodes") < 15, "{} records about the node", of("nodes"));
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_stock_kubelet_runs_pods_through_cuts_and_crashes() {
-    let scratch = tempfile::tempdir().unwrap();
-    std::fs::set_permissions(scratch.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
-    let Some(programs) = Binaries::find().unwrap() else {
-        println!("skipped: no control plane is built here (cargo xtask k8s build)");
+    let Some(mut stage) = Stage::set().await else {
         return;
     };
-    let starting = || Containerd::start(&scratch.path().join("ctr"));
-    let containerd = match tokio::task::block_in_place(starting) {
-        Ok(containerd) => containerd,
-        Err(why) => {
-            println!("skipped: no containers can be run here: {why}");
-            return;
-        }
-    };
-    let cluster = Cluster::start().unwrap();
-    let mut world = cluster.cloud(&cluster.kubeconfig());
-    world.cloud_ready().await;
-    let dir = world.scratch().join("edge-1");
-    world.add_edge_with("edge-1", &dir, &["--no-kubelet"]).await;
-    world.edge().serving().await;
-    let place = scratch.path().join("kubelet");
-    let mut kubelet = Kubelet::start(&programs, &place, &containerd, world.edge());
-
-    // It registers, and what it says of its node is what the cluster shows.
-    cluster.node_is("edge-1", "True").await;
-    let node = cluster.api.get("/api/v1/nodes/edge-1").await.unwrap();
+    let node = stage.cluster.api.get("/api/v1/nodes/edge-1").await.unwrap();
     let version = node["status"]["nodeInfo"]["kubeletVersion"].as_str();
     assert!(version.unwrap().starts_with("v1."), "{version:?}");
 
-    // A pod as any other: with its service account's token, which came from the cluster.
-    let path = format!("{PODS}/web");
-    create(&cluster.api, PODS, &service("web")).await;
-    let pod = seen(&cluster.api, &path, "it runs", |pod| runs(pod, 0)).await;
-    let first = container(&pod);
-    let process = containerd.process(&first).unwrap();
-    eventually("it shows its token", async || {
-        let said = kubelet.said("web");
-        // The beginning of every JWT.
-        if said.contains("eyJ") {
-            Ok(())
-        } else {
-            Err(said)
-        }
-    })
-    .await;
-
-    // Cut; then the edge and the kubelet are killed. The container is found again.
-    world.edge().link.cut(CutMode::Silent);
-    world.edge().crash_and_restart().await;
-    world.edge().serving().await;
-    tokio::task::block_in_place(|| kubelet.crash_and_restart());
-    // It starts again by the local API alone what ends meanwhile, with the token it has.
-    create(&world.edge().http(), PODS, &service("local")).await;
-    let local = world.edge().http();
-    seen(&local, &format!("{PODS}/local"), "it runs", |pod| {
-        runs(pod, 0)
-    })
-    .await;
-    assert_eq!(
-        containerd.process(&first),
-        Some(process),
-        "it was made again"
-    );
-    tokio::task::block_in_place(|| {
-        containerd
-            .ctr(&["tasks", "kill", "-s", "SIGKILL", &first])
-            .unwrap();
-    });
-    let pod = seen(&local, &path, "it was started again", |pod| runs(pod, 1)).await;
-    let second = container(&pod);
-    let process = containerd.process(&second).unwrap();
+    let first = stage.deploy().await;
+    let second = stage.live_alone(&first).await;
+    let process = stage.containerd.process(&second);
 
     // Heal: the cluster learns of it, and nothing is started for that.
-    world.edge().link.heal();
-    let pod = seen(&cluster.api, &path, "it was started again", |pod| {
-        runs(pod, 1)
-    })
-    .await;
-    assert_eq!(container(&pod), second);
-    assert_eq!(containerd.process(&second), Some(process));
+    stage.world.edge().link.heal();
+    let told = Stage::runs(&stage.cluster.api, WEB, 1).await;
+    assert_eq!(told, second);
+    assert_eq!(stage.containerd.process(&second), process);
 
-    // Forced away and made again under the same name during a cut: another life.
-    world.edge().link.cut(CutMode::Silent);
-    cluster.kubectl(&["delete", "pod", "web", "--force", "--grace-period=0"]);
-    create(&cluster.api, PODS, &service("web")).await;
-    world.edge().link.heal();
-    let pod = seen(&cluster.api, &path, "the new one runs", |pod| runs(pod, 0)).await;
-    assert_ne!(container(&pod), second);
-    eventually("the old one has ended", async || {
-        match containerd.process(&second) {
-            None => Ok(()),
-            Some(process) => Err(format!("process {process}")),
-        }
-    })
-    .await;
-
+    stage.replace(&second).await;
     // An ordinary delete ends with the kubelet's word.
-    cluster.kubectl(&["delete", "pod", "web", "--timeout=60s"]);
-    gone(&cluster.api, &path).await;
-
-    // Heartbeats went nowhere: the lease was never sent, and the status only when it changed.
-    let log = "/causeway/v1/nodes/edge-1/log?stream=up";
-    let log = world.edge().http().text(log).await.unwrap();
-    let records: Vec<Value> = log
-        .lines()
-        .map(|line| serde_json::from_str(line).unwrap())
-        .collect();
-    let of = |resource: &str| {
-        records
-            .iter()
-            .filter(|one| one["key"]["resource"] == resource)
-            .count()
-    };
-    assert_eq!(of("leases"), 0);
-    assert!(of("nodes") < 15, "{} records about the node", of("nodes"));
-    world.converged().await;
+    let delete = ["delete", "pod", "web", "--timeout=60s"];
+    stage.cluster.kubectl(&delete);
+    gone(&stage.cluster.api, WEB).await;
+    stage.check_quiet().await;
+    stage.world.converged().await;
 }
