@@ -183,9 +183,10 @@ fn the_end_of_a_pod_is_told_after_a_disk_refused_it() {
     assert_eq!(images(&world), Vec::<String>::new());
 }
 
+/// One of each cause, and the ones that took the longest: what was wrong is named above.
 #[test]
 fn seeds_that_once_failed() {
-    for seed in [5, 9] {
+    for seed in [83, 97, 111, 389, 722, 846, 849] {
         run(seed).unwrap_or_else(|failure| panic!("{failure}"));
     }
 }
