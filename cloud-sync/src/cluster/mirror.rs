@@ -438,9 +438,17 @@ fn want(graph: &crate::interest::Graph, need: Need) -> Option<Want> {
         return None;
     }
     match need {
-        Need::Object(name) if graph.is_live(&name) => None,
+        // These are followed for their own sake: no change of one that is here is passed over.
+        Need::Object(name)
+            if (name.resource.is("", "nodes") || name.resource.is("", "pods"))
+                && graph.is_live(&name) =>
+        {
+            None
+        }
         // No API server has these; they are made here.
         Need::Object(name) if name.resource == crate::interest::tokens() => None,
+        // Also when it came along with what needs it: it was read before anyone here needed it, and
+        // a change of it that was seen since then was passed over.
         Need::Object(name) => Some(Want::Object(name)),
         Need::Class(Class::Network(namespace)) => Some(Want::Network(namespace)),
         Need::Class(Class::Group(group)) => Some(Want::Group(group)),
