@@ -1,10 +1,12 @@
 //! `cargo xtask mutants`: switches on one deliberate bug after the other and says which check finds
 //! it, after how many cases.
 //!
-//! The checks are tests that exist anyway, in binaries built with the feature `mutants`. Every bug
-//! runs in a process of its own; the same seed each time, so that the table can be made again.
+//! The checks are tests that exist anyway and seeds of the simulator, in binaries built once with
+//! the feature `mutants`. Every bug runs in a process of its own; the same seeds each time, so that
+//! the table can be made again. A seed of the simulator finds a bug when it passes without it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -19,16 +21,28 @@ use crate::{say, tree};
 pub(crate) struct Args {
     /// Only bugs whose name contains one of these
     names: Vec<String>,
+
+    /// How many seeds of the simulator may look for each bug
+    #[arg(long, default_value_t = 200)]
+    seeds: u64,
 }
 
-/// What looks for bugs: a test of a package, and what it looks at.
+/// What looks for bugs, and at what.
 struct Check {
     name: &'static str,
-    package: &'static str,
-    /// `lib` or `test`.
-    kind: &'static str,
-    filter: &'static str,
+    looks: Looks,
     areas: &'static [Area],
+}
+
+/// How a check looks for bugs.
+#[derive(Clone, Copy)]
+enum Looks {
+    /// With seeds of the simulator, that many at most.
+    Seeds,
+    /// With a property or a model: tests of a package, by kind (`lib`, `test`) and filter.
+    Property(&'static str, &'static str, &'static str),
+    /// With single tests: these show what happens, and are not meant to find what nobody thought of.
+    Scenario(&'static str, &'static str, &'static str),
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -42,83 +56,72 @@ enum Area {
 }
 
 use Area::{Cloud, Fold, Planner, Replication, Selector, Watch};
+use Looks::{Property, Scenario, Seeds};
 
-const CHECKS: [Check; 11] = [
+const CHECKS: [Check; 13] = [
+    Check {
+        name: "simulator",
+        looks: Seeds,
+        areas: &[Replication, Cloud, Fold, Planner],
+    },
     Check {
         name: "pair explored",
-        package: "proptests",
-        kind: "test",
-        filter: "exhaustive::",
+        looks: Property("proptests", "test", "exhaustive::"),
         areas: &[Replication],
     },
     Check {
         name: "pair histories",
-        package: "log",
-        kind: "lib",
-        filter: "replication::tests::property",
+        looks: Property("log", "lib", "replication::tests::property"),
         areas: &[Replication],
     },
     Check {
         name: "pair scenarios",
-        package: "log",
-        kind: "lib",
-        filter: "replication::tests::re",
+        looks: Scenario("log", "lib", "replication::tests::re"),
         areas: &[Replication],
     },
     Check {
         name: "cloud scenarios",
-        package: "cloud-sync",
-        kind: "lib",
-        filter: "tests::",
+        looks: Scenario("cloud-sync", "lib", "tests::"),
+        areas: &[Cloud],
+    },
+    Check {
+        name: "rounds explored",
+        looks: Property("proptests", "test", "rounds::"),
         areas: &[Cloud],
     },
     Check {
         name: "sites",
-        package: "proptests",
-        kind: "test",
-        filter: "sites::",
+        looks: Property("proptests", "test", "sites::"),
         areas: &[Replication, Cloud, Fold],
     },
     Check {
         name: "cluster",
-        package: "cloud-sync",
-        kind: "lib",
-        filter: "cluster::tests::what_nodes",
+        looks: Property("cloud-sync", "lib", "cluster::tests::what_nodes"),
         areas: &[Cloud],
     },
     Check {
         name: "interest",
-        package: "cloud-sync",
-        kind: "lib",
-        filter: "interest::tests::incremental",
+        looks: Property("cloud-sync", "lib", "interest::tests::incremental"),
         areas: &[Cloud],
     },
     Check {
         name: "folds",
-        package: "projections",
-        kind: "lib",
-        filter: "objects::tests",
+        looks: Property("projections", "lib", "objects::tests"),
         areas: &[Fold, Watch],
     },
     Check {
         name: "watches",
-        package: "kube-api",
-        kind: "lib",
-        filter: "watch::tests::a_",
+        looks: Property("kube-api", "lib", "watch::tests::a_"),
         areas: &[Fold, Watch],
     },
     Check {
         name: "planner",
-        package: "edged",
-        kind: "lib",
-        filter: "plan::tests::properties",
+        looks: Property("edged", "lib", "plan::tests::properties"),
         areas: &[Planner],
     },
     Check {
         name: "selectors",
-        package: "proptests",
-        kind: "test",
-        filter: "selectors::",
+        looks: Property("proptests", "test", "selectors::"),
         areas: &[Selector],
     },
 ];
@@ -157,36 +160,63 @@ enum Said {
     NoTest,
 }
 
-/// Runs the chosen bugs; `false`: one was found by nobody.
+/// Runs the chosen bugs; `false`: one was found neither by the simulator nor by a property.
 pub(crate) fn run(args: &Args) -> Result<bool> {
-    let binaries = build()?;
-    for check in &CHECKS {
-        if !matches!(ask(&binaries, check, "")?, Said::Passed) {
+    let mut binaries = build()?;
+    let chosen: Vec<(&str, Area)> = BUGS
+        .into_iter()
+        .filter(|(bug, _)| {
+            args.names.is_empty() || args.names.iter().any(|name| bug.contains(name))
+        })
+        .collect();
+    let is_needed = |check: &&Check| chosen.iter().any(|(_, area)| check.areas.contains(area));
+    for check in CHECKS.iter().filter(is_needed) {
+        let passes = match check.looks {
+            Seeds => true,
+            Property(..) | Scenario(..) => {
+                matches!(binaries.ask(check, "", args.seeds)?, Said::Passed)
+            }
+        };
+        if !passes {
             bail!("{} does not pass without a bug", check.name);
         }
     }
     let mut rows = Vec::new();
-    for (bug, area) in BUGS {
-        let chosen = args.names.is_empty() || args.names.iter().any(|name| bug.contains(name));
-        if !chosen {
-            continue;
-        }
+    let mut all_found = true;
+    for (bug, area) in chosen {
         let mut found = Vec::new();
+        let mut is_found = false;
         for check in CHECKS.iter().filter(|check| check.areas.contains(&area)) {
             let began = Instant::now();
-            match ask(&binaries, check, bug)? {
-                Said::Found(Some(cases)) => found.push(format!("{} ({cases})", check.name)),
-                Said::Found(None) => found.push(check.name.to_owned()),
-                Said::Passed => {}
-                Said::NoTest => bail!("{} has no test", check.name),
-            }
+            let said = binaries.ask(check, bug, args.seeds)?;
             let took = began.elapsed().max(Duration::from_millis(1));
-            say::line(format!("{bug}: {} took {took:.1?}", check.name));
+            let name = check.name;
+            is_found |= matches!((&said, check.looks), (Said::Found(_), Seeds | Property(..)));
+            let what = match said {
+                Said::Found(Some(cases)) => format!("{name} ({cases})"),
+                Said::Found(None) => name.to_owned(),
+                Said::Passed => format!("not {name}"),
+                Said::NoTest => bail!("{name} has no test"),
+            };
+            say::line(format!("{bug}: {what}, {took:.1?}"));
+            found.extend((!what.starts_with("not ")).then_some(what));
         }
+        all_found &= is_found;
         rows.push((bug, found));
     }
-    say::line("| deliberate bug | found by (after so many cases) |\n|---|---|");
-    for (bug, found) in &rows {
+    tell(&rows);
+    if let Some(seeds) = binaries.failing_seeds() {
+        say::line(format!(
+            "seeds that fail without a bug count for none: {seeds}"
+        ));
+    }
+    Ok(all_found)
+}
+
+/// The table of docs/testing.md.
+fn tell(rows: &[(&str, Vec<String>)]) {
+    say::line("| deliberate bug | found by (after so many seeds, cases or states) |\n|---|---|");
+    for (bug, found) in rows {
         let found = if found.is_empty() {
             "**nobody**".to_owned()
         } else {
@@ -194,17 +224,23 @@ pub(crate) fn run(args: &Args) -> Result<bool> {
         };
         say::line(format!("| `{bug}` | {found} |"));
     }
-    Ok(rows.iter().all(|(_, found)| !found.is_empty()))
 }
 
-/// The test binaries, by package and kind.
-type Binaries = BTreeMap<(String, String), PathBuf>;
+/// What was built: one binary of each check, for all bugs.
+struct Binaries {
+    /// By package and kind.
+    tests: BTreeMap<(String, String), PathBuf>,
+    seeds: PathBuf,
+    /// Seeds that fail without a bug.
+    failing: BTreeSet<u64>,
+}
 
 fn build() -> Result<Binaries> {
     let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     cargo.args([
         "test",
         "--no-run",
+        "--profile=sim",
         "--message-format=json-render-diagnostics",
     ]);
     cargo.args(["--features", "causeway-proptests/mutants"]);
@@ -227,10 +263,21 @@ fn build() -> Result<Binaries> {
         bail!("the tests do not compile");
     }
     let text = String::from_utf8_lossy(&output.stdout);
-    let messages = text
+    let messages: Vec<Value> = text
         .lines()
-        .filter_map(|line| serde_json::from_str(line).ok());
-    Ok(messages.filter_map(|message| binary(&message)).collect())
+        .filter_map(|line| serde_json::from_str(line).ok())
+        .collect();
+    let seeds = messages.iter().find_map(|message| {
+        let is_seeds =
+            message["target"]["kind"][0] == "example" && message["target"]["name"] == "seeds";
+        let executable = message["executable"].as_str();
+        executable.filter(|_| is_seeds).map(PathBuf::from)
+    });
+    Ok(Binaries {
+        tests: messages.iter().filter_map(binary).collect(),
+        seeds: seeds.context("the program that runs seeds was not built")?,
+        failing: BTreeSet::new(),
+    })
 }
 
 fn binary(message: &Value) -> Option<((String, String), PathBuf)> {
@@ -244,28 +291,80 @@ fn binary(message: &Value) -> Option<((String, String), PathBuf)> {
     Some(((package, kind), executable))
 }
 
-fn ask(binaries: &Binaries, check: &Check, bug: &str) -> Result<Said> {
-    let binary = binaries
-        .get(&(check.package.to_owned(), check.kind.to_owned()))
-        .with_context(|| format!("{} was not built", check.package))?;
-    let output = Command::new(binary)
-        .args([check.filter, "--nocapture"])
-        .current_dir(tree::root().join(check.package))
-        .env("CAUSEWAY_MUTANT", bug)
-        .env("PROPTEST_RNG_SEED", "1")
-        .env("PROPTEST_DISABLE_FAILURE_PERSISTENCE", "1")
-        .env("PROPTEST_MAX_SHRINK_ITERS", "0")
-        .env("RUST_BACKTRACE", "0")
-        .stdin(Stdio::null())
-        .output()
-        .with_context(|| format!("cannot run {}", binary.display()))?;
-    let text = String::from_utf8_lossy(&output.stdout).into_owned()
-        + &String::from_utf8_lossy(&output.stderr);
-    if output.status.success() {
-        let is_empty = text.contains("0 passed; 0 failed");
-        return Ok(if is_empty { Said::NoTest } else { Said::Passed });
+impl Binaries {
+    fn ask(&mut self, check: &Check, bug: &str, seeds: u64) -> Result<Said> {
+        match check.looks {
+            Seeds => self.sweep(bug, seeds),
+            Property(package, kind, filter) | Scenario(package, kind, filter) => {
+                self.test(package, kind, filter, bug)
+            }
+        }
     }
-    Ok(Said::Found(cases(&text)))
+
+    fn test(&self, package: &str, kind: &str, filter: &str, bug: &str) -> Result<Said> {
+        let binary = self
+            .tests
+            .get(&(package.to_owned(), kind.to_owned()))
+            .with_context(|| format!("{package} was not built"))?;
+        let output = Command::new(binary)
+            .args([filter, "--nocapture"])
+            .current_dir(tree::root().join(package))
+            .env("CAUSEWAY_MUTANT", bug)
+            .env("PROPTEST_RNG_SEED", "1")
+            .env("PROPTEST_DISABLE_FAILURE_PERSISTENCE", "1")
+            .env("PROPTEST_MAX_SHRINK_ITERS", "0")
+            .env("RUST_BACKTRACE", "0")
+            .stdin(Stdio::null())
+            .output()
+            .with_context(|| format!("cannot run {}", binary.display()))?;
+        let text = String::from_utf8_lossy(&output.stdout).into_owned()
+            + &String::from_utf8_lossy(&output.stderr);
+        if output.status.success() {
+            let is_empty = text.contains("0 passed; 0 failed");
+            return Ok(if is_empty { Said::NoTest } else { Said::Passed });
+        }
+        Ok(Said::Found(cases(&text)))
+    }
+
+    /// The first seed that fails with the bug and not without it, among the first `seeds`.
+    fn sweep(&mut self, bug: &str, seeds: u64) -> Result<Said> {
+        let mut from = 0;
+        while let Some(seed) = self.first_failure(bug, from..seeds)? {
+            if !self.failing.contains(&seed) {
+                if self.first_failure("", seed..seed + 1)?.is_none() {
+                    let skipped = self.failing.range(..seed).count();
+                    return Ok(Said::Found(Some(seed + 1 - skipped as u64)));
+                }
+                self.failing.insert(seed);
+            }
+            from = seed + 1;
+        }
+        Ok(Said::Passed)
+    }
+
+    fn first_failure(&self, bug: &str, seeds: Range<u64>) -> Result<Option<u64>> {
+        let output = Command::new(&self.seeds)
+            .args([seeds.start.to_string(), seeds.end.to_string()])
+            .env("CAUSEWAY_MUTANT", bug)
+            .stdin(Stdio::null())
+            .output()
+            .with_context(|| format!("cannot run {}", self.seeds.display()))?;
+        if output.status.success() {
+            return Ok(None);
+        }
+        let text = String::from_utf8_lossy(&output.stdout);
+        let failed = text
+            .lines()
+            .find_map(|line| line.strip_prefix("failed seed: "));
+        let seed = failed.and_then(|seed| seed.parse().ok());
+        // An abort, as of a stack that overflows, has no last words.
+        seed.map(Some).context("seeds failed without saying which")
+    }
+
+    fn failing_seeds(&self) -> Option<String> {
+        let seeds: Vec<String> = self.failing.iter().map(u64::to_string).collect();
+        (!seeds.is_empty()).then(|| seeds.join(", "))
+    }
 }
 
 /// Cases until the first failure: what proptest and the model say of it.
