@@ -51,10 +51,13 @@ fn idle(nodes: usize) -> Result<Value, Violation> {
         world.act(Act::Apply(pod(n)));
     }
     world.run_until(Moment(WARM))?;
-    let edits = (LONG.as_secs() / EDIT_EVERY.as_secs()) as usize;
-    for edit in 0..edits {
-        let at = WARM + EDIT_EVERY.mul_f64(edit as f64 + 0.5);
-        world.act_at(Moment(at), Act::Apply(config(edit % nodes, edit + 1)));
+    let mut at = WARM + EDIT_EVERY / 2;
+    for edit in 1.. {
+        if at > WARM + LONG {
+            break;
+        }
+        world.act_at(Moment(at), Act::Apply(config(edit % nodes, edit)));
+        at += EDIT_EVERY;
     }
     let (began, before) = (Instant::now(), world.stats());
     world.run_until(Moment(WARM + LONG))?;

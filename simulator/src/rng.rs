@@ -19,6 +19,20 @@ pub enum Purpose {
     Process = 5,
     /// Identities: epochs, uids, incarnations.
     Identity = 6,
+    /// How much of their past stores keep.
+    History = 7,
+    /// Processes that stand still.
+    Freezes = 8,
+    /// Connections that break all at once.
+    Storms = 9,
+    /// A cloud that is replaced.
+    Rolls = 10,
+    /// Releases that speak other versions of the protocol.
+    Releases = 11,
+    /// Events that are written at the edge.
+    Facts = 12,
+    /// Many changes at once.
+    Rollouts = 13,
 }
 
 /// The stream of `seed` for `purpose`. Nothing of the operating system is in it.

@@ -1,6 +1,7 @@
 //! What users and faults do, drawn from a seed as data: it can be shown, replayed and shortened.
 
 mod faults;
+mod troubles;
 mod users;
 
 use std::time::Duration;
@@ -50,6 +51,7 @@ impl Schedule {
         for at in times(options.faults_per_minute, &mut random) {
             faults::draw(at, options, &mut random, &nodes, &mut acts);
         }
+        troubles::draw(seed, options, &nodes, &mut acts);
         // What would end later is healed with everything else.
         acts.retain(|(at, _)| *at < options.safety);
         // Stable: of one moment, the one that was drawn first.

@@ -123,6 +123,46 @@ pub enum Act {
         /// What.
         fault: DiskFault,
     },
+    /// A process stands still for a while, as one does that is suspended or starved: what arrives
+    /// for it waits, its timers come late, and it reads nothing.
+    Freeze {
+        /// Which.
+        who: Who,
+        /// For so long.
+        lasts: Duration,
+    },
+    /// All connections of a node are reset; it dials again.
+    Reset {
+        /// Whose.
+        #[serde(with = "node_name")]
+        node: NodeName,
+    },
+    /// The cloud service is replaced by a next process on the same store: it is asked to stop and
+    /// takes no calls any more, ends, and after a gap the next one starts.
+    Roll {
+        /// How long it takes to end.
+        drain: Duration,
+        /// How long nobody is there.
+        gap: Duration,
+        /// The load balancer takes calls meanwhile and answers none; else it refuses them.
+        swallows: bool,
+    },
+    /// A process is replaced by another release, which speaks these versions of the protocol, from
+    /// the lowest to the highest.
+    Release {
+        /// Which: the cloud, or the sync daemon of a node.
+        who: Who,
+        /// What it speaks.
+        versions: (u8, u8),
+    },
+    /// An application at the edge writes an Event through the local API.
+    EdgeEvent {
+        /// Where.
+        #[serde(with = "node_name")]
+        node: NodeName,
+        /// Its name.
+        name: String,
+    },
 }
 
 /// How a link goes.

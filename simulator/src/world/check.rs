@@ -244,8 +244,10 @@ impl World {
     /// FAIR-1: a node whose road is clear has a bound on its wait.
     pub(super) fn watch_fairness(&mut self, n: usize) {
         let offset = self.down_head(n).get();
+        let is_able = !self.is_frozen(n) && self.speaks_alike(n);
         let node = &mut self.nodes[n];
-        let is_clear = node.link.cut.is_none()
+        let is_clear = is_able
+            && node.link.cut.is_none()
             && node.link.bytes_per_second == 0
             && node.link.loss <= 0.0
             && node.link.delay < Duration::from_secs(1)

@@ -11,14 +11,14 @@ use causeway_cloud_sync::writeback::{Outcomes, WroteBack};
 use causeway_daemon::session_driver::WriteRefused;
 use causeway_daemon::tasks::Shutdown;
 use causeway_kube_api::{Clock, View, WriteError, Written};
-use causeway_log::replication::{Moment, Role, Session, SessionConfig};
+use causeway_log::replication::{Close, CloseCode};
 use causeway_log::store::memory::MemoryStore;
 use causeway_log::wire::Encoder;
-use causeway_log::{Batch, Direction, Epoch, NodeName, Offset, Store, StreamId};
+use causeway_log::{Batch, Direction, NodeName, Offset, Store, StreamId};
 use tokio::sync::oneshot;
 use uuid::Uuid;
 
-use super::link::{Budget, End};
+use super::link::Budget;
 use super::queue::{Event, Owner};
 use super::writer::{After, Writer};
 use super::{Side, World};
@@ -43,9 +43,9 @@ pub(super) struct CloudRun {
     pub(super) hub: Arc<Hub>,
     pub(super) view: View,
     turns: Turns,
-    encoder: Arc<Encoder>,
-    incarnation: Uuid,
-    shutdown: Shutdown,
+    pub(super) encoder: Arc<Encoder>,
+    pub(super) incarnation: Uuid,
+    pub(super) shutdown: Shutdown,
     turn_due: bool,
     /// There was a reason for a turn while writes of the one before were under way.
     turn_missed: bool,
@@ -71,6 +71,9 @@ impl World {
                 self.cloud = Some(cloud);
                 self.trace
                     .event(self.now, "start", "cloud", format_args!(""));
+                self.cloud_frozen = Duration::ZERO;
+                self.swallows = false;
+                self.trim_later(Owner::Cloud, life);
                 self.queue.push(self.now, Event::Tick { life });
                 self.queue
                     .push(self.now + ACKS_INTERVAL, Event::FlushAcks { life });
@@ -169,62 +172,6 @@ impl World {
 
     // === sessions ===
 
-    pub(super) fn accept(&mut self, id: u64) {
-        let Some(conn) = self.conns.get_mut(&id) else {
-            return;
-        };
-        let (n, life) = (conn.node, conn.life);
-        let link = &self.nodes[n].link;
-        let latency = link.latency(&mut self.chance.network);
-        let name = self.nodes[n].name.clone();
-        if link.is_blocked(Side::Cloud) {
-            self.refuse(id, causeway_log::limits::HANDSHAKE_TIMEOUT, None, (n, life));
-            return;
-        }
-        let Some(cloud) = &mut self.cloud else {
-            self.refuse(id, latency, None, (n, life));
-            return;
-        };
-        match cloud.hub.admit(&name, cloud.shutdown.token()) {
-            Err(overloaded) => {
-                let retry_after = Some(overloaded.retry_after);
-                self.refuse(id, latency, retry_after, (n, life));
-            }
-            Ok(seat) => {
-                let spare = Epoch::new(self.cloud_clock.uid());
-                let config = SessionConfig::new(Role::Cloud, name, cloud.incarnation, spare)
-                    .with_encoder(cloud.encoder.clone());
-                let store = cloud.writer.store.clone();
-                let session = Session::new(config, Moment(self.now), &*store);
-                conn.cloud = Some(End::new(session, store, self.now));
-                conn.seat = Some(seat);
-                let answered = self.now + latency;
-                conn.to_edge.begin(answered);
-                self.queue.push(answered, Event::Dialed { conn: id });
-                self.pump(id, Side::Cloud);
-            }
-        }
-    }
-
-    fn refuse(
-        &mut self,
-        id: u64,
-        wait: Duration,
-        retry_after: Option<Duration>,
-        (node, life): (usize, u64),
-    ) {
-        if let Some(conn) = self.conns.get_mut(&id) {
-            conn.is_dialing = false;
-        }
-        self.forget_conn(id);
-        let failed = Event::DialFailed {
-            node,
-            life,
-            retry_after,
-        };
-        self.queue.push(self.now + wait, failed);
-    }
-
     /// A session takes its node over, when no newer one has it.
     pub(super) fn take_over(&mut self, id: u64) {
         let Some(conn) = self.conns.get(&id) else {
@@ -247,6 +194,16 @@ impl World {
             .seat
             .as_ref()
             .and_then(|(_, control)| control.requested());
+        let is_stopping = |cloud: &CloudRun| cloud.shutdown.token().is_set();
+        let asked = asked.or_else(|| {
+            let stops = self.cloud.as_ref().is_some_and(is_stopping);
+            stops.then(|| Close {
+                code: CloseCode::GoingAway,
+                reason: "this side is stopping".to_owned(),
+                retry_after: None,
+                by_peer: false,
+            })
+        });
         if let (Some(close), Some(end)) = (asked, &mut conn.cloud) {
             end.session
                 .close(close.code, &close.reason, close.retry_after);

@@ -42,7 +42,7 @@ pub(super) struct EdgeRun {
     /// Writes of a session that is over; the next one begins after them.
     lingering: VecDeque<oneshot::Receiver<Result<(), WriteRefused>>>,
     /// Writes of applications.
-    apps: Vec<oneshot::Receiver<Result<Written, WriteError>>>,
+    pub(super) apps: Vec<oneshot::Receiver<Result<Written, WriteError>>>,
     pub(super) conn: Option<u64>,
     recovering: bool,
 }
@@ -63,7 +63,9 @@ impl World {
                 self.nodes[n].edge = Some(edge);
                 self.trace
                     .event(self.now, "start", name.as_str(), format_args!("edge"));
+                self.nodes[n].edge_frozen = Duration::ZERO;
                 self.disturb(n);
+                self.trim_later(Owner::Edge(n), life);
                 self.queue.push(self.now, Event::Dial { node: n, life });
                 if let Some(kubelet) = &mut self.nodes[n].kubelet {
                     kubelet.is_registered = false;

@@ -3,22 +3,17 @@
 use std::time::Duration;
 
 use causeway_log::NodeName;
-use causeway_log::store::TrimPolicy;
 use causeway_log::store::memory::{Disk, Fault};
-use causeway_log::{Store as _, WallTime};
 
 use super::kubelet::Kubelet;
 use super::link::Link;
 use super::queue::{Event, Owner};
+use super::release::Versions;
 use super::user::Promises;
 use super::{Act, Cut, DiskFault, Side, Who, World};
 
 /// A machine takes so many milliseconds to boot.
 const BOOT_MILLIS: std::ops::RangeInclusive<u64> = 2_000..=20_000;
-/// Stores let go of their history this often.
-const TRIM_INTERVAL: Duration = Duration::from_secs(60);
-/// Records that a trim removes at most.
-const TRIM_RECORDS_MAX: usize = 1000;
 
 impl World {
     pub(super) fn do_act(&mut self, act: Act) {
@@ -50,13 +45,9 @@ impl World {
                 };
                 world.mend(n);
             }),
-            Act::Flap { node, up, down } => self.with(&node, |world, n| {
-                world.stop_flapping(n);
-                let floor = Duration::from_millis(1);
-                world.nodes[n].link.flapping = Some((up.max(floor), down.max(floor)));
-                let flap = world.nodes[n].link.flap;
-                world.queue.push(world.now, Event::Flap { node: n, flap });
-            }),
+            Act::Flap { node, up, down } => {
+                self.with(&node, |world, n| world.start_flapping(n, up, down));
+            }
             Act::Slow {
                 node,
                 delay,
@@ -82,16 +73,35 @@ impl World {
                 }
             },
             Act::Disk { who, fault } => self.break_disk(&who, fault),
+            Act::Freeze { who, lasts } => self.freeze(who, lasts),
+            Act::Reset { node } => self.with(&node, Self::reset),
+            Act::Roll {
+                drain,
+                gap,
+                swallows,
+            } => self.roll(drain, gap, swallows),
+            Act::Release { who, versions } => self.release(&who, Versions::from(versions)),
+            Act::EdgeEvent { node, name } => {
+                self.with(&node, |world, n| world.edge_event(n, &name));
+            }
         }
     }
 
-    fn with(&mut self, node: &NodeName, then: impl FnOnce(&mut Self, usize)) {
+    pub(super) fn with(&mut self, node: &NodeName, then: impl FnOnce(&mut Self, usize)) {
         if let Some(n) = self.find(node) {
             then(self, n);
         }
     }
 
     // === links ===
+
+    fn start_flapping(&mut self, n: usize, up: Duration, down: Duration) {
+        self.stop_flapping(n);
+        let floor = Duration::from_millis(1);
+        self.nodes[n].link.flapping = Some((up.max(floor), down.max(floor)));
+        let flap = self.nodes[n].link.flap;
+        self.queue.push(self.now, Event::Flap { node: n, flap });
+    }
 
     fn stop_flapping(&mut self, n: usize) {
         let link = &mut self.nodes[n].link;
@@ -105,11 +115,17 @@ impl World {
         // What came through before in the other direction may be on its way again.
         self.resend(n);
         if kind == Cut::Reset {
-            for conn in self.nodes[n].conns.clone() {
-                for at in [Side::Edge, Side::Cloud] {
-                    let why = "connection reset by peer";
-                    self.queue.push(self.now, Event::Lost { conn, at, why });
-                }
+            self.reset(n);
+        }
+    }
+
+    /// All connections are reset.
+    fn reset(&mut self, n: usize) {
+        self.disturb(n);
+        for conn in self.nodes[n].conns.clone() {
+            for at in [Side::Edge, Side::Cloud] {
+                let why = "connection reset by peer";
+                self.queue.push(self.now, Event::Lost { conn, at, why });
             }
         }
     }
@@ -138,7 +154,7 @@ impl World {
 
     // === processes ===
 
-    fn kill(&mut self, who: &Who) {
+    pub(super) fn kill(&mut self, who: &Who) {
         match who {
             Who::Cloud => {
                 self.wants_cloud = false;
@@ -174,6 +190,7 @@ impl World {
         if node.kubelet.is_none() && node.is_powered {
             self.next_kubelet += 1;
             node.kubelet = Some(Kubelet::new(self.next_kubelet));
+            node.kubelet_frozen = Duration::ZERO;
             self.look_at(n, self.now);
         }
         self.stir(n);
@@ -319,48 +336,15 @@ impl World {
         }
     }
 
-    /// A store keeps only some history.
-    pub(super) fn trim(&mut self, owner: Owner, life: u64) {
-        let (store, keep) = match owner {
-            Owner::Cloud => {
-                let cloud = self.cloud.as_ref().filter(|cloud| cloud.life == life);
-                (
-                    cloud.map(|cloud| cloud.writer.store.clone()),
-                    self.options.history,
-                )
-            }
-            Owner::Edge(n) => {
-                let edge = self.nodes[n].edge.as_ref().filter(|edge| edge.life == life);
-                (
-                    edge.map(|edge| edge.writer.store.clone()),
-                    self.options.history / 4,
-                )
-            }
-        };
-        let Some(store) = store else { return };
-        // A trim that fails is tried again by the next.
-        let _ = store.trim(&TrimPolicy {
-            keep_revisions: keep,
-            keep_since: WallTime::from_unix_millis(u64::MAX),
-            bytes_max: 0,
-            facts_max: 1000,
-            records_per_call_max: TRIM_RECORDS_MAX,
-        });
-        self.trim_later(owner, life);
-    }
-
-    pub(super) fn trim_later(&mut self, owner: Owner, life: u64) {
-        self.queue
-            .push(self.now + TRIM_INTERVAL, Event::Trim { owner, life });
-    }
-
     // === healing ===
 
     /// All faults end.
     pub(super) fn heal_all(&mut self) {
         self.break_disk(&Who::Cloud, DiskFault::Heal);
+        self.release(&Who::Cloud, Versions::OWN);
         for node in self.nodes() {
             self.break_disk(&Who::Edge(node.clone()), DiskFault::Heal);
+            self.release(&Who::Edge(node.clone()), Versions::OWN);
             self.do_act(Act::Heal { node: node.clone() });
             self.start(&Who::Edge(node.clone()));
             self.start(&Who::Edged(node));

@@ -12,17 +12,23 @@
 //! one seed is one history.
 
 mod act;
+mod balancer;
 mod check;
 mod clock;
 mod cloud;
 mod differ;
 mod edge;
+mod facts;
 mod fault;
+mod freeze;
+mod history;
 mod kubelet;
 mod link;
+mod node;
 mod options;
 mod queue;
 mod register;
+mod release;
 mod rest;
 mod runtime;
 mod session;
@@ -38,7 +44,6 @@ use std::time::Duration;
 
 use causeway_cloud_sync::CloudConfig;
 use causeway_cloud_sync::config::Control;
-use causeway_edged::pod::NodeFacts;
 use causeway_kube_api::Catalog;
 use causeway_log::NodeName;
 use causeway_log::replication::{Invariant, Moment};
@@ -54,11 +59,10 @@ use crate::rng::{Purpose, stream};
 use crate::trace::Trace;
 use clock::MachineClock;
 use cloud::CloudRun;
-use edge::EdgeRun;
-use kubelet::Kubelet;
-use link::{Conn, Link};
+use link::Conn;
+use node::Node;
 use queue::{Event, Owner, Queue};
-use runtime::Runtime;
+use release::Versions;
 use user::{Promises, User};
 use writer::After;
 
@@ -109,6 +113,14 @@ pub struct World {
     wants_cloud: bool,
     /// An old copy of the cloud's disk, or an empty one, was put in.
     has_lost_history: bool,
+    /// It stands still until then.
+    cloud_frozen: Duration,
+    /// What it speaks.
+    cloud_speaks: Versions,
+    /// The load balancer takes calls although nobody is there.
+    swallows: bool,
+    /// Nobody stands still after this.
+    thawed: Duration,
 
     nodes: Vec<Node>,
     names: BTreeMap<NodeName, usize>,
@@ -136,62 +148,12 @@ struct Chance {
     process: fastrand::Rng,
 }
 
-/// A machine at the edge: what outlives its processes, and these.
-#[derive(Debug)]
-struct Node {
-    name: NodeName,
-    facts: NodeFacts,
-    clock: Arc<MachineClock>,
-    link: Link,
-    conns: Vec<u64>,
-    disk: Disk,
-    image: Option<Image>,
-    runtime: Runtime,
-    is_powered: bool,
-    boot: u64,
-    edge: Option<EdgeRun>,
-    life: u64,
-    wants_edge: bool,
-    kubelet: Option<Kubelet>,
-    wants_kubelet: bool,
-    has_fault: bool,
-    /// An old copy of its disk was put in.
-    has_lost_history: bool,
-    /// Counts what keeps the node from rest: AUTO-1.
-    calm: u64,
-    calm_due: bool,
-    /// Counts what happens to its road: FAIR-1.
-    fair: u64,
-    fair_due: bool,
-    /// Since when it waits for what, and what its road counted then.
-    fair_since: Option<(Duration, u64, u64)>,
-}
-
-impl Node {
-    fn new(n: usize, name: NodeName, clock: Arc<MachineClock>, options: &Options) -> Self {
+impl Chance {
+    fn new(seed: u64) -> Self {
         Self {
-            facts: register::facts(name.as_str(), n),
-            name,
-            clock,
-            link: Link::new(options),
-            conns: Vec::new(),
-            disk: Disk::new(),
-            image: None,
-            runtime: Runtime::default(),
-            is_powered: true,
-            boot: 0,
-            edge: None,
-            life: 0,
-            wants_edge: true,
-            kubelet: None,
-            wants_kubelet: true,
-            has_fault: false,
-            has_lost_history: false,
-            calm: 0,
-            calm_due: false,
-            fair: 0,
-            fair_due: false,
-            fair_since: None,
+            network: stream(seed, Purpose::Network),
+            disk: stream(seed, Purpose::Disk),
+            process: stream(seed, Purpose::Process),
         }
     }
 }
@@ -216,11 +178,6 @@ impl World {
         let nodes: Vec<Node> = names.iter().enumerate().map(node).collect();
         let numbers = nodes.iter().enumerate();
         let names = numbers.map(|(n, node)| (node.name.clone(), n)).collect();
-        let chance = Chance {
-            network: stream(seed, Purpose::Network),
-            disk: stream(seed, Purpose::Disk),
-            process: stream(seed, Purpose::Process),
-        };
         let mut world = Self {
             seed,
             trace: if options.trace {
@@ -232,7 +189,7 @@ impl World {
             options,
             now: Duration::ZERO,
             queue: Queue::default(),
-            chance,
+            chance: Chance::new(seed),
             stats: Stats::default(),
             standing: 0,
             violation: None,
@@ -247,6 +204,10 @@ impl World {
             cloud_has_fault: false,
             wants_cloud: true,
             has_lost_history: false,
+            cloud_frozen: Duration::ZERO,
+            cloud_speaks: Versions::OWN,
+            swallows: false,
+            thawed: Duration::ZERO,
             nodes,
             names,
             conns: BTreeMap::new(),
@@ -421,6 +382,9 @@ impl World {
     }
 
     fn handle(&mut self, event: Event) {
+        let Some(event) = self.unless_frozen(event) else {
+            return;
+        };
         match event {
             Event::Act(act) => {
                 self.trace
@@ -470,6 +434,8 @@ impl World {
             Event::Boot { node, boot } => self.boot(node, boot),
             Event::Ask { user } => self.ask(user),
             Event::Flap { node, flap } => self.flap(node, flap),
+            Event::Thaw { who } => self.thaw(&who),
+            Event::Drained { life, gap } => self.drained(life, gap),
             Event::Calm { node, calm } => self.check_calm(node, calm),
             Event::Fair { node, fair, offset } => self.check_fair(node, fair, offset),
         }

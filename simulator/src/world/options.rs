@@ -5,10 +5,11 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::rng::{Purpose, stream};
+use crate::rng::{Purpose, mix, stream};
 
 /// What a world is drawn from.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Options {
     /// Edge nodes; they are called `n0`, `n1`, … unless named.
     pub nodes: usize,
@@ -40,6 +41,22 @@ pub struct Options {
     pub breaks_disks: bool,
     /// Whether wall clocks jump.
     pub jumps_clocks: bool,
+    /// How often stores let go of their history; zero for never.
+    pub trim_every: Duration,
+    /// Facts of a stream that a store keeps.
+    pub facts_max: u64,
+    /// Whether processes stand still for a while.
+    pub freezes: bool,
+    /// Whether all connections break at once.
+    pub storms: bool,
+    /// Whether the cloud is replaced by a next process, behind a load balancer.
+    pub rolls: bool,
+    /// Whether there are releases that speak other versions of the protocol.
+    pub releases: bool,
+    /// Whether Events are written at the edge.
+    pub facts: bool,
+    /// Whether everything is changed at once.
+    pub rollouts: bool,
     /// Keep the lines of the trace.
     pub trace: bool,
 }
@@ -62,6 +79,14 @@ impl Default for Options {
             loses_disks: false,
             breaks_disks: false,
             jumps_clocks: false,
+            trim_every: Duration::ZERO,
+            facts_max: 1000,
+            freezes: false,
+            storms: false,
+            rolls: false,
+            releases: false,
+            facts: false,
+            rollouts: false,
             trace: false,
         }
     }
@@ -73,6 +98,10 @@ impl Options {
     pub fn draw(seed: u64) -> Self {
         let mut rng = stream(seed, Purpose::Options);
         let one_in = |rng: &mut fastrand::Rng, n: u32| rng.u32(..n) == 0;
+        let mut history = stream(seed, Purpose::History);
+        // Not the stream that says when: what is chosen would decide what follows.
+        let salt = mix(Purpose::Options as u64);
+        let chosen = |purpose| one_in(&mut stream(seed ^ salt, purpose), 3);
         Self {
             nodes: rng.usize(1..=4),
             names: Vec::new(),
@@ -98,6 +127,17 @@ impl Options {
             loses_disks: one_in(&mut rng, 3),
             breaks_disks: one_in(&mut rng, 3),
             jumps_clocks: one_in(&mut rng, 2),
+            trim_every: Duration::from_millis(match one_in(&mut history, 2) {
+                true => history.u64(1_000..=60_000),
+                false => 0,
+            }),
+            facts_max: history.u64(20..=1000),
+            freezes: chosen(Purpose::Freezes),
+            storms: chosen(Purpose::Storms),
+            rolls: chosen(Purpose::Rolls),
+            releases: chosen(Purpose::Releases),
+            facts: chosen(Purpose::Facts),
+            rollouts: chosen(Purpose::Rollouts),
             trace: false,
         }
     }
@@ -121,6 +161,14 @@ impl fmt::Display for Options {
             loses_disks,
             breaks_disks,
             jumps_clocks,
+            trim_every,
+            facts_max,
+            freezes,
+            storms,
+            rolls,
+            releases,
+            facts,
+            rollouts,
             trace: _,
         } = self;
         write!(
@@ -129,7 +177,10 @@ impl fmt::Display for Options {
              {bytes_per_second} B/s, syncs up to {sync_max:?}, \
              {history} revisions kept, {acts_per_minute} acts and \
              {faults_per_minute} faults a minute, loses disks: {loses_disks}, breaks disks: \
-             {breaks_disks}, jumps clocks: {jumps_clocks}",
+             {breaks_disks}, jumps clocks: {jumps_clocks}, trims every {trim_every:?} to \
+             {facts_max} facts, freezes: {freezes}, storms: {storms}, replaces the cloud: \
+             {rolls}, other releases: {releases}, events at the edge: {facts}, rollouts: \
+             {rollouts}",
             safety.as_secs(),
             liveness.as_secs(),
         )

@@ -4,7 +4,7 @@ use std::cmp::Ordering;
 use std::collections::BinaryHeap;
 use std::time::Duration;
 
-use super::{Act, Side};
+use super::{Act, Side, Who};
 
 /// Something that happens at a moment. What carries a `life` means nothing to a later one.
 #[derive(Debug)]
@@ -108,6 +108,15 @@ pub(super) enum Event {
         node: usize,
         flap: u64,
     },
+    /// A process goes on that stood still.
+    Thaw {
+        who: Box<Who>,
+    },
+    /// A cloud that was asked to stop has ended.
+    Drained {
+        life: u64,
+        gap: Duration,
+    },
     /// AUTO-1 is looked at.
     Calm {
         node: usize,
@@ -124,13 +133,14 @@ pub(super) enum Event {
 impl Event {
     /// Whose store it has to do with, if it writes to one.
     pub(super) const fn writes(&self) -> Option<Owner> {
-        match self {
-            Self::Round { owner, .. }
-            | Self::Synced { owner, .. }
-            | Self::Trim { owner, .. }
-            | Self::Recover { owner, .. } => Some(*owner),
-            _ => None,
-        }
+        let (Self::Round { owner, .. }
+        | Self::Synced { owner, .. }
+        | Self::Trim { owner, .. }
+        | Self::Recover { owner, .. }) = self
+        else {
+            return None;
+        };
+        Some(*owner)
     }
 }
 

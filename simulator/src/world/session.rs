@@ -79,6 +79,8 @@ impl World {
         let Some(frame) = end.session.poll_frame(now, &*end.store) else {
             return false;
         };
+        let node = conn.node;
+        let frame = self.as_released(node, frame);
         self.trace
             .count(self.now, id << 1 | side as u64, fingerprint(&frame));
         match side {
@@ -126,7 +128,7 @@ impl World {
         end.timer = None;
         if end.session.poll_timeout().is_some_and(|due| due.0 <= at) {
             let store = end.store.clone();
-            end.session.handle_timeout(Moment(at), &*store);
+            end.session.handle_timeout(Moment(self.now), &*store);
         }
         self.pump(id, side);
     }
