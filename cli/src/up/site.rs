@@ -94,11 +94,8 @@ impl Site {
         for number in 1..=args.nodes {
             let name = format!("edge-{number}");
             let asked = args.edge_listen.map(|first| {
-                let port =
-                    first
-                        .port()
-                        .saturating_add(if first.port() == 0 { 0 } else { number - 1 });
-                SocketAddr::new(first.ip(), port)
+                let step = if first.port() == 0 { 0 } else { number - 1 };
+                SocketAddr::new(first.ip(), first.port().saturating_add(step))
             });
             let api = ports.choose(&format!("local API of {name}"), asked, 10550, steps)?;
             let anywhere = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
@@ -112,7 +109,7 @@ impl Site {
             }
             let entry = NodeEntry {
                 api,
-                link: proxy.local_addr(),
+                link,
                 dir: dir.node(&name),
                 kubeconfig: dir.kubeconfig(&name),
                 log: dir.log(&name),
