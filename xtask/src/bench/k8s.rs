@@ -53,10 +53,12 @@ pub(super) async fn measure(samples: &mut Samples) -> Result<()> {
         api: Http::tcp(proxy.plain()),
     };
     let mut site = Site::start_for(Some(cluster)).await?;
-    propagation(&site, &plane, samples).await?;
-    pods_running(&site, samples).await?;
-    many_pods(&site, samples).await?;
-    restart(&mut site, samples).await
+    propagation(&site, &plane, samples)
+        .await
+        .context("propagation")?;
+    pods_running(&site, samples).await.context("pods")?;
+    many_pods(&site, samples).await.context("many pods")?;
+    restart(&mut site, samples).await.context("restart")
 }
 
 /// From the API server's answer to a write until the record is durable at the edge; and what was
@@ -231,17 +233,21 @@ fn follow(mut lines: Lines) -> Arrivals {
 
 async fn arrival(arrivals: &mut Arrivals, text: &str) -> Result<Instant> {
     let quoted = Value::from(text).to_string();
-    first(arrivals, |line| line.to_string().contains(&quoted)).await
+    first(arrivals, text, |line| line.to_string().contains(&quoted)).await
 }
 
 async fn running(events: &mut Arrivals, name: &str) -> Result<Instant> {
-    first(events, |event| {
+    first(events, name, |event| {
         event["object"]["metadata"]["name"] == name && is_running(&event["object"])
     })
     .await
 }
 
-async fn first(arrivals: &mut Arrivals, right: impl Fn(&Value) -> bool) -> Result<Instant> {
+async fn first(
+    arrivals: &mut Arrivals,
+    what: &str,
+    right: impl Fn(&Value) -> bool,
+) -> Result<Instant> {
     let found = async {
         while let Some((line, at)) = arrivals.lines.recv().await {
             if right(&line) {
@@ -252,7 +258,7 @@ async fn first(arrivals: &mut Arrivals, right: impl Fn(&Value) -> bool) -> Resul
     };
     let found = tokio::time::timeout(PATIENCE, found).await;
     found
-        .context("it does not come")?
+        .with_context(|| format!("{what:?} does not come"))?
         .context("the stream ended")
 }
 
