@@ -106,8 +106,9 @@ impl Options {
             nodes: rng.usize(1..=4),
             names: Vec::new(),
             safety: Duration::from_secs(rng.u64(60..=900)),
-            // The longest of 1,500 drawn worlds took 64 s.
-            liveness: Duration::from_secs(300),
+            // The longest of 1,500 drawn worlds took 64 s; a container that ended often may wait
+            // for five minutes.
+            liveness: Duration::from_secs(400),
             delay: Duration::from_millis(rng.u64(0..=300)),
             jitter: Duration::from_millis(rng.u64(0..=100)),
             loss: if one_in(&mut rng, 3) {
