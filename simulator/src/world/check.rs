@@ -244,6 +244,10 @@ impl World {
 
     /// FAIR-1: a node whose road is clear has a bound on its wait.
     pub(super) fn watch_fairness(&mut self, n: usize) {
+        let conns = self.nodes[n].conns.iter();
+        let is_free = conns
+            .filter_map(|id| self.conns.get(id))
+            .all(|conn| conn.to_edge.is_free(self.now) && conn.to_cloud.is_free(self.now));
         let offset = self.down_head(n).get();
         let is_able = !self.is_frozen(n) && self.speaks_alike(n);
         let node = &mut self.nodes[n];
@@ -255,7 +259,8 @@ impl World {
             && node.link.flapping.is_none()
             && !node.has_fault
             && !self.cloud_has_fault
-            && node.edge.as_ref().is_some_and(|edge| edge.conn.is_some());
+            && node.edge.as_ref().is_some_and(|edge| edge.conn.is_some())
+            && is_free;
         if is_clear && !std::mem::replace(&mut node.fair_due, true) {
             let fair = node.fair;
             let event = Event::Fair {

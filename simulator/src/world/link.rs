@@ -140,6 +140,11 @@ impl Pipe {
         self.last_arrival
     }
 
+    /// Nothing is held up by what was sent when the link was worse.
+    pub(super) fn is_free(&self, now: Duration) -> bool {
+        self.last_arrival <= now + Duration::from_secs(2)
+    }
+
     /// Nothing arrives before `at`.
     pub(super) fn begin(&mut self, at: Duration) {
         self.last_arrival = self.last_arrival.max(at);
