@@ -1,37 +1,28 @@
 //! A Kubernetes cluster as the source: a real control plane, built and run on this machine.
 
-use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
 use causeway_simulator::http::{Http, Lines};
 use causeway_testbed::{Binaries, ControlPlane, FaultyApi, Options};
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 use super::figures::{Samples, percentile};
-use super::site::{
-    CONFIG_MAPS, Cluster, NODE, PATIENCE, PODS, Site, config_map, memory_kb, pod, seen,
-};
+use super::site::{CONFIG_MAPS, Cluster, NODE, PATIENCE, PODS, Site, config_map, pod, seen};
 use crate::{k8s::manifests, say};
 
 /// The names of these figures.
-pub(super) const NAMES: [&str; 6] = [
+pub(super) const NAMES: [&str; 3] = [
     "k8s_propagation_p50_ms",
     "k8s_propagation_p99_ms",
-    "k8s_pod_running_p50_ms",
     "k8s_api_writes_per_delivered_object",
-    "cloud_rss_mb",
-    "k8s_list_after_restart_bytes_to_edges",
 ];
 const ROUNDS: usize = 5;
 const EDITS_PER_ROUND: usize = 100;
-const PODS_PER_ROUND: usize = 10;
-/// What `cloud_rss_mb` is measured with.
-const MANY_PODS: usize = 1000;
-/// Edits and pods apart from each other.
+/// Edits apart from each other.
 const PAUSE: Duration = Duration::from_millis(5);
 /// Who writes, in the audit log.
 const ACCOUNT: &str = "system:serviceaccount:causeway:cloud-sync";
@@ -52,13 +43,8 @@ pub(super) async fn measure(samples: &mut Samples) -> Result<()> {
         kubeconfig: plane.kubeconfig_of_account("causeway", "cloud-sync")?,
         api: Http::tcp(proxy.plain()),
     };
-    let mut site = Site::start_for(Some(cluster)).await?;
-    propagation(&site, &plane, samples)
-        .await
-        .context("propagation")?;
-    pods_running(&site, samples).await.context("pods")?;
-    many_pods(&site, samples).await.context("many pods")?;
-    restart(&mut site, samples).await.context("restart")
+    let site = Site::start_for(Some(cluster)).await?;
+    propagation(&site, &plane, samples).await
 }
 
 /// From the API server's answer to a write until the record is durable at the edge; and what was
@@ -97,88 +83,6 @@ async fn propagation(site: &Site, plane: &ControlPlane, samples: &mut Samples) -
     Ok(())
 }
 
-/// From the request that creates a pod, which the scheduler binds, until the API shows it Running.
-async fn pods_running(site: &Site, samples: &mut Samples) -> Result<()> {
-    let mut events = watch_pods(site).await?;
-    for round in 0..ROUNDS {
-        let mut begun = BTreeMap::new();
-        let mut latencies = Vec::new();
-        for number in 0..PODS_PER_ROUND {
-            let name = format!("runs-{round}-{number}");
-            let mut pod = pod(&name, &[]);
-            if let Some(spec) = pod["spec"].as_object_mut() {
-                spec.remove("nodeName");
-            }
-            begun.insert(name.clone(), Instant::now());
-            site.create(PODS, &pod).await?;
-            let at = running(&mut events, &name).await?;
-            latencies.push(milliseconds(at.saturating_duration_since(begun[&name])));
-        }
-        samples.add("k8s_pod_running_p50_ms", percentile(&latencies, 0.50));
-    }
-    Ok(())
-}
-
-/// Memory of the cloud with a thousand pods of one node, all of which ran to their end there.
-async fn many_pods(site: &Site, samples: &mut Samples) -> Result<()> {
-    for number in 0..MANY_PODS {
-        let mut pod = pod(&format!("many-{number}"), &[]);
-        pod["spec"]["restartPolicy"] = json!("Never");
-        pod["spec"]["containers"][0]["command"] = json!(["/bin/true"]);
-        site.create(PODS, &pod).await?;
-    }
-    let done = format!("{PODS}?fieldSelector=status.phase%3DSucceeded&limit=2000");
-    seen(&site.plane, &done, |list| {
-        list["items"]
-            .as_array()
-            .is_some_and(|items| items.len() == MANY_PODS)
-    })
-    .await?;
-    site.quiet().await;
-    let pid = site.cloud.pid().context("the cloud does not run")?;
-    let megabytes = |field| Ok::<_, anyhow::Error>(memory_kb(pid, field)? * 1024.0 / 1e6);
-    samples.add("cloud_rss_mb", megabytes("VmRSS:")?);
-    let note = format!(
-        "{:.1} MB of its own, the rest mapped from disk",
-        megabytes("RssAnon:")?
-    );
-    samples.note("cloud_rss_mb", note);
-    Ok(())
-}
-
-/// What the edge is sent when the cloud starts anew, lists the cluster, and nothing has changed.
-async fn restart(site: &mut Site, samples: &mut Samples) -> Result<()> {
-    let path = format!("/causeway/v1/nodes/{NODE}/digest");
-    let before = site.edge_http.get(&path).await?;
-    let revision = site.edge_revision().await?;
-    let traffic = site.quiet().await;
-    site.cloud.kill().await?;
-    site.cloud.start()?;
-    seen(&site.cloud_http, "/causeway/v1/status", |status| {
-        status.to_string().contains("\"connected\":true")
-    })
-    .await?;
-    let carried = site.quiet().await.since(traffic);
-    let log = format!("/causeway/v1/nodes/{NODE}/log?stream=down&after={revision}");
-    let mut bytes = 0.0;
-    for line in site.edge_http.text(&log).await?.lines() {
-        let record: Value = serde_json::from_str(line)?;
-        bytes += record["bytes"].as_f64().unwrap_or_default();
-    }
-    let after = site.edge_http.get(&path).await?;
-    anyhow::ensure!(
-        before["down"] == after["down"],
-        "the edge holds something else"
-    );
-    samples.add("k8s_list_after_restart_bytes_to_edges", bytes);
-    let note = format!(
-        "{} bytes on the wire both ways, all of them handshakes and pings",
-        carried.bytes()
-    );
-    samples.note("k8s_list_after_restart_bytes_to_edges", note);
-    Ok(())
-}
-
 /// Writes of the cloud since the API server started, leases aside.
 fn writes(audit: &Path) -> Result<usize> {
     let text = std::fs::read_to_string(audit).context("no audit log")?;
@@ -197,13 +101,6 @@ async fn follow_texts(site: &Site) -> Result<Arrivals> {
     let log = format!("/causeway/v1/nodes/{NODE}/log");
     let path = format!("{log}?stream=down&after={after}&follow=true&bodies=true");
     Ok(follow(site.edge_http.lines(&path).await?))
-}
-
-async fn watch_pods(site: &Site) -> Result<Arrivals> {
-    let list = site.plane.get(&format!("{PODS}?limit=1")).await?;
-    let version = list["metadata"]["resourceVersion"].as_str().unwrap_or("0");
-    let path = format!("{PODS}?watch=true&resourceVersion={version}");
-    Ok(follow(site.plane.lines(&path).await?))
 }
 
 /// Lines of a stream, and when they came.
@@ -234,13 +131,6 @@ fn follow(mut lines: Lines) -> Arrivals {
 async fn arrival(arrivals: &mut Arrivals, text: &str) -> Result<Instant> {
     let quoted = Value::from(text).to_string();
     first(arrivals, text, |line| line.to_string().contains(&quoted)).await
-}
-
-async fn running(events: &mut Arrivals, name: &str) -> Result<Instant> {
-    first(events, name, |event| {
-        event["object"]["metadata"]["name"] == name && is_running(&event["object"])
-    })
-    .await
 }
 
 async fn first(
