@@ -90,6 +90,11 @@ async fn an_api_server_in_trouble_costs_time_and_nothing_else() {
     })
     .await;
 
+    refused_late_and_forgetful(&mut cluster, edge).await;
+    world.converged().await;
+}
+
+async fn refused_late_and_forgetful(cluster: &mut Cluster, edge: &Edge) {
     // Half of all requests refused, in both ways; then everything late.
     for (status, retry_after) in [(429, 1), (500, 0)] {
         cluster.wrong(&Faults {
@@ -125,5 +130,4 @@ async fn an_api_server_in_trouble_costs_time_and_nothing_else() {
     cluster.wrong(&Faults::default());
     arrived(edge, "behind the horizon").await;
     gone(&edge.http(), &format!("{CONFIG_MAPS}/doomed")).await;
-    world.converged().await;
 }

@@ -171,21 +171,7 @@ async fn a_partition_costs_nothing_but_time() {
     assert_eq!(cluster.pods_of("agent", "edge-1").await.len(), 1);
     assert_eq!(cluster.pods_of("web", "edge-1").await, old_web);
 
-    // Meanwhile: a new version, a pod deleted by force and made again under its name.
-    cluster.kubectl(&["set", "env", "deployment/web", "VERSION=2"]);
-    eventually(
-        "the new version runs beside the old where it can",
-        async || {
-            let pods = cluster.pods_of("web", "edge-2").await;
-            match pods.len() {
-                2 => Ok(()),
-                _ => Err(format!("{pods:?}")),
-            }
-        },
-    )
-    .await;
-    cluster.kubectl(&["delete", "pod", "solo", "--force", "--grace-period=0"]);
-    cluster.apply(&bound("solo", "edge-1", &dir).to_string());
+    meanwhile(&cluster, &dir).await;
 
     // The daemon of one edge crashes; the machine of the other reboots, with no cloud to ask.
     world.edges[1].crash_and_restart().await;
@@ -203,6 +189,29 @@ async fn a_partition_costs_nothing_but_time() {
     })
     .await;
 
+    heals(&cluster, &world, &dir, &kept).await;
+}
+
+/// A new version, a pod deleted by force and made again under its name.
+async fn meanwhile(cluster: &Cluster, dir: &Path) {
+    cluster.kubectl(&["set", "env", "deployment/web", "VERSION=2"]);
+    eventually(
+        "the new version runs beside the old where it can",
+        async || {
+            let pods = cluster.pods_of("web", "edge-2").await;
+            match pods.len() {
+                2 => Ok(()),
+                _ => Err(format!("{pods:?}")),
+            }
+        },
+    )
+    .await;
+    cluster.kubectl(&["delete", "pod", "solo", "--force", "--grace-period=0"]);
+    cluster.apply(&bound("solo", "edge-1", dir).to_string());
+}
+
+/// The link is whole again: everything is as it should be, and told.
+async fn heals(cluster: &Cluster, world: &World, dir: &Path, kept: &[String]) {
     // The tide falls.
     world.edges[0].link.heal();
     cluster.node_is("edge-1", "True").await;
@@ -211,13 +220,13 @@ async fn a_partition_costs_nothing_but_time() {
         pod["status"]["phase"] == "Running"
     })
     .await;
-    gone(&cluster.api, &leaves).await;
-    agreed(&cluster, &world).await;
+    gone(&cluster.api, &format!("{PODS}/leaves")).await;
+    agreed(cluster, world).await;
     world.converged().await;
 
-    let counted = starts(&dir);
-    let expected = |pod: &String| 1 + usize::from(pod == &kept[0]);
-    for pod in &kept {
+    let counted = starts(dir);
+    let expected = |pod: &String| 1 + usize::from(*pod == kept[0]);
+    for pod in kept {
         assert_eq!(counted.get(pod), Some(&expected(pod)), "{pod}: {counted:?}");
     }
     let events = cluster.kubectl(&[
