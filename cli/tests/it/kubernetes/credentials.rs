@@ -78,7 +78,7 @@ async fn wrong_credentials_are_named_and_mended_without_a_restart() {
             .unwrap()
     });
     copy(&poor, &path);
-    said(&world, &["WARN", "list", "resource=secrets"]).await;
+    said(&world, &["WARN", "verb=\"watch\"", "resource=secrets"]).await;
     world.add_edge("edge-1").await;
     cluster.node_is("edge-1", "True").await;
     create(&cluster.api, CONFIG_MAPS, &config_map("settings", "first")).await;
