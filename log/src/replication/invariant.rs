@@ -39,7 +39,7 @@ invariants! {
     NothingDurableLost = "LOG-2", "nothing durable is lost by a crash";
     Fidelity = "LOG-3", "a record read equals the record written";
     RevisionsOrder = "LOG-4", "the order of revisions extends the order of every stream";
-    AckedDurable = "SYNC-1", "what is acknowledged is durable at the receiver";
+    AckedDurable = "SYNC-1", "what is acknowledged, or said to be held, is durable at the receiver";
     AppliedOnce = "SYNC-2", "no record is applied twice or out of order";
     OldChangesNothing = "SYNC-3", "a session that was fenced changes nothing";
     DigestsEqual = "SYNC-4", "after healing both digests are equal";
