@@ -8,7 +8,7 @@ use causeway_log::WallTime;
 use super::document::{DocumentError, decode, encode};
 use super::{Properties, Property, TwinVersion, Value};
 
-/// See the [module documentation](self).
+/// What the cloud wants of one device. See the module documentation.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Desired {
     /// The properties that are or were desired.

@@ -12,7 +12,7 @@ use super::{PROPERTIES_MAX, Properties, Property, TwinVersion, Value, ValueError
 /// A version that a device may claim. No counter comes near it, and counting on is possible.
 const CLAIMED_VERSION_MAX: TwinVersion = TwinVersion::new(1 << 53);
 
-/// See the [module documentation](self).
+/// What one device reports. See the module documentation.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Reported {
     /// The properties that were reported.
