@@ -10,7 +10,7 @@
 //! ```
 //!
 //! It is a [`System`] like the simulated world, so that the same file is run, judged and reported by
-//! the same code. How days become minutes: [`pace`].
+//! the same code. How days become minutes: `pace`.
 
 mod act;
 mod copy;
