@@ -161,6 +161,23 @@ impl World {
         self.watch.applied.retain(|(holder, _), _| *holder != who);
     }
 
+    /// A disk is opened: a batch that was on its way there as the process died may have made it, and
+    /// may have opened a copy of a stream anew.
+    pub(super) fn note_applied(&mut self, owner: Owner, store: &dyn Store) {
+        let who = match owner {
+            Owner::Cloud => None,
+            Owner::Edge(n) => Some(n),
+        };
+        let own = |holder: &Option<usize>| *holder == who;
+        for ((_, stream), place) in self.watch.applied.iter_mut().filter(|(at, _)| own(&at.0)) {
+            if let Ok(Some(held)) = store.stream(stream)
+                && held.epoch != place.0
+            {
+                *place = (held.epoch, Offset::ZERO);
+            }
+        }
+    }
+
     /// LOG-1 and SYNC-2: what is durable of a peer's stream goes on from what was, as long as the
     /// epoch and the disk last.
     pub(super) fn check_applied(&mut self, owner: Owner, batch: &Batch) {

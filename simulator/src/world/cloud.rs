@@ -90,6 +90,7 @@ impl World {
 
     fn open_cloud(&mut self, life: u64) -> Result<CloudRun, String> {
         let (store, _) = MemoryStore::on(&self.cloud_disk).map_err(|error| error.to_string())?;
+        self.note_applied(Owner::Cloud, &store);
         let store = Arc::new(store);
         let time: Arc<dyn Monotonic> = self.cloud_clock.clone();
         let clock: Arc<dyn Clock> = self.cloud_clock.clone();

@@ -92,7 +92,9 @@ impl World {
     fn open_edge(&mut self, n: usize, life: u64) -> Result<EdgeRun, String> {
         let node = &self.nodes[n];
         let (store, _) = MemoryStore::on(&node.disk).map_err(|error| error.to_string())?;
+        self.note_applied(Owner::Edge(n), &store);
         let store = Arc::new(store);
+        let node = &self.nodes[n];
         let epoch = Epoch::new(node.clock.uid());
         let head = begin(&*store, &node.name, epoch).map_err(|error| error.to_string())?;
         let streams = [
