@@ -55,7 +55,7 @@ pub(super) struct CloudRun {
     /// Writes of the controllers under way; their next turn comes after them.
     controls: Vec<oneshot::Receiver<Result<Written, WriteError>>>,
     forgetting: Vec<(NodeName, oneshot::Receiver<Result<bool, WriteError>>)>,
-    recovering: bool,
+    pub(super) recovering: bool,
 }
 
 impl World {

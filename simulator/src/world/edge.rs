@@ -44,7 +44,7 @@ pub(super) struct EdgeRun {
     /// Writes of applications.
     pub(super) apps: Vec<oneshot::Receiver<Result<Written, WriteError>>>,
     pub(super) conn: Option<u64>,
-    recovering: bool,
+    pub(super) recovering: bool,
 }
 
 impl World {

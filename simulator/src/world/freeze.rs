@@ -8,11 +8,18 @@ use super::{Side, Who, World};
 
 impl World {
     pub(super) fn freeze(&mut self, who: Who, lasts: Duration) {
-        let until = self.now + lasts;
+        let mut until = self.now + lasts;
+        // What waits for the end of a longer freeze comes no earlier for a shorter one.
+        let mut stand = |frozen: &mut Duration| {
+            until = until.max(*frozen);
+            *frozen = until;
+        };
         match &who {
-            Who::Cloud => self.cloud_frozen = until,
-            Who::Edge(node) => self.with(node, |world, n| world.nodes[n].edge_frozen = until),
-            Who::Edged(node) => self.with(node, |world, n| world.nodes[n].kubelet_frozen = until),
+            Who::Cloud => stand(&mut self.cloud_frozen),
+            Who::Edge(node) => self.with(node, |world, n| stand(&mut world.nodes[n].edge_frozen)),
+            Who::Edged(node) => {
+                self.with(node, |world, n| stand(&mut world.nodes[n].kubelet_frozen));
+            }
         }
         self.thawed = self.thawed.max(until);
         self.upset(&who);

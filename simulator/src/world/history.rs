@@ -1,5 +1,7 @@
 //! Stores let go of their history now and then, as daemons make them.
 
+use std::time::Duration;
+
 use causeway_log::store::TrimPolicy;
 use causeway_log::{Store as _, WallTime};
 
@@ -41,7 +43,27 @@ impl World {
             self.trace
                 .event(self.now, "trim", who, format_args!("{trimmed:?}"));
         }
+        // Nothing is asked of a store that takes no writes, so no round would say so.
+        if store.stats().read_only {
+            self.recover_later(owner);
+        }
         self.trim_later(owner, life);
+    }
+
+    /// A store that takes no writes is tried again, as the daemons do.
+    fn recover_later(&mut self, owner: Owner) {
+        let recovery = match owner {
+            Owner::Cloud => (self.cloud.as_mut()).map(|run| (run.life, &mut run.recovering)),
+            Owner::Edge(n) => {
+                (self.nodes[n].edge.as_mut()).map(|run| (run.life, &mut run.recovering))
+            }
+        };
+        if let Some((life, recovering)) = recovery
+            && !std::mem::replace(recovering, true)
+        {
+            let at = self.now + Duration::from_secs(1);
+            self.queue.push(at, Event::Recover { owner, life });
+        }
     }
 
     pub(super) fn trim_later(&mut self, owner: Owner, life: u64) {

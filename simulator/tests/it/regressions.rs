@@ -183,6 +183,18 @@ fn the_end_of_a_pod_is_told_after_a_disk_refused_it() {
     assert_eq!(images(&world), Vec::<String>::new());
 }
 
+/// A store that only a trim found broken was never tried again, so nobody could connect.
+#[test]
+fn a_store_that_a_trim_found_broken_is_tried_again() {
+    run(5209).unwrap_or_else(|failure| panic!("{failure}"));
+}
+
+/// A shorter freeze within a longer one ended it, but for what already waited for its end.
+#[test]
+fn a_freeze_within_a_freeze_does_not_shorten_it() {
+    run(297).unwrap_or_else(|failure| panic!("{failure}"));
+}
+
 /// One of each cause, and the ones that took the longest: what was wrong is named above, or here.
 ///
 /// 5962: an edge was killed as its disk took the batch that opened the stream of a restored cloud
