@@ -158,122 +158,74 @@ type Request = http::Request<Body>;
 type Reply = http::Response<Body>;
 type Replies = Pin<Box<dyn Future<Output = Result<Reply, Infallible>> + Send>>;
 
-#[derive(Debug)]
-struct ManagerService<M>(Arc<M>);
+/// A service around its implementor: each call by its path, and the message it answers with.
+macro_rules! service {
+    ($service:ident($implementor:ident) = $name:literal { $($path:ident: $call:ident -> $told:ty;)* }) => {
+        #[derive(Debug)]
+        struct $service<M>(Arc<M>);
 
-#[derive(Debug)]
-struct MapperService<M>(Arc<M>);
+        impl<M> Clone for $service<M> {
+            fn clone(&self) -> Self {
+                Self(Arc::clone(&self.0))
+            }
+        }
 
-impl<M> Clone for ManagerService<M> {
-    fn clone(&self) -> Self {
-        Self(Arc::clone(&self.0))
+        impl<M> NamedService for $service<M> {
+            const NAME: &'static str = $name;
+        }
+
+        impl<M: $implementor> Service<Request> for $service<M> {
+            type Response = Reply;
+            type Error = Infallible;
+            type Future = Replies;
+
+            fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+                Poll::Ready(Ok(()))
+            }
+
+            fn call(&mut self, request: Request) -> Replies {
+                let it = Arc::clone(&self.0);
+                Box::pin(async move {
+                    Ok(match request.uri().path() {
+                        $(path::$path => {
+                            let call = |asked| async move {
+                                it.$call(asked).await.map(<$told>::from)
+                            };
+                            unary(request, call).await
+                        })*
+                        _ => Status::unimplemented("there is no such call").into_http(),
+                    })
+                })
+            }
+        }
+    };
+}
+
+service! {
+    ManagerService(DeviceManager) = "v1beta1.DeviceManagerService" {
+        MAPPER_REGISTER: mapper_register -> MapperRegisterResponse;
+        REPORT_DEVICE_STATUS: report_device_status -> Empty;
+        REPORT_DEVICE_STATES: report_device_states -> Empty;
     }
 }
 
-impl<M> Clone for MapperService<M> {
-    fn clone(&self) -> Self {
-        Self(Arc::clone(&self.0))
-    }
-}
-
-impl<M> NamedService for ManagerService<M> {
-    const NAME: &'static str = "v1beta1.DeviceManagerService";
-}
-
-impl<M> NamedService for MapperService<M> {
-    const NAME: &'static str = "v1beta1.DeviceMapperService";
-}
-
-impl<M: DeviceManager> Service<Request> for ManagerService<M> {
-    type Response = Reply;
-    type Error = Infallible;
-    type Future = Replies;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, request: Request) -> Replies {
-        let it = Arc::clone(&self.0);
-        Box::pin(async move {
-            Ok(match request.uri().path() {
-                path::MAPPER_REGISTER => {
-                    unary(
-                        request,
-                        |asked| async move { it.mapper_register(asked).await },
-                    )
-                    .await
-                }
-                path::REPORT_DEVICE_STATUS => {
-                    let call = |asked| async move { it.report_device_status(asked).await };
-                    unary(request, |asked| nothing(call(asked))).await
-                }
-                path::REPORT_DEVICE_STATES => {
-                    let call = |asked| async move { it.report_device_states(asked).await };
-                    unary(request, |asked| nothing(call(asked))).await
-                }
-                _ => unknown(),
-            })
-        })
-    }
-}
-
-impl<M: DeviceMapper> Service<Request> for MapperService<M> {
-    type Response = Reply;
-    type Error = Infallible;
-    type Future = Replies;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, request: Request) -> Replies {
-        let it = Arc::clone(&self.0);
-        Box::pin(async move {
-            Ok(match request.uri().path() {
-                path::REGISTER_DEVICE => {
-                    unary(
-                        request,
-                        |asked| async move { it.register_device(asked).await },
-                    )
-                    .await
-                }
-                path::REMOVE_DEVICE => {
-                    let call = |asked| async move { it.remove_device(asked).await };
-                    unary(request, |asked| nothing(call(asked))).await
-                }
-                path::UPDATE_DEVICE => {
-                    let call = |asked| async move { it.update_device(asked).await };
-                    unary(request, |asked| nothing(call(asked))).await
-                }
-                path::CREATE_DEVICE_MODEL => {
-                    let call = |asked| async move { it.create_device_model(asked).await };
-                    unary(request, call).await
-                }
-                path::REMOVE_DEVICE_MODEL => {
-                    let call = |asked| async move { it.remove_device_model(asked).await };
-                    unary(request, |asked| nothing(call(asked))).await
-                }
-                path::UPDATE_DEVICE_MODEL => {
-                    let call = |asked| async move { it.update_device_model(asked).await };
-                    unary(request, |asked| nothing(call(asked))).await
-                }
-                path::GET_DEVICE => {
-                    unary(request, |asked| async move { it.get_device(asked).await }).await
-                }
-                _ => unknown(),
-            })
-        })
+service! {
+    MapperService(DeviceMapper) = "v1beta1.DeviceMapperService" {
+        REGISTER_DEVICE: register_device -> NameMessage;
+        REMOVE_DEVICE: remove_device -> Empty;
+        UPDATE_DEVICE: update_device -> Empty;
+        CREATE_DEVICE_MODEL: create_device_model -> NameMessage;
+        REMOVE_DEVICE_MODEL: remove_device_model -> Empty;
+        UPDATE_DEVICE_MODEL: update_device_model -> Empty;
+        GET_DEVICE: get_device -> DeviceMessage;
     }
 }
 
 /// The answer of a call that has none.
-async fn nothing(call: impl Future<Output = Answer<()>> + Send) -> Answer<Empty> {
-    call.await.map(|()| Empty {})
-}
-
-fn unknown() -> Reply {
-    Status::unimplemented("there is no such call").into_http()
+impl From<()> for Empty {
+    fn from((): ()) -> Self {
+        Self {}
+    }
 }
 
 /// Reads the one message of a call, and answers with one.
