@@ -171,7 +171,7 @@ impl<P: Protocol> Device<P> {
             Err(status) if self.may_pass(&status) => {}
             Err(status) => {
                 warn!(device = self.spec.name, %status, "the node refused values");
-                self.plan.given_up(&values);
+                self.plan.told(&values);
             }
         }
     }

@@ -56,14 +56,19 @@ pub struct Taken {
 
 /// When something that failed may be tried again.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct Backoff {
+pub(crate) struct Backoff {
     failures: u32,
     until: Duration,
 }
 
 impl Backoff {
-    /// `jitter` is in [0, 1).
-    fn fail(&mut self, now: Duration, jitter: f64) {
+    /// It may be tried again from then on.
+    pub(crate) const fn until(&self) -> Duration {
+        self.until
+    }
+
+    /// It failed at `now`. `jitter` is in [0, 1).
+    pub(crate) fn fail(&mut self, now: Duration, jitter: f64) {
         let doubled = BACKOFF_MIN.saturating_mul(1_u32 << self.failures.min(16));
         self.failures = self.failures.saturating_add(1);
         self.until = now + doubled.min(BACKOFF_MAX).mul_f64(0.5 + jitter / 2.0);
@@ -298,7 +303,7 @@ impl Plan {
         }
     }
 
-    /// The node has these values.
+    /// The node has these values, or refused some of them for good: they are not told again.
     pub fn told(&mut self, values: &BTreeMap<String, Taken>) {
         self.telling.pass();
         for (name, told) in values {
@@ -309,11 +314,6 @@ impl Plan {
                 watched.told = Some(value.clone());
             }
         }
-    }
-
-    /// The node refused some of these values for good: they are not told again.
-    pub fn given_up(&mut self, values: &BTreeMap<String, Taken>) {
-        self.told(values);
     }
 
     /// The node knows how the device is.

@@ -5,7 +5,6 @@ use std::io;
 use std::os::unix::fs::FileTypeExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
 
 use causeway_dmi::messages::{MapperInfo, MapperRegisterRequest};
 use causeway_dmi::{DialError, ManagerClient, serve_mapper};
@@ -15,8 +14,9 @@ use tokio::time::Instant;
 use tracing::{debug, info, warn};
 
 use crate::device::Shared;
+use crate::plan::Backoff;
 use crate::registry::{Command, Door, Registry};
-use crate::{BACKOFF_MAX, BACKOFF_MIN, NODE_TIMEOUT, Protocol};
+use crate::{NODE_TIMEOUT, Protocol};
 
 /// Commands of the node that wait for the owner of the devices.
 const COMMANDS_MAX: usize = 64;
@@ -105,7 +105,7 @@ async fn register<P: Protocol>(shared: &Shared<P>, mapper: &MapperInfo, door: Do
     let mut random = fastrand::Rng::new();
     let mut connections = shared.node.connections();
     loop {
-        let mut wait = BACKOFF_MIN;
+        let mut backoff = Backoff::default();
         // The call itself may make a connection; only then it is repeated for nothing.
         connections.borrow_and_update();
         loop {
@@ -121,11 +121,14 @@ async fn register<P: Protocol>(shared: &Shared<P>, mapper: &MapperInfo, door: Do
                     let _ = door.tell(Command::All(devices, models)).await;
                     break;
                 }
-                Err(status) => warn!(%status, ?wait, "the node does not take the registration"),
+                Err(status) => {
+                    let now = shared.began.elapsed();
+                    backoff.fail(now, random.f64());
+                    let wait = backoff.until().saturating_sub(now);
+                    warn!(%status, ?wait, "the node does not take the registration");
+                }
             }
-            let jitter = 0.5 + random.f64() / 2.0;
-            tokio::time::sleep(wait.mul_f64(jitter)).await;
-            wait = Duration::min(wait * 2, BACKOFF_MAX);
+            tokio::time::sleep_until(shared.began + backoff.until()).await;
         }
         if connections.changed().await.is_err() {
             // Nobody is left who could make one.

@@ -7,6 +7,7 @@
 
 use causeway_log::{Key, NodeName};
 use causeway_projections::Verb;
+use causeway_projections::request::CORE_KINDS;
 use serde_json::Value;
 
 use super::plan::is_bound_to;
@@ -27,14 +28,6 @@ pub struct Asked<'a> {
     pub current: Option<&'a Value>,
 }
 
-/// Kinds of the core group that a node may make, and write when it holds them.
-const CORE_KINDS: [&str; 5] = [
-    "configmaps",
-    "secrets",
-    "services",
-    "persistentvolumeclaims",
-    "pods",
-];
 /// Labels with this prefix, or below it, are put on a Node by the cloud only: workloads are kept off
 /// nodes by them.
 const RESTRICTED_LABEL: &str = "node-restriction.kubernetes.io";

@@ -31,7 +31,7 @@ mod tests;
 pub(crate) use authorize::keep_cloud_fields;
 pub use authorize::{Asked, authorize};
 pub(crate) use plan::is_bound_to;
-pub(crate) use request::bind_pod;
+pub(crate) use request::{bind_pod, clean};
 
 /// Records in one page: bounds the time that one node takes of the writer.
 const PAGE_RECORDS: usize = 256;

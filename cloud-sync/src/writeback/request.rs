@@ -7,6 +7,7 @@ use causeway_kube_api::schema::FieldValidation;
 use causeway_kube_api::{ServedKind, Status, WriteError};
 use causeway_log::limits::BODY_BYTES_MAX;
 use causeway_log::{Batch, Body, EventId, Key, NodeName, Op, Record, Slot, StreamId, Uid};
+use causeway_projections::objects::{PENDING_ANNOTATION, REJECTED_ANNOTATION};
 use causeway_projections::{Request, Verb};
 use serde_json::Value;
 
@@ -15,11 +16,6 @@ use super::authorize::{Asked, authorize, keep_cloud_fields};
 use super::plan::Step;
 use crate::cluster::{ClusterMachine, Current};
 use crate::interest::Name;
-
-/// Shown on objects with a request that is not answered; of no meaning in the cluster.
-const PENDING_ANNOTATION: &str = "causeway.dev/pending";
-/// Shown on objects whose last request was refused.
-const REJECTED_ANNOTATION: &str = "causeway.dev/rejected";
 
 /// What an accepted request does.
 enum Accepted {
@@ -267,7 +263,7 @@ fn localize(object: &mut Value, node: &NodeName, key: &Key, verb: Verb, current:
 }
 
 /// Takes out what only means something at the edge.
-fn clean(object: &mut Value) {
+pub(crate) fn clean(object: &mut Value) {
     let Some(metadata) = object.get_mut("metadata").and_then(Value::as_object_mut) else {
         return;
     };

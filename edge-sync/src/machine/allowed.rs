@@ -6,16 +6,8 @@
 use causeway_kube_api::catalog::Catalog;
 use causeway_log::{Key, NodeName};
 use causeway_projections::Verb;
+use causeway_projections::request::CORE_KINDS;
 use serde_json::Value;
-
-/// Kinds of the core group that a node may write.
-const CORE_KINDS: [&str; 5] = [
-    "configmaps",
-    "secrets",
-    "services",
-    "persistentvolumeclaims",
-    "pods",
-];
 
 /// Checks that `node` may ask for a write: `object` is what it is to be, `live` what it is.
 ///

@@ -12,7 +12,7 @@ use crate::api::Api;
 use crate::events::{Note, Notes, PodName};
 use crate::plan::{Action, StopReason};
 use crate::pod::{DesiredContainer, DesiredPod};
-use crate::runtime::{ContainerConfig, Runtime, RuntimeError, SandboxConfig, SandboxId};
+use crate::runtime::{ContainerConfig, Runtime, RuntimeError, SandboxId};
 use crate::volumes::Volumes;
 
 /// What steps are carried out with.
@@ -142,7 +142,11 @@ impl Executor {
                     .map_err(StepError::Volumes)
             }
             Action::RunSandbox => {
-                let config = sandbox_config(job.desired.as_ref().ok_or(StepError::Stale)?);
+                let config = job
+                    .desired
+                    .as_ref()
+                    .ok_or(StepError::Stale)?
+                    .sandbox_config();
                 self.runtime
                     .run_sandbox(&config)
                     .await
@@ -338,16 +342,6 @@ impl Job {
             .iter()
             .any(starts)
             .then(|| (self.pod.namespace.clone(), self.pod.name.clone()))
-    }
-}
-
-fn sandbox_config(pod: &DesiredPod) -> SandboxConfig {
-    SandboxConfig {
-        uid: pod.uid.clone(),
-        namespace: pod.namespace.clone(),
-        name: pod.name.clone(),
-        grace: pod.grace,
-        labels: pod.labels.clone(),
     }
 }
 

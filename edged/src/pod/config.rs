@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
+use causeway_log::Resource;
 use serde_json::Value;
 
 use super::list;
@@ -16,6 +17,18 @@ pub enum ConfigKind {
     Secret,
     /// A `ServiceAccountToken`: what the cluster issued for one source of one volume of one pod.
     Token,
+}
+
+impl ConfigKind {
+    /// The resource of its objects.
+    #[must_use]
+    pub fn resource(self) -> Resource {
+        match self {
+            Self::ConfigMap => Resource::core("configmaps"),
+            Self::Secret => Resource::core("secrets"),
+            Self::Token => Resource::new("causeway.dev", "serviceaccounttokens"),
+        }
+    }
 }
 
 /// The key of a token in its [`ConfigData`].

@@ -15,7 +15,7 @@ pub use self::volume::{File, Volume, VolumeSource, hash_all};
 use crate::config::GRACE_DEFAULT;
 use crate::hash::Fnv;
 use crate::probes::ProbeSpec;
-use crate::runtime::{ContainerConfig, Mount, RunAs};
+use crate::runtime::{ContainerConfig, Mount, RunAs, SandboxConfig};
 
 /// A pod as it should be.
 #[derive(Clone, Debug)]
@@ -77,6 +77,18 @@ pub struct VolumeMount {
 }
 
 impl DesiredPod {
+    /// What its sandbox is labelled with.
+    #[must_use]
+    pub fn sandbox_config(&self) -> SandboxConfig {
+        SandboxConfig {
+            uid: self.uid.clone(),
+            namespace: self.namespace.clone(),
+            name: self.name.clone(),
+            grace: self.grace,
+            labels: self.labels.clone(),
+        }
+    }
+
     /// One of its containers, init containers included.
     #[must_use]
     pub fn container(&self, name: &str) -> Option<&DesiredContainer> {

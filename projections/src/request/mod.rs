@@ -11,6 +11,16 @@ use uuid::Uuid;
 /// Longest encoded request; the same bound as any body.
 const REQUEST_BYTES_MAX: usize = causeway_log::limits::BODY_BYTES_MAX;
 
+/// Kinds of the core group that a node may make, and write when it holds them. The cloud decides; an
+/// edge refuses at once what is certain to be refused there.
+pub const CORE_KINDS: [&str; 5] = [
+    "configmaps",
+    "secrets",
+    "services",
+    "persistentvolumeclaims",
+    "pods",
+];
+
 /// What is asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]

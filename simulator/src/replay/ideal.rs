@@ -4,9 +4,7 @@ use std::collections::BTreeMap;
 
 use causeway_edged::plan::{Action, Health, Observed, ObservedContainer, ObservedPod};
 use causeway_edged::pod::{DesiredPod, hash_all};
-use causeway_edged::runtime::{
-    Container, ContainerId, ContainerState, Exit, Sandbox, SandboxConfig, SandboxId,
-};
+use causeway_edged::runtime::{Container, ContainerId, ContainerState, Exit, Sandbox, SandboxId};
 use jiff::Timestamp;
 
 /// What runs.
@@ -108,13 +106,7 @@ const fn runs(container: &Container) -> bool {
 fn sandbox(pod: &DesiredPod) -> Sandbox {
     Sandbox {
         id: SandboxId(pod.uid.clone()),
-        config: SandboxConfig {
-            uid: pod.uid.clone(),
-            namespace: pod.namespace.clone(),
-            name: pod.name.clone(),
-            grace: pod.grace,
-            labels: pod.labels.clone(),
-        },
+        config: pod.sandbox_config(),
         ready: true,
         created: Timestamp::UNIX_EPOCH,
     }

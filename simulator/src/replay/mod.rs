@@ -185,11 +185,7 @@ impl Replay {
     fn configs(&self, pods: &[Value]) -> Configs {
         let mut configs = Configs::default();
         for reference in pods.iter().flat_map(references) {
-            let resource = match reference.kind {
-                ConfigKind::ConfigMap => Resource::core("configmaps"),
-                ConfigKind::Secret => Resource::core("secrets"),
-                ConfigKind::Token => Resource::new("causeway.dev", "serviceaccounttokens"),
-            };
+            let resource = reference.kind.resource();
             let found = self
                 .objects
                 .get(&resource, &reference.namespace, &reference.name);

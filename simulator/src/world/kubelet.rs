@@ -5,9 +5,7 @@ use std::time::Duration;
 
 use causeway_edge_sync::machine::Request;
 use causeway_edged::plan::{Action, PlanState, PodPlan, Timing, plan};
-use causeway_edged::pod::{
-    ConfigKind, Configs, DesiredPod, Problem, config_data, references, resolve,
-};
+use causeway_edged::pod::{Configs, DesiredPod, Problem, config_data, references, resolve};
 use causeway_edged::status::patch;
 use causeway_edged::status::pod::{PodView, status};
 use causeway_kube_api::{Change, Expected, Write, WriteError, Written};
@@ -440,11 +438,7 @@ impl World {
 pub(super) fn configs_of(objects: &Objects, pods: &[Value]) -> Configs {
     let mut configs = Configs::default();
     for reference in pods.iter().flat_map(references) {
-        let resource = match reference.kind {
-            ConfigKind::ConfigMap => Resource::core("configmaps"),
-            ConfigKind::Secret => Resource::core("secrets"),
-            ConfigKind::Token => Resource::new("causeway.dev", "serviceaccounttokens"),
-        };
+        let resource = reference.kind.resource();
         let found = objects.get(&resource, &reference.namespace, &reference.name);
         let data = found.map(|entry| config_data(reference.kind, &entry.object()));
         configs.known.insert(reference, data);

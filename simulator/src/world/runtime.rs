@@ -7,7 +7,7 @@ use causeway_edged::plan::{Health, Observed, ObservedContainer, ObservedPod};
 use causeway_edged::pod::{DesiredPod, Volume, VolumeSource, hash_all};
 use causeway_edged::runtime::{
     Container, ContainerConfig, ContainerId, ContainerState as State, Exit, RuntimeInfo, Sandbox,
-    SandboxConfig, SandboxId,
+    SandboxId,
 };
 use jiff::Timestamp;
 
@@ -111,13 +111,7 @@ impl Runtime {
         let held = self.pods.entry(pod.uid.clone()).or_default();
         held.sandbox = Some(Sandbox {
             id: SandboxId(pod.uid.clone()),
-            config: SandboxConfig {
-                uid: pod.uid.clone(),
-                namespace: pod.namespace.clone(),
-                name: pod.name.clone(),
-                grace: pod.grace,
-                labels: pod.labels.clone(),
-            },
+            config: pod.sandbox_config(),
             ready: true,
             created: now,
         });

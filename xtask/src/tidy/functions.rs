@@ -1,5 +1,5 @@
 //! Lengths of functions. The code is formatted, so a function ends at the first line that is a
-//! closing brace at the indentation of its first line.
+//! closing brace at the indentation of its first line; a declaration without a body at its semicolon.
 
 use std::path::Path;
 
@@ -17,7 +17,7 @@ pub(super) fn check(file: &Path, text: &str) -> Vec<String> {
         let indent = line.len() - line.trim_start().len();
         let end = lines.iter().skip(start).position(|line| {
             let here = line.len() - line.trim_start().len();
-            here == indent && (line.trim_end() == format!("{:indent$}}}", "") || ends_at_once(line))
+            here == indent && (line.trim() == "}" || ends_at_once(line) || ends_a_declaration(line))
         });
         let length = end.map_or(0, |end| end + 1);
         if length > FUNCTION_LINES_MAX {
@@ -33,6 +33,11 @@ pub(super) fn check(file: &Path, text: &str) -> Vec<String> {
 /// A body or a declaration on one line.
 fn ends_at_once(line: &str) -> bool {
     function_name(line).is_some() && (line.ends_with('}') || line.ends_with(';'))
+}
+
+/// The last line of a declaration whose arguments stand on lines of their own.
+fn ends_a_declaration(line: &str) -> bool {
+    line.trim_start().starts_with(')') && line.ends_with(';')
 }
 
 /// The name of the function that begins on this line.

@@ -27,6 +27,13 @@ fn a_long_function_is_found_where_it_begins() {
 }
 
 #[test]
+fn a_declaration_ends_at_its_semicolon() {
+    let declared = "    fn declared(\n        &self,\n    ) -> Answer;\n";
+    let text = format!("trait X {{\n{declared}}}\n{}", "work();\n".repeat(90));
+    assert!(findings(&text).is_empty());
+}
+
+#[test]
 fn leftovers_and_machine_paths_are_found() {
     let leftover = format!("// {}: later\n", LEFTOVERS[4]);
     assert_eq!(findings(&leftover).len(), 1);

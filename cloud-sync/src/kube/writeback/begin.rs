@@ -12,12 +12,12 @@ use causeway_projections::{Request, Verb};
 use serde_json::{Value, json};
 
 use super::call::{Identity, Place};
-use super::edit::{self, Asked};
+use super::edit::Asked;
 use super::work::{Finished, Work};
 use super::{event, node, status};
 use crate::cluster::is_terminating;
 use crate::interest::Name;
-use crate::writeback::{self, Outcome, authorize, is_bound_to};
+use crate::writeback::{self, Outcome, authorize, clean, is_bound_to};
 
 /// What to do about a record.
 #[derive(Debug)]
@@ -151,7 +151,7 @@ fn prepare(
     let mut object = request.object;
     let current = sight.named(&Name::of(key));
     if let Some(object) = &mut object {
-        edit::clean(object);
+        clean(object);
         if verb == Verb::Create {
             writeback::bind_pod(key, object, node);
         }

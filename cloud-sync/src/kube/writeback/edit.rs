@@ -8,7 +8,6 @@
 use causeway_kube_api::Status;
 use causeway_log::{EventId, Key, NodeName, Uid};
 use causeway_projections::Verb;
-use causeway_projections::objects::{PENDING_ANNOTATION, REJECTED_ANNOTATION};
 use serde_json::{Value, json};
 
 use super::call::{Call, Content, Identity, Place};
@@ -217,25 +216,6 @@ impl Asked {
 
     fn identity(&self) -> Identity {
         Identity::Node(self.node.clone())
-    }
-}
-
-/// Takes out what only means something at the edge.
-pub fn clean(object: &mut Value) {
-    let Some(metadata) = object.get_mut("metadata").and_then(Value::as_object_mut) else {
-        return;
-    };
-    metadata.remove("resourceVersion");
-    metadata.remove("managedFields");
-    if let Some(annotations) = metadata
-        .get_mut("annotations")
-        .and_then(Value::as_object_mut)
-    {
-        annotations.remove(PENDING_ANNOTATION);
-        annotations.remove(REJECTED_ANNOTATION);
-        if annotations.is_empty() {
-            metadata.remove("annotations");
-        }
     }
 }
 

@@ -216,14 +216,7 @@ impl Plan {
             }
             self.bytes += stored.record.body.len();
             lane.due = Duration::ZERO;
-            let item = Item {
-                class: Class::of(&stored.record),
-                record: stored.record,
-                under_way: false,
-                attempts: 0,
-                due: Duration::ZERO,
-                since: now,
-            };
+            let item = Item::new(stored.record, now);
             lane.items.insert(stored.revision, item);
         }
     }
@@ -249,14 +242,7 @@ impl Plan {
         lane.more |= !known;
         lane.due = Duration::ZERO;
         self.bytes += stored.record.body.len();
-        let item = Item {
-            class: Class::of(&stored.record),
-            record: stored.record,
-            under_way: false,
-            attempts: 0,
-            due: Duration::ZERO,
-            since: now,
-        };
+        let item = Item::new(stored.record, now);
         lane.items.insert(stored.revision, item);
     }
 

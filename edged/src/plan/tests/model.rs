@@ -195,13 +195,7 @@ impl World {
 fn sandbox(pod: &DesiredPod) -> Sandbox {
     Sandbox {
         id: SandboxId(pod.uid.clone()),
-        config: SandboxConfig {
-            uid: pod.uid.clone(),
-            namespace: pod.namespace.clone(),
-            name: pod.name.clone(),
-            grace: pod.grace,
-            labels: pod.labels.clone(),
-        },
+        config: pod.sandbox_config(),
         ready: true,
         created: Timestamp::UNIX_EPOCH,
     }

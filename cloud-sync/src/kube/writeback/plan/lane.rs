@@ -35,6 +35,20 @@ pub(super) struct Item {
     pub(super) since: Duration,
 }
 
+impl Item {
+    /// A record that nobody has begun with.
+    pub(super) fn new(record: Record, now: Duration) -> Self {
+        Self {
+            class: Class::of(&record),
+            record,
+            under_way: false,
+            attempts: 0,
+            due: Duration::ZERO,
+            since: now,
+        }
+    }
+}
+
 impl Lane {
     /// Takes out statuses of `key` that wait and are older; gives how many bytes they had.
     pub(super) fn supersede(&mut self, key: &Key, newer: Revision) -> usize {
