@@ -14,11 +14,16 @@ use super::figures::{Samples, percentile};
 use super::site::{CONFIG_MAPS, Cluster, NODE, PATIENCE, PODS, Site, config_map, pod, seen};
 use crate::{k8s::manifests, say};
 
+mod pods;
+
 /// The names of these figures.
-pub(super) const NAMES: [&str; 3] = [
+pub(super) const NAMES: [&str; 6] = [
     "k8s_propagation_p50_ms",
     "k8s_propagation_p99_ms",
+    "k8s_pod_running_p50_ms",
     "k8s_api_writes_per_delivered_object",
+    "cloud_rss_mb",
+    "k8s_list_after_restart_bytes_to_edges",
 ];
 const ROUNDS: usize = 5;
 const EDITS_PER_ROUND: usize = 100;
@@ -27,8 +32,8 @@ const PAUSE: Duration = Duration::from_millis(5);
 /// Who writes, in the audit log.
 const ACCOUNT: &str = "system:serviceaccount:causeway:cloud-sync";
 
-/// Measures all of them.
-pub(super) async fn measure(samples: &mut Samples) -> Result<()> {
+/// Measures those that are wanted.
+pub(super) async fn measure(samples: &mut Samples, wanted: impl Fn(&[&str]) -> bool) -> Result<()> {
     let programs = Binaries::build(&mut |text| say::line(text))?;
     let scratch = tempfile::tempdir()?;
     let options = Options {
@@ -43,8 +48,21 @@ pub(super) async fn measure(samples: &mut Samples) -> Result<()> {
         kubeconfig: plane.kubeconfig_of_account("causeway", "cloud-sync")?,
         api: Http::tcp(proxy.plain()),
     };
-    let site = Site::start_for(Some(cluster)).await?;
-    propagation(&site, &plane, samples).await
+    let mut site = Site::start_for(Some(cluster)).await?;
+    pods::takes_pods(&site).await?;
+    if wanted(&[NAMES[0], NAMES[1], NAMES[3]]) {
+        propagation(&site, &plane, samples)
+            .await
+            .context("propagation")?;
+    }
+    if wanted(&[NAMES[2]]) {
+        pods::running(&site, samples).await.context("pods")?;
+    }
+    if wanted(&[NAMES[4], NAMES[5]]) {
+        say::line("a thousand pods; this takes some minutes");
+        pods::many(&mut site, samples).await.context("many pods")?;
+    }
+    Ok(())
 }
 
 /// From the API server's answer to a write until the record is durable at the edge; and what was
@@ -130,18 +148,20 @@ fn follow(mut lines: Lines) -> Arrivals {
 
 async fn arrival(arrivals: &mut Arrivals, text: &str) -> Result<Instant> {
     let quoted = Value::from(text).to_string();
-    first(arrivals, text, |line| line.to_string().contains(&quoted)).await
+    let found = first(arrivals, text, |line| line.to_string().contains(&quoted)).await;
+    found.map(|(_, at)| at)
 }
 
+/// The next line that is right, and when it came.
 async fn first(
     arrivals: &mut Arrivals,
     what: &str,
     right: impl Fn(&Value) -> bool,
-) -> Result<Instant> {
+) -> Result<(Value, Instant)> {
     let found = async {
         while let Some((line, at)) = arrivals.lines.recv().await {
             if right(&line) {
-                return Some(at);
+                return Some((line, at));
             }
         }
         None

@@ -68,7 +68,7 @@ pub(super) fn run(names: &[String]) -> Result<bool> {
         }
         if wanted(&k8s::NAMES) {
             say::line("measuring on a Kubernetes control plane");
-            k8s::measure(&mut samples).await?;
+            k8s::measure(&mut samples, wanted).await?;
         }
         Ok::<(), anyhow::Error>(())
     }))?;

@@ -38,7 +38,8 @@ Figures:
   propagation_p50_ms propagation_p99_ms small_edit_bytes
   resume_bytes resume_ms resume_1000_keys_bytes idle_bytes_per_s
   edge_rss_mb edge_binary_mb cloud_binary_mb offline_start_ms
-  k8s_propagation_p50_ms k8s_propagation_p99_ms k8s_api_writes_per_delivered_object
+  k8s_propagation_p50_ms k8s_propagation_p99_ms k8s_pod_running_p50_ms
+  k8s_api_writes_per_delivered_object cloud_rss_mb k8s_list_after_restart_bytes_to_edges
   sim_node_seconds_per_s sim_events_per_s sim_storm_1000_nodes_s model_states
 
 Each is a median of several runs, shown with its spread. docs/benchmarks.md says how each is
