@@ -59,6 +59,10 @@ pub use engine::VerifyReport;
 ///   So what is left never says that an object is there which is gone, or that a request waits which
 ///   is answered. The last record of a copy stays in any case: it tells the sender, at the next
 ///   handshake, whose past this is.
+/// - **Ended for good**: a `Put` that follows a `Delete` begins another life of its key. What the
+///   stream still keeps of the status and twin from before that `Delete` is superseded by an empty
+///   record, which the append adds just before the `Put`: at its own offset in a stream that this
+///   store writes, at that of the `Put` in a copy. So both ends agree, whichever of them has trimmed.
 /// - **Consumed first**: of a copy of `up/<node>`, `trim` removes nothing after the cursor
 ///   [`CursorName::write_back`] of the node, not even what is superseded; without a cursor, nothing.
 /// - **After a failed write** the store is read-only: reads go on, `append` and `sync` answer

@@ -3,11 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use causeway_log::batch::{Batch, Entry, Place, StreamChange};
-use causeway_log::id::{Offset, StreamId};
+use causeway_log::id::{EventId, Offset, StreamId, Version};
 use causeway_log::record::{Draft, Op};
 use causeway_log::store::conformance::{Harness, down, draft, entries, epoch, key, up};
 use causeway_log::store::{ReadLimit, TrimPolicy};
-use causeway_log::{Key, Revision, Slot, Store, Stored, WallTime};
+use causeway_log::{Body, Key, Revision, Slot, Store, Stored, WallTime};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 
@@ -154,11 +154,40 @@ impl Model {
         }
         let appended = store.append(&batch).unwrap();
         for (position, Entry { stream, draft, .. }) in batch.entries.iter().enumerate() {
+            if let Some(gone) = self.ended(stream, draft) {
+                self.written.revision += 1;
+                self.apply(stream, &gone);
+            }
             self.written.revision += 1;
             let stored = self.apply(stream, draft);
             assert_eq!(appended.revisions[position], stored.revision);
             assert_eq!(appended.since[position], stored.since);
         }
+    }
+
+    /// What a store says by itself before a draft: of the status of a life that is over.
+    fn ended(&self, stream: &StreamId, draft: &Draft) -> Option<Draft> {
+        let stream = &self.written.streams[stream];
+        let newest = |slot| {
+            let revision = stream.newest.get(&(draft.key.clone(), slot))?;
+            Some(&stream.all[revision])
+        };
+        let end = newest(Slot::Object).filter(|it| it.record.header.op == Op::Delete)?;
+        newest(Slot::Status)
+            .filter(|it| it.revision < end.revision && !it.record.body.is_empty())?;
+        let mut hasher = blake3::Hasher::new();
+        hasher.update(draft.id.uuid().as_bytes());
+        // The number of `Status` on disk.
+        hasher.update(&[2]);
+        let mut id = [0; 16];
+        hasher.finalize_xof().fill(&mut id);
+        (draft.op == Op::Put).then(|| Draft {
+            id: EventId::new(uuid::Builder::from_custom_bytes(id).into_uuid()),
+            version: Some(Version::ZERO),
+            op: Op::Status,
+            body: Body::EMPTY,
+            ..draft.clone()
+        })
     }
 
     fn apply(&mut self, stream: &StreamId, draft: &Draft) -> Stored {
@@ -182,7 +211,7 @@ impl Model {
                     cause: draft.cause,
                     time: draft.time,
                     key: draft.key.clone(),
-                    version: revision.as_own_version(),
+                    version: draft.version.unwrap_or(revision.as_own_version()),
                     op: draft.op,
                 },
                 body: draft.body.clone(),

@@ -2,10 +2,11 @@
 
 use super::{
     Harness, KEEP_NOTHING, TrimPolicy, acked, at, commit, consumed, down, draft, entries, info,
-    next, open, put, read_all, trim_all, up,
+    key, next, open, put, read_all, trim_all, up,
 };
+use crate::digest::is_gone;
 use crate::id::{EventId, Offset, Revision, StreamId, Version, WallTime};
-use crate::record::{Draft, Op};
+use crate::record::{Draft, Op, Slot, Stored};
 use crate::store::Store;
 
 /// A record with an identity of its own.
@@ -29,7 +30,7 @@ fn receive(store: &dyn Store, stream: &StreamId, offset: u64, draft: Draft) {
 
 /// Operation and name of what a stream keeps.
 fn kept(store: &dyn Store, stream: &StreamId) -> Vec<(Op, String)> {
-    let shown = |stored: crate::record::Stored| {
+    let shown = |stored: Stored| {
         let header = stored.record.header;
         (header.op, header.key.name.to_string())
     };
@@ -236,4 +237,66 @@ pub(super) fn reconciled_end_is_one_slot(harness: &mut dyn Harness) {
     trim_all(store, &KEEP_NOTHING);
     let left = [(Op::Status, "a".to_owned()), (Op::Put, "last".to_owned())];
     assert_eq!(kept(store, &down()), left);
+}
+
+pub(super) fn another_life_begins_without_what_ended(harness: &mut dyn Harness) {
+    let store = harness.store();
+    open(store, &down());
+    for op in [Op::Put, Op::Status, Op::Twin, Op::Delete] {
+        put(store, &down(), op, "own", b"1");
+    }
+    put(store, &down(), Op::Twin, "own", b"of the next life");
+    let again = put(store, &down(), Op::Put, "own", b"2");
+    let status = newest(store, &down(), "own", Slot::Status);
+    assert!(is_gone(&status.record) && status.revision < again);
+    assert_eq!(status.record.header.offset, status.revision.as_own_offset());
+    let twin = newest(store, &down(), "own", Slot::Twin);
+    assert_eq!(twin.record.body.len(), 16, "it came after the end");
+    assert_eq!(info(store, &down()).head, again.as_own_offset());
+    put(store, &down(), Op::Put, "own", b"3");
+    assert_eq!(newest(store, &down(), "own", Slot::Status), status);
+    harness.crash();
+    let store = harness.store();
+    assert_eq!(newest(store, &down(), "own", Slot::Status), status);
+}
+
+pub(super) fn another_life_begins_in_a_copy(harness: &mut dyn Harness) {
+    let store = harness.store();
+    open(store, &up());
+    for (offset, op) in [(1, Op::Status), (2, Op::Twin), (3, Op::Delete)] {
+        receive(store, &up(), offset, draft(op, "copy", b"1"));
+    }
+    let slot_alone = Draft {
+        version: Some(Version::ZERO),
+        ..draft(Op::Delete, "kept", b"")
+    };
+    receive(store, &up(), 4, draft(Op::Status, "kept", b"1"));
+    receive(store, &up(), 5, slot_alone);
+    receive(store, &up(), 6, draft(Op::Put, "kept", b"2"));
+    receive(store, &up(), 7, draft(Op::Put, "copy", b"2"));
+    for slot in [Slot::Status, Slot::Twin] {
+        let ended = newest(store, &up(), "copy", slot);
+        assert!(is_gone(&ended.record));
+        assert_eq!(ended.record.header.offset, Offset::new(7));
+    }
+    let kept = newest(store, &up(), "kept", Slot::Status);
+    assert!(!is_gone(&kept.record));
+    let read = read_all(store, &up());
+    let last = read.last().map(|stored| stored.record.header.op);
+    assert_eq!(last, Some(Op::Put), "whose past this is, the head says");
+    assert_eq!(info(store, &up()).head, Offset::new(7));
+    // The same in one batch.
+    let both = vec![
+        at(&up(), 8, draft(Op::Status, "batch", b"1")),
+        at(&up(), 9, draft(Op::Delete, "batch", b"")),
+        at(&up(), 10, draft(Op::Put, "batch", b"2")),
+    ];
+    let revisions = commit(store, &entries(both)).revisions;
+    assert_eq!(revisions.len(), 3, "of what the batch brought");
+    assert!(is_gone(&newest(store, &up(), "batch", Slot::Status).record));
+}
+
+fn newest(store: &dyn Store, stream: &StreamId, name: &str, slot: Slot) -> Stored {
+    let found = store.newest(stream, &key(name), slot);
+    found.expect("the disk is good").expect("it is there")
 }

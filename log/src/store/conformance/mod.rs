@@ -165,6 +165,14 @@ pub const CHECKS: &[(&str, Check)] = &[
         "a_reconciled_end_speaks_of_one_slot",
         burying::reconciled_end_is_one_slot,
     ),
+    (
+        "another_life_begins_without_what_ended",
+        burying::another_life_begins_without_what_ended,
+    ),
+    (
+        "another_life_begins_without_it_in_a_copy_too",
+        burying::another_life_begins_in_a_copy,
+    ),
 ];
 
 /// Runs every check, each on a store that `make` gives empty.

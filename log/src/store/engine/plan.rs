@@ -1,18 +1,20 @@
 //! Planning a batch: places, indexes, references and rows become one set of writes.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use bytes::Bytes;
 
 use super::append::{Changes, Outcome};
 use super::get;
+use super::read::get_record;
 use super::state::{Published, StreamState};
 use crate::batch::{Batch, Entry, Place, Row, StreamChange};
 use crate::body::{Body, BodyHash};
 use crate::error::{AppendError, ReadError};
-use crate::id::{Epoch, Offset, Revision, StreamId, WallTime};
+use crate::id::{Epoch, EventId, Offset, Revision, StreamId, Version, WallTime};
+use crate::key::Key;
 use crate::limits::BODY_INLINE_BYTES_MAX;
-use crate::record::{Op, Slot};
+use crate::record::{Draft, Op, Slot};
 use crate::store::codec::{
     self, Arena, BodyAt, LogValue, Newest, Pending, StreamValue, Superseded,
 };
@@ -41,6 +43,8 @@ pub(super) struct Plan<'a, V> {
     meta_arena: Arena,
     references: BTreeMap<BodyHash, u64>,
     bodies: BTreeMap<BodyHash, Body>,
+    /// Tombstones of the batch that a reconcile made: they end their slot alone.
+    slot_ends: BTreeSet<Revision>,
     /// Hashes by address and length: a body shared by many entries is hashed once.
     hashes: HashMap<(*const u8, usize), BodyHash>,
     appended: Appended,
@@ -69,6 +73,7 @@ impl<'a, V: View> Plan<'a, V> {
             meta_arena: Arena::default(),
             references: BTreeMap::new(),
             bodies: BTreeMap::new(),
+            slot_ends: BTreeSet::new(),
             hashes: HashMap::new(),
             appended: Appended {
                 revisions: Vec::with_capacity(entries),
@@ -179,23 +184,74 @@ impl<'a, V: View> Plan<'a, V> {
 
     pub(super) fn entry(&mut self, entry: &Entry) -> Result<(), AppendError> {
         let draft = &entry.draft;
-        let slot = draft.op.slot();
-        let revision = self.changes.written.next().expect("revisions last");
+        let mut revision = self.take_revision();
         let no = self.place(entry, revision)?;
-        self.changes.written = revision;
+        let mut before = self.newest(no, &draft.key, draft.op.slot())?;
+        if draft.op == Op::Put
+            && let Some(end) = before
+            && self.ends_object(no, end)?
+        {
+            for slot in [Slot::Status, Slot::Twin] {
+                let kept = self.newest(no, &draft.key, slot)?;
+                if let Some(kept) = kept.filter(|it| it.revision < end.revision && it.len > 0) {
+                    self.record(no, &ended_with(entry, slot), revision, Some(kept));
+                    revision = self.take_revision();
+                    self.own_head(entry, revision);
+                }
+            }
+            before = self.newest(no, &draft.key, draft.op.slot())?;
+        }
+        let since = self.record(no, entry, revision, before);
+        self.appended.revisions.push(revision);
+        self.appended.since.push(since);
+        Ok(())
+    }
 
+    fn take_revision(&mut self) -> Revision {
+        let revision = self.changes.written.next().expect("revisions last");
+        self.changes.written = revision;
+        revision
+    }
+
+    /// The newest of a key and slot, in the batch or before it. Leaves its index key at hand.
+    fn newest(
+        &mut self,
+        no: StreamNo,
+        key: &Key,
+        slot: Slot,
+    ) -> Result<Option<Newest>, AppendError> {
         self.index_key.clear();
-        keys::put_newest(&mut self.index_key, no, &draft.key, slot);
-        let known = self.positions.get(self.index_key.as_slice()).copied();
-        let before = match known {
-            Some(position) => self.newest.get(position).map(|(_, newest)| *newest),
-            None => get(
+        keys::put_newest(&mut self.index_key, no, key, slot);
+        match self.positions.get(self.index_key.as_slice()) {
+            Some(position) => Ok(self.newest.get(*position).map(|(_, newest)| *newest)),
+            None => Ok(get(
                 self.view,
                 Space::Newest,
                 &self.index_key,
                 codec::open_newest,
-            )?,
-        };
+            )?),
+        }
+    }
+
+    /// Whether the newest of an object's slot ends the object, and not that slot alone.
+    fn ends_object(&self, no: StreamNo, newest: Newest) -> Result<bool, AppendError> {
+        if newest.op != Op::Delete || self.slot_ends.contains(&newest.revision) {
+            return Ok(false);
+        }
+        let end = get_record(self.view, no, newest.revision)?;
+        Ok(end.is_none_or(|end| end.value.header.version > Version::ZERO))
+    }
+
+    /// Writes the record whose index key is at hand; returns since when its key is there.
+    fn record(
+        &mut self,
+        no: StreamNo,
+        entry: &Entry,
+        revision: Revision,
+        before: Option<Newest>,
+    ) -> Revision {
+        let draft = &entry.draft;
+        let slot = draft.op.slot();
         let since = before
             .filter(|before| before.op != Op::Delete)
             .map_or(revision, |before| before.since);
@@ -209,9 +265,12 @@ impl<'a, V: View> Plan<'a, V> {
             let value = codec::seal_pending(&key, &pending);
             self.meta.insert(key, Some(value));
         }
-
+        let header = header_at(entry, revision);
+        if draft.op == Op::Delete && header.version == Version::ZERO {
+            self.slot_ends.insert(revision);
+        }
         let value = LogValue {
-            header: header_at(entry, revision),
+            header,
             prev: before.map_or(Revision::ZERO, |before| before.revision),
             since,
             body: self.place_body(&draft.body),
@@ -221,20 +280,15 @@ impl<'a, V: View> Plan<'a, V> {
         self.writes.put(Space::Log, key, sealed);
 
         let len = body_len(&draft.body);
-        self.index(
-            known,
-            Newest {
-                revision,
-                since,
-                op: draft.op,
-                len,
-            },
-        );
-        self.appended.revisions.push(revision);
-        self.appended.since.push(since);
+        self.index(Newest {
+            revision,
+            since,
+            op: draft.op,
+            len,
+        });
         self.changes.stats.records += 1;
         self.changes.stats.body_bytes += u64::from(len);
-        Ok(())
+        since
     }
 
     /// Takes the entry's place in its stream.
@@ -267,8 +321,16 @@ impl<'a, V: View> Plan<'a, V> {
         Ok(state.value.no)
     }
 
-    /// Makes the entry at hand the newest of its key, whose position in `newest` may be known.
-    fn index(&mut self, known: Option<usize>, newest: Newest) {
+    /// The head of an own stream follows the revisions that its records take.
+    fn own_head(&mut self, entry: &Entry, revision: Revision) {
+        if let (Place::Next, Some(state)) = (entry.place, self.open_stream(&entry.stream)) {
+            state.value.own_head = revision.as_own_offset();
+        }
+    }
+
+    /// Makes the entry at hand the newest of its key.
+    fn index(&mut self, newest: Newest) {
+        let known = self.positions.get(self.index_key.as_slice()).copied();
         match known.and_then(|position| self.newest.get_mut(position)) {
             Some((_, before)) => *before = newest,
             None => {
@@ -406,6 +468,36 @@ impl<'a, V: View> Plan<'a, V> {
         for name in received {
             self.save_stream(&name);
         }
+    }
+}
+
+/// Says that what a slot holds of the life before ended with it, just before `entry` begins another
+/// life. In a copy it shares the offset of the entry: the peer may have said nothing, because it has
+/// let go of all that by now.
+fn ended_with(entry: &Entry, slot: Slot) -> Entry {
+    let draft = &entry.draft;
+    let op = match slot {
+        Slot::Twin => Op::Twin,
+        Slot::Status | Slot::Object | Slot::Request | Slot::Fact => Op::Status,
+    };
+    // No writer named this event: its name is derived.
+    let mut hasher = blake3::Hasher::new();
+    hasher.update(draft.id.uuid().as_bytes());
+    hasher.update(&[codec::op_byte(op)]);
+    let mut id = [0; 16];
+    hasher.finalize_xof().fill(&mut id);
+    Entry {
+        stream: entry.stream.clone(),
+        place: entry.place,
+        draft: Draft {
+            id: EventId::new(uuid::Builder::from_custom_bytes(id).into_uuid()),
+            cause: None,
+            time: draft.time,
+            key: draft.key.clone(),
+            version: Some(Version::ZERO),
+            op,
+            body: Body::EMPTY,
+        },
     }
 }
 
