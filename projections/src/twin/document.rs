@@ -12,9 +12,9 @@ use super::{DOCUMENT_BYTES_MAX, Desired, Properties, Reported, Rules, State, Twi
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Twin {
     /// What the cloud wants.
-    pub desired: Desired,
+    pub desired: Arc<Desired>,
     /// What the device reports.
-    pub reported: Reported,
+    pub reported: Arc<Reported>,
 }
 
 /// Names the state of a twin: equal at both ends when both have the same documents.
@@ -61,8 +61,9 @@ impl Twin {
 
     /// Takes over what is newer in `other`, on each side: TWIN-1, TWIN-2.
     pub fn merge(&mut self, other: &Self) {
-        self.desired.properties.merge(&other.desired.properties);
-        self.reported.merge(&other.reported);
+        let desired = &mut Arc::make_mut(&mut self.desired).properties;
+        desired.merge(&other.desired.properties);
+        Arc::make_mut(&mut self.reported).merge(&other.reported);
     }
 
     /// See [`Digest`].

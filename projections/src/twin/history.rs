@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use causeway_log::WallTime;
+use causeway_log::{Resource, WallTime};
 use serde::{Deserialize, Serialize};
 
 use super::value::number;
@@ -17,6 +17,15 @@ use super::{PROPERTIES_MAX, VALUE_BYTES_MAX, is_name};
 /// The annotation of a Device that says which readings are kept:
 /// `temperature=all, humidity=every:10s, power=change:0.5`. `*` names all other properties.
 pub const HISTORY_ANNOTATION: &str = "causeway.dev/history";
+/// Under this resource, with namespace, name and uid of the Device, chunks travel up.
+pub const READINGS: (&str, &str) = ("causeway.dev", "devicereadings");
+
+/// See [`READINGS`].
+#[must_use]
+pub fn readings() -> Resource {
+    Resource::new(READINGS.0, READINGS.1)
+}
+
 /// Most readings in one chunk.
 pub const CHUNK_READINGS_MAX: usize = 1024;
 /// A chunk takes no reading from here on: most bytes of values in it, but for the last.

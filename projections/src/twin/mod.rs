@@ -10,6 +10,9 @@
 //! A document holds a [`Property`] for each name: a value or a tombstone, with a version that only
 //! grows. Documents are the bodies of `Twin` records under the Device's key.
 //!
+//! [`Twins`] folds the records of a node into its devices; [`status`] shows what a device reports
+//! as the API has it; [`history`] is about readings that are kept one by one.
+//!
 //! # Guarantees
 //! - **TWIN-1**: [`Properties::merge`] is idempotent, commutative and associative, whatever the
 //!   documents: of one name the larger version wins, and of equal versions the larger value.
@@ -21,19 +24,48 @@
 mod desired;
 mod device;
 mod document;
+pub mod fold;
 pub mod history;
 mod properties;
+pub mod reader;
 mod reported;
+pub mod status;
 #[cfg(test)]
 mod tests;
 mod value;
 
+use causeway_log::Resource;
+
 pub use desired::Desired;
 pub use device::{DeviceError, Rules, check, wishes};
 pub use document::{Digest, DocumentError, Twin};
+pub use fold::{Device, DeviceName, Twins, rebuild_twins};
 pub use properties::{Properties, Property, TwinVersion, Value};
 pub use reported::{Refused, Report, Reported, State, Took};
 pub use value::{Kind, Rule, ValueError, is_name};
+
+/// API group of Devices, DeviceModels and DeviceStatuses.
+pub const GROUP: &str = "devices.kubeedge.io";
+/// The version of [`GROUP`] that objects are written in.
+pub const VERSION: &str = "v1beta1";
+
+/// Devices.
+#[must_use]
+pub fn devices() -> Resource {
+    Resource::new(GROUP, "devices")
+}
+
+/// DeviceModels.
+#[must_use]
+pub fn models() -> Resource {
+    Resource::new(GROUP, "devicemodels")
+}
+
+/// DeviceStatuses.
+#[must_use]
+pub fn statuses() -> Resource {
+    Resource::new(GROUP, "devicestatuses")
+}
 
 /// Longest name of a property, in characters; as KubeEdge has it.
 pub const NAME_CHARS_MAX: usize = 128;

@@ -31,13 +31,13 @@ fn twin() -> impl Strategy<Value = Twin> {
         last_online: 0,
     });
     (properties(), properties(), option::of(state)).prop_map(|(desired, reported, state)| Twin {
-        desired: Desired {
+        desired: Arc::new(Desired {
             properties: desired,
-        },
-        reported: Reported {
+        }),
+        reported: Arc::new(Reported {
             properties: reported,
             state,
-        },
+        }),
     })
 }
 
@@ -71,10 +71,10 @@ proptest! {
     #[test]
     fn neither_side_touches_the_other(a in twin(), b in twin()) {
         let mut reports = a.clone();
-        reports.reported.merge(&b.reported);
+        Arc::make_mut(&mut reports.reported).merge(&b.reported);
         prop_assert_eq!(&reports.desired, &a.desired);
         let mut wishes = a.clone();
-        wishes.desired.properties.merge(&b.desired.properties);
+        Arc::make_mut(&mut wishes.desired).properties.merge(&b.desired.properties);
         prop_assert_eq!(&wishes.reported, &a.reported);
     }
 

@@ -56,7 +56,7 @@ fn a_wish_is_open_until_the_device_reports_it() {
     let wishes = wishes(&thermostat("20"));
     assert_eq!(wishes.len(), 1, "an empty value wants nothing");
     let version = TwinVersion::new(9);
-    twin.desired = twin.desired.advance(&wishes, version, at(1)).unwrap();
+    twin.desired = Arc::new(twin.desired.advance(&wishes, version, at(1)).unwrap());
     let rules = rules();
     let delta = |twin: &Twin| -> Vec<(String, String, u64)> {
         twin.delta(&rules)
@@ -67,11 +67,11 @@ fn a_wish_is_open_until_the_device_reports_it() {
     };
     assert_eq!(delta(&twin), [("target".into(), "20".into(), 9)]);
 
-    twin.reported
+    Arc::make_mut(&mut twin.reported)
         .report("target", report("19"), &rules)
         .unwrap();
     assert_eq!(delta(&twin).len(), 1);
-    twin.reported
+    Arc::make_mut(&mut twin.reported)
         .report("target", report("20.0"), &rules)
         .unwrap();
     assert!(delta(&twin).is_empty(), "numbers are compared as numbers");
@@ -82,7 +82,7 @@ fn nothing_is_asked_of_what_can_only_be_read() {
     let wishes = wish(&[("temperature", "20")]);
     let desired = Desired::default().advance(&wishes, TwinVersion::ZERO, at(1));
     let twin = Twin {
-        desired: desired.unwrap(),
+        desired: Arc::new(desired.unwrap()),
         ..Twin::default()
     };
     assert_eq!(twin.delta(&rules()).count(), 0);
@@ -259,7 +259,10 @@ fn the_documents_are_frozen() {
     let golden = r#"{"properties":{"target":{"observed":{"value":"20"},"time":1000,"value":{"value":"19.5"},"version":1}},"state":{"lastOnline":2000,"state":"ok","version":1}}"#;
     assert_eq!(String::from_utf8(reported.encode()).unwrap(), golden);
     assert_eq!(Reported::decode(golden.as_bytes()).unwrap(), reported);
-    let twin = Twin { desired, reported };
+    let twin = Twin {
+        desired: Arc::new(desired),
+        reported: Arc::new(reported),
+    };
     assert_eq!(twin.digest().to_string(), "be7f3f1c49dd9881");
 }
 
