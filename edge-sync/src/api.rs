@@ -53,6 +53,7 @@ impl Source for EdgeSource {
         // What this node says itself, it knows.
         let own = resource.is("", "nodes")
             || resource.is("", "events")
+            || resource.is("events.k8s.io", "events")
             || resource.is("coordination.k8s.io", "leases");
         (waiting && !own).then(|| {
             format!(

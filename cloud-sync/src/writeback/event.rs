@@ -1,35 +1,17 @@
 //! Kubernetes Events that happened at the edge.
 
 use causeway_kube_api::source::format_time;
-use causeway_log::limits::KEY_PART_BYTES_MAX;
 use causeway_log::{Batch, Key, NodeName, Op, Record, Resource, Slot, StreamId, Uid};
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use super::Outcome;
+use super::happening::{Happening, NoEvent, is_of};
 use super::plan::{is_bound_to, stored};
 use crate::cluster::ClusterMachine;
 use crate::interest::Name;
 
-/// What is taken over of an Event; whatever else it holds is dropped.
-const FIELDS: [&str; 11] = [
-    "involvedObject",
-    "reason",
-    "message",
-    "type",
-    "count",
-    "firstTimestamp",
-    "lastTimestamp",
-    "eventTime",
-    "action",
-    "related",
-    "reportingComponent",
-];
-/// Longest prefix of the name of an Event, before its identity.
-const PREFIX_BYTES_MAX: usize = KEY_PART_BYTES_MAX - 33;
-
 impl ClusterMachine {
-    /// Makes the Event object of a fact. Its name is made of the identity of the fact, so the same
-    /// fact makes the same object.
+    /// Makes the Event object of a fact, or counts in the one that the node told of before.
     pub(super) fn write_event(
         &mut self,
         node: &NodeName,
@@ -37,62 +19,39 @@ impl ClusterMachine {
         batch: &mut Batch,
     ) -> Outcome {
         let header = &record.header;
-        let Ok(fact @ Value::Object(_)) = serde_json::from_slice::<Value>(record.body.bytes())
-        else {
-            return Outcome::Malformed;
+        let told = match Happening::read(node, record) {
+            Ok(told) => told,
+            Err(NoEvent::Kind) => return Outcome::Refused,
+            Err(NoEvent::Malformed) => return Outcome::Malformed,
         };
-        if !header.key.resource.is("", "events") {
-            return Outcome::Refused;
-        }
-        let Some(involved) = fact.get("involvedObject") else {
-            return Outcome::Malformed;
-        };
-        if !self.concerns(node, &header.key.namespace, involved) {
+        if !self.concerns(node, &told.namespace, &told.involved) {
             return Outcome::Refused;
         }
         let id = header.id.uuid();
-        let prefix = text(involved, "name");
-        let mut cut = prefix.len().min(PREFIX_BYTES_MAX);
-        while !prefix.is_char_boundary(cut) {
-            cut -= 1;
-        }
-        let name = format!("{}.{}", prefix.split_at(cut).0, id.simple());
-        let namespace = &*header.key.namespace;
         let resource = Resource::core("events");
-        let Ok(key) = Key::new(resource, namespace, &name, Uid::Uuid(id)) else {
+        let Ok(key) = Key::new(resource, &told.namespace, &told.name, Uid::Uuid(id)) else {
             return Outcome::Malformed;
         };
-        if self.current(&Name::of(&key)).is_some() {
-            return Outcome::Unchanged;
+        if let Some(current) = self.current(&Name::of(&key)) {
+            let mut event = current.value();
+            if !is_of(&event, node) {
+                return Outcome::Refused;
+            }
+            let Some(Value::Object(repeated)) = told.repeats(&event) else {
+                return Outcome::Unchanged;
+            };
+            if let Some(fields) = event.as_object_mut() {
+                fields.extend(repeated);
+            }
+            return stored(self.put(batch, &current.key, event, Some(header.id)));
         }
         if self.check_namespace(&Name::of(&key)).is_err() {
             return Outcome::Stale;
         }
-        let mut event: Map<String, Value> = FIELDS
-            .iter()
-            .filter_map(|field| Some(((*field).to_owned(), fact.get(field)?.clone())))
-            .collect();
-        let source = fact.get("source").map(|source| text(source, "component"));
-        let component = source
-            .filter(|component| !component.is_empty())
-            .unwrap_or("edge");
-        event.insert("apiVersion".to_owned(), json!("v1"));
-        event.insert("kind".to_owned(), json!("Event"));
-        event.insert(
-            "source".to_owned(),
-            json!({"component": component, "host": node.as_str()}),
-        );
-        event.insert("reportingInstance".to_owned(), json!(node.as_str()));
-        event.insert(
-            "metadata".to_owned(),
-            json!({
-                "name": name,
-                "namespace": namespace,
-                "uid": id.to_string(),
-                "creationTimestamp": format_time(header.time),
-            }),
-        );
-        stored(self.put(batch, &key, Value::Object(event), Some(header.id)))
+        let mut event = told.event;
+        event["metadata"]["uid"] = json!(id.to_string());
+        event["metadata"]["creationTimestamp"] = json!(format_time(header.time));
+        stored(self.put(batch, &key, event, Some(header.id)))
     }
 
     /// Whether an Event in `namespace` is about the node itself, or about a pod of it in that

@@ -23,6 +23,7 @@ use crate::hub::Hub;
 
 mod authorize;
 mod event;
+pub(crate) mod happening;
 mod plan;
 mod request;
 #[cfg(test)]

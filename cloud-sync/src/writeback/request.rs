@@ -6,9 +6,10 @@ use causeway_kube_api::decide::{
 use causeway_kube_api::schema::FieldValidation;
 use causeway_kube_api::{ServedKind, Status, WriteError};
 use causeway_log::limits::BODY_BYTES_MAX;
-use causeway_log::{Batch, Body, EventId, Key, NodeName, Op, Record, Slot, StreamId, Uid};
+use causeway_log::{Batch, Body, EventId, Key, NodeName, Op, Record, Slot, StreamId, Uid, Version};
 use causeway_projections::objects::{PENDING_ANNOTATION, REJECTED_ANNOTATION};
 use causeway_projections::{Request, Verb};
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::Outcome;
@@ -24,6 +25,36 @@ enum Accepted {
     Nothing,
 }
 
+/// What a request was made on: the version of the object that the node saw, and the revision of the
+/// node's own store. It is the body of the answer that accepts the request. Later requests of a node
+/// stand on later grounds, as long as its disk does not go back in time; and when it does, requests
+/// from before that are sent again stand on earlier ones. Their names would not tell, because they
+/// come from clocks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+struct Ground {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    base: Option<u64>,
+    made: u64,
+}
+
+impl Ground {
+    fn of(request: &Request, record: &Record) -> Self {
+        Self {
+            base: request.base.map(Version::get),
+            made: record.header.version.get(),
+        }
+    }
+
+    fn encode(self) -> Body {
+        serde_json::to_vec(&self).map_or(Body::EMPTY, Body::from)
+    }
+
+    /// Answers of clouds that did not say it stand on the lowest.
+    fn decode(body: &Body) -> Self {
+        serde_json::from_slice(body.bytes()).unwrap_or_default()
+    }
+}
+
 impl ClusterMachine {
     /// Decides a request and answers it on the node's `down` stream.
     pub(super) fn write_request(
@@ -33,12 +64,16 @@ impl ClusterMachine {
         batch: &mut Batch,
     ) -> Step {
         let (key, id) = (&record.header.key, record.header.id);
+        let mut ground = Ground::default();
         let name = Name::of(key);
         if self.is_touched(&name) || self.is_namespace_written(&name) {
             return Step::Wait;
         }
         let decided = match Request::decode(record.body.bytes()) {
-            Ok(request) => self.decide_request(node, key, request),
+            Ok(request) => {
+                ground = Ground::of(&request, record);
+                self.decide_request(node, key, request, ground)
+            }
             Err(error) => {
                 let reason = causeway_daemon::telemetry::error_chain(&error).to_string();
                 Err(Status::bad_request(reason))
@@ -47,7 +82,7 @@ impl ClusterMachine {
         let done = decided.and_then(|accepted| self.accept(node, key, id, accepted, batch));
         Step::Done(match done {
             Ok(outcome) => {
-                self.send_record(batch, node, key, Op::Apply, Body::EMPTY, id);
+                self.send_record(batch, node, key, Op::Apply, ground.encode(), id);
                 outcome
             }
             Err(status) => {
@@ -87,8 +122,9 @@ impl ClusterMachine {
         node: &NodeName,
         key: &Key,
         request: Request,
+        ground: Ground,
     ) -> Result<Accepted, Status> {
-        let (verb, base, follows) = (request.verb, request.base, request.follows);
+        let (verb, follows) = (request.verb, request.follows);
         let (mut object, grace_period_seconds) = (request.object, request.grace_period_seconds);
         let current = self.current(&Name::of(key));
         let shown = current.as_ref().map(Current::value);
@@ -123,7 +159,7 @@ impl ClusterMachine {
             check_identity(key, &prepared.object)?;
             return Ok(Accepted::Put(prepared.object));
         }
-        if !self.is_current_at(node, key, base, follows)? {
+        if !self.is_current_at(node, key, ground, follows)? {
             return Err(Status::stale(&key.resource, &key.name));
         }
         let shown = shown.unwrap_or_default();
@@ -152,12 +188,13 @@ impl ClusterMachine {
     ///
     /// The `down` record tells, not the cluster record: a change of status makes no `down` record
     /// and is no conflict. A request that builds on an earlier one of the same node is current when
-    /// the object's last change came of that node's requests, because a node makes them in order.
+    /// the object's last change came of that one, or of a request that the node made before this
+    /// one: those in between may have been superseded on the way.
     fn is_current_at(
         &self,
         node: &NodeName,
         key: &Key,
-        base: Option<causeway_log::Version>,
+        ground: Ground,
         follows: Option<EventId>,
     ) -> Result<bool, Status> {
         let stream = StreamId::down(node.clone());
@@ -171,14 +208,22 @@ impl ClusterMachine {
             return Ok(false);
         };
         let header = sent.record.header;
-        if base == Some(header.version) {
+        if ground.base == Some(header.version.get()) {
             return Ok(true);
         }
         let Some(follows) = follows else {
             return Ok(false);
         };
-        let answered = newest(Slot::Request)?.and_then(|answer| answer.record.header.cause);
-        Ok(header.cause == Some(follows) || (answered.is_some() && header.cause == answered))
+        if header.cause == Some(follows) {
+            return Ok(true);
+        }
+        Ok(newest(Slot::Request)?.is_some_and(|answer| {
+            let Record { header: told, body } = answer.record;
+            told.op == Op::Apply
+                && told.cause.is_some()
+                && told.cause == header.cause
+                && Ground::decode(&body) < ground
+        }))
     }
 
     fn kind_of(&mut self, key: &Key, object: Option<&Value>) -> Result<ServedKind, Status> {

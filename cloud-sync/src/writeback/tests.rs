@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use super::Outcome;
 use crate::rig::{Rig, key, object, pod};
 
+mod happenings;
 mod requests;
 mod soak;
 
@@ -189,14 +190,14 @@ fn a_fact_becomes_an_event_of_its_node() {
     let mut rig = Rig::new();
     let (till, _) = bound(&mut rig, "till", "n1");
     let fact = key("events", "default", "whatever");
-    let id = send(&mut rig, "n1", &fact, Op::Fact, &event_of(&till));
+    send(&mut rig, "n1", &fact, Op::Fact, &event_of(&till));
     send(&mut rig, "n2", &fact, Op::Fact, &event_of(&till));
     let [event] = &events(&rig)[..] else {
         panic!("one event, not {}", events(&rig).len())
     };
     assert_eq!(
         event["metadata"]["name"],
-        format!("till.{}", id.uuid().simple())
+        format!("till.{}", fact.uid.to_string().replace('-', ""))
     );
     assert_eq!(event["source"], json!({"component": "edged", "host": "n1"}));
     assert_eq!(event.get("hostile"), None);
@@ -241,13 +242,13 @@ fn records_are_written_back_exactly_once_whenever_the_power_goes() {
     for fault in [Fault::PowerFailsAtSync, Fault::PowerFailsAfterSync] {
         let mut rig = Rig::new();
         let (till, _) = bound(&mut rig, "till", "n1");
-        let fact = key("events", "default", "f");
         let create = |n: usize| {
             let (key, object) = map(&format!("made-{n}"), "x");
             (key, request(Verb::Create, Some(object), None).encode())
         };
         for n in 0..5 {
             let (made, body) = create(n);
+            let fact = key("events", "default", &format!("f{n}"));
             let drafts = vec![
                 rig.draft(&till, Op::Status, json!({"n": n}).to_string().as_bytes()),
                 rig.draft(&fact, Op::Fact, &event_of(&till)),

@@ -13,10 +13,12 @@ use serde_json::{Value, json};
 
 use super::call::{Identity, Place};
 use super::edit::Asked;
+use super::event::Telling;
 use super::work::{Finished, Work};
-use super::{event, node, status};
+use super::{node, status};
 use crate::cluster::is_terminating;
 use crate::interest::Name;
+use crate::writeback::happening::{Happening, NoEvent};
 use crate::writeback::{self, Outcome, authorize, clean, is_bound_to};
 
 /// What to do about a record.
@@ -104,21 +106,15 @@ fn confirm(sight: Sight<'_>, node: &NodeName, key: &Key) -> Begun {
 }
 
 fn tell(sight: Sight<'_>, node: &NodeName, record: &Record) -> Begun {
-    let header = &record.header;
-    if !header.key.resource.is("", "events") {
-        return over(Outcome::Refused);
-    }
-    let Ok(fact) = serde_json::from_slice::<Value>(record.body.bytes()) else {
-        return over(Outcome::Malformed);
+    let told = match Happening::read(node, record) {
+        Ok(told) => told,
+        Err(NoEvent::Kind) => return over(Outcome::Refused),
+        Err(NoEvent::Malformed) => return over(Outcome::Malformed),
     };
-    let involved = fact.get("involvedObject").cloned().unwrap_or_default();
-    if !sight.concerns(node, &header.key.namespace, &involved) {
+    if !sight.concerns(node, &told.namespace, &told.involved) {
         return over(Outcome::Refused);
     }
-    match event::create(node, record) {
-        Some(call) => work(Work::report(call)),
-        None => over(Outcome::Malformed),
-    }
+    work(Work::tell(Telling::new(node, told)))
 }
 
 fn ask(sight: Sight<'_>, node: &NodeName, record: &Record) -> Begun {

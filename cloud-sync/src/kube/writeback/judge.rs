@@ -2,7 +2,8 @@
 //!
 //! | answer                                              | meaning                               |
 //! |-----------------------------------------------------|---------------------------------------|
-//! | none, timeout, 408, 425, 429, 5xx                   | the server's trouble: ask again       |
+//! | 500 because the object is too large for etcd        | never, as 413                         |
+//! | none, timeout, 408, 425, 429, 5xx otherwise         | the server's trouble: ask again       |
 //! | 401, 403 "cannot impersonate"                       | our set-up's trouble: ask again       |
 //! | 403 of the authorizer                               | ask again a few times, it may lag     |
 //! | 404, 409 about the uid, namespace terminating       | another life: nothing to do any more  |
@@ -72,9 +73,19 @@ pub fn judge(error: &CallError) -> Meaning {
         409 if is_about_uid(status) => Meaning::Gone,
         409 => Meaning::Conflict,
         422 if is_about_uid(status) => Meaning::Gone,
+        500.. if is_too_large(status) => Meaning::Never,
         408 | 425 | 429 | 500.. => Meaning::Unavailable { retry_after },
         _ => Meaning::Never,
     }
+}
+
+/// Whether the store behind the API server takes no object this large. The API server passes on what
+/// etcd, or its client, says: an object may have 3 MiB on its way there, and 1.5 MiB in it.
+pub(super) fn is_too_large(status: &Status) -> bool {
+    let message = &status.message;
+    status.code == 413
+        || message.contains("etcdserver: request is too large")
+        || message.contains("trying to send message larger than max")
 }
 
 fn judge_forbidden(status: &Status) -> Meaning {

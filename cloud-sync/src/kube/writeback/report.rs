@@ -11,6 +11,7 @@ use super::judge::Meaning;
 use super::plan::Class;
 use super::stats::WriteStats;
 use super::work::Finished;
+use crate::cluster::Verdict;
 use crate::writeback::Outcome;
 
 /// Kinds of trouble that are remembered as said.
@@ -43,7 +44,7 @@ impl Reporter {
     ) {
         let Finished {
             outcome,
-            verdict: _,
+            verdict,
             refusal,
         } = finished;
         if std::mem::take(&mut self.troubled) {
@@ -67,7 +68,13 @@ impl Reporter {
                     tracing::warn!(%node, ?op, %key, outcome = outcome.as_str(), "record not applied");
                 }
             }
-            Outcome::Rejected => tracing::info!(%node, %key, "request rejected"),
+            Outcome::Rejected => {
+                let reason = match verdict {
+                    Some(Verdict::Rejected { status }) => &*status.message,
+                    Some(Verdict::Accepted { .. }) | None => "",
+                };
+                tracing::info!(%node, %key, reason, "request rejected");
+            }
             Outcome::Applied | Outcome::Unchanged | Outcome::Stale => {
                 tracing::debug!(%node, %key, outcome = outcome.as_str(), "written back");
             }

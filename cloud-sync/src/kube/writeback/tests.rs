@@ -1,5 +1,6 @@
 mod api;
 mod edits;
+mod events;
 mod faults;
 mod plans;
 mod reports;

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //!   report ──▶ one call
+//!   tell ──▶ see `event`
 //!   register ──▶ create ──exists──▶ adopt ──▶ mark as edge
 //!   create ──▶ create ──exists──▶ look ──▶ done before? else as a change
 //!   change, delete ──▶ look ──▶ decide ──▶ write ──conflict──▶ look
@@ -16,7 +17,8 @@ use serde_json::Value;
 
 use super::call::{Call, CallError};
 use super::edit::{Asked, Move};
-use super::judge::{Meaning, judge};
+use super::event::{Repeat, Telling};
+use super::judge::{Meaning, is_too_large, judge};
 use super::node;
 use crate::cluster::{Made, Verdict};
 use crate::writeback::Outcome;
@@ -35,8 +37,12 @@ pub struct Work {
 
 #[derive(Clone, Debug, PartialEq)]
 enum Step {
-    /// What a node reports: a status, an end, an Event.
+    /// What a node reports: a status, an end, how often an Event happened.
     Report(Box<Call>),
+    /// An Event that may not be there yet.
+    Tell(Box<Telling>),
+    /// An Event that may be there.
+    TellAgain(Box<Telling>),
     Register {
         node: NodeName,
         object: Box<Value>,
@@ -133,6 +139,18 @@ impl Work {
         Self::of(Step::Report(Box::new(call)))
     }
 
+    /// What happened at a node.
+    #[must_use]
+    pub fn tell(telling: Telling) -> Self {
+        let is_first = telling.is_first();
+        let telling = Box::new(telling);
+        Self::of(if is_first {
+            Step::Tell(telling)
+        } else {
+            Step::TellAgain(telling)
+        })
+    }
+
     /// A node that registers itself as `object`; `key` is of its request.
     #[must_use]
     pub fn register(node: NodeName, object: Value, key: Key) -> Self {
@@ -163,6 +181,8 @@ impl Work {
     pub fn call(&self) -> Call {
         match &self.step {
             Step::Report(call) => Call::clone(call),
+            Step::Tell(telling) => telling.create(),
+            Step::TellAgain(telling) => telling.look(),
             Step::Register { node, object, .. } => node::register(node, Value::clone(object)),
             Step::Adopt { node, object, .. } => node::adopt(node, object),
             Step::Mark { node, .. } => node::mark_as_edge(node),
@@ -178,6 +198,8 @@ impl Work {
         let conflicts = self.conflicts;
         match self.step {
             Step::Report(_) => reported(answer),
+            Step::Tell(telling) => told(telling, answer, conflicts),
+            Step::TellAgain(telling) => told_again(telling, answer, conflicts),
             Step::Register { node, object, key } => match answer {
                 Ok(_) => Turn::Next(Self::mark(node, key)),
                 Err(error) if judge(&error) == Meaning::Exists => {
@@ -227,6 +249,39 @@ fn reported(answer: Result<Value, CallError>) -> Turn {
         | Meaning::Misconfigured
         | Meaning::Denied
         | Meaning::Conflict) => Turn::Failed(meaning, error),
+    }
+}
+
+fn told(telling: Box<Telling>, answer: Result<Value, CallError>, conflicts: u32) -> Turn {
+    match &answer {
+        Err(error) if judge(error) == Meaning::Exists && !telling.is_first() => {
+            anew(Step::TellAgain(telling), conflicts, answer)
+        }
+        Ok(_) | Err(_) => reported(answer),
+    }
+}
+
+fn told_again(telling: Box<Telling>, answer: Result<Value, CallError>, conflicts: u32) -> Turn {
+    match &answer {
+        Ok(current) => match telling.repeat(current) {
+            Repeat::Known => Turn::Finished(Finished::plain(Outcome::Unchanged)),
+            Repeat::Foreign => Turn::Finished(Finished::plain(Outcome::Refused)),
+            Repeat::Count(call) => Turn::Next(Work::report(call)),
+        },
+        // An API server forgets Events after an hour.
+        Err(error) if judge(error) == Meaning::Gone => anew(Step::Tell(telling), conflicts, answer),
+        Err(_) => reported(answer),
+    }
+}
+
+/// Goes on another way, but not to and fro for ever.
+fn anew(step: Step, conflicts: u32, answer: Result<Value, CallError>) -> Turn {
+    match answer {
+        Err(error) if conflicts >= CONFLICTS_MAX => Turn::Failed(Meaning::Conflict, error),
+        Ok(_) | Err(_) => Turn::Next(Work {
+            step,
+            conflicts: conflicts + 1,
+        }),
     }
 }
 
@@ -311,6 +366,10 @@ fn rejected_or_failed(error: CallError, patient: bool) -> Turn {
 #[must_use]
 pub fn refusal(error: &CallError) -> Box<Status> {
     match error {
+        CallError::Refused { status, .. } if is_too_large(status) => {
+            let message = format!("the cluster takes no object this large: {}", status.message);
+            Box::new(Status::failure(413, "RequestEntityTooLarge", message))
+        }
         CallError::Refused { status, .. } => status.clone(),
         CallError::NoAnswer { .. } | CallError::Malformed { .. } => Box::new(Status::bad_request(
             causeway_daemon::telemetry::error_chain(error).to_string(),

@@ -70,6 +70,61 @@ fn an_edit_of_what_has_changed_is_a_conflict_unless_it_follows() {
     assert_eq!(rig.get(&menu).unwrap()["data"]["k"], "closed");
 }
 
+/// The node's disk went back in time: it asks once more what was refused, and superseded, long ago.
+#[test]
+fn a_request_from_before_what_was_accepted_is_a_conflict() {
+    let (mut rig, menu, seen) = shop();
+    let edit = |data: &str, base, follows| Request {
+        follows,
+        ..request(Verb::Update, Some(map("menu", data).1), Some(base))
+    };
+    let first = ask(&mut rig, "n1", &menu, &edit("cake", seen, None));
+    rig.update(map("menu", "closed"));
+    let mut stale = rig.draft(&menu, Op::Apply, &edit("pie", seen, Some(first)).encode());
+    stale.version = Some(Version::new(1_000));
+    rig.send("n1", vec![stale.clone()]);
+    assert_eq!(answer(&rig, "n1", &menu), (Op::Reject, 409, Some(stale.id)));
+    let put = rig.newest_down("n1", &menu, Slot::Object).unwrap().record;
+    let mut good = rig.draft(
+        &menu,
+        Op::Apply,
+        &edit("tart", put.header.version, None).encode(),
+    );
+    good.version = Some(Version::new(1_001));
+    rig.send("n1", vec![good.clone()]);
+    assert_eq!(answer(&rig, "n1", &menu), (Op::Apply, 0, Some(good.id)));
+    rig.send("n1", vec![stale.clone()]);
+    assert_eq!(answer(&rig, "n1", &menu), (Op::Reject, 409, Some(stale.id)));
+    assert_eq!(rig.get(&menu).unwrap()["data"]["k"], "tart");
+}
+
+/// The same when both were made on one version of the object: the newer one counts.
+#[test]
+fn of_requests_on_one_version_an_older_one_is_a_conflict() {
+    let (mut rig, menu, seen) = shop();
+    let made = |rig: &Rig, data: &str, follows, version| {
+        let edit = Request {
+            follows,
+            ..request(Verb::Update, Some(map("menu", data).1), Some(seen))
+        };
+        let mut draft = rig.draft(&menu, Op::Apply, &edit.encode());
+        draft.version = Some(Version::new(version));
+        draft
+    };
+    let first = made(&rig, "cake", None, 1_000);
+    let second = made(&rig, "pie", Some(first.id), 1_001);
+    let third = made(&rig, "tart", Some(second.id), 1_002);
+    for (draft, op) in [
+        (&first, Op::Apply),
+        (&third, Op::Apply),
+        (&second, Op::Reject),
+    ] {
+        rig.send("n1", vec![draft.clone()]);
+        assert_eq!(answer(&rig, "n1", &menu).0, op);
+    }
+    assert_eq!(rig.get(&menu).unwrap()["data"]["k"], "tart");
+}
+
 #[test]
 fn a_change_of_status_is_no_conflict() {
     let mut rig = Rig::new();

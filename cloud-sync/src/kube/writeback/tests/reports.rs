@@ -1,9 +1,8 @@
-use causeway_log::{Body, EventId, Header, NodeName, Offset, Op, Record, Uid, Version, WallTime};
+use causeway_log::NodeName;
 use serde_json::{Value, json};
-use uuid::Uuid;
 
 use crate::kube::writeback::call::{Content, Identity, Place};
-use crate::kube::writeback::{event, node, status};
+use crate::kube::writeback::{node, status};
 use crate::rig;
 
 fn n1() -> NodeName {
@@ -129,69 +128,6 @@ fn a_change_of_a_node_keeps_the_labels_it_may_not_set() {
         wanted["metadata"]["labels"],
         json!({"node-role.kubernetes.io/edge": "", "k8s.io/x": "cloud", "shop": "7"})
     );
-}
-
-fn fact(body: Value) -> Record {
-    Record {
-        header: Header {
-            offset: Offset::new(1),
-            id: EventId::new(Uuid::from_u128(0x1234)),
-            cause: None,
-            time: WallTime::from_unix_millis(1_700_000_000_000),
-            key: rig::key("events", "default", "whatever"),
-            version: Version::new(1),
-            op: Op::Fact,
-        },
-        body: Body::from(body.to_string().into_bytes()),
-    }
-}
-
-#[test]
-fn an_event_is_named_after_its_fact() {
-    let involved = json!({"kind": "Pod", "namespace": "lie", "name": "till", "uid": Uid::parse("u").to_string()});
-    let record = fact(
-        json!({"involvedObject": involved, "reason": "x".repeat(500), "message": "m".repeat(5000),
-        "source": {"component": "kubelet", "host": "liar"}, "hostile": true, "eventTime": "2026-01-01T00:00:00Z"}),
-    );
-    let call = event::create(&n1(), &record).expect("it is an Event");
-    assert_eq!(call.path, "/api/v1/namespaces/default/events");
-    let event = call.body.unwrap();
-    assert_eq!(
-        event["metadata"]["name"],
-        "till.00000000000000000000000000001234"
-    );
-    assert_eq!(event["involvedObject"]["namespace"], "default");
-    assert_eq!(
-        event["source"],
-        json!({"component": "kubelet", "host": "n1"})
-    );
-    assert_eq!(event["firstTimestamp"], "2023-11-14T22:13:20Z");
-    assert_eq!(event.get("hostile"), None);
-    assert_eq!(
-        event.get("eventTime"),
-        None,
-        "it would need fields that edges do not send"
-    );
-    assert_eq!(event["message"].as_str().map(str::len), Some(1024));
-    assert_eq!(event["reason"].as_str().map(str::len), Some(128));
-}
-
-#[test]
-fn what_is_no_event_makes_none_and_names_are_always_valid() {
-    for hostile in [json!(7), json!({}), json!({"involvedObject": 7})] {
-        assert!(event::create(&n1(), &fact(hostile)).is_none());
-    }
-    for (name, prefix) in [
-        ("", "edge"),
-        ("../x", "edge"),
-        ("A_B", "edge"),
-        ("a..b", "edge"),
-        ("a.b-c", "a.b-c"),
-    ] {
-        let name = event::name(name, &fact(json!({})));
-        assert!(name.starts_with(&format!("{prefix}.")), "{name}");
-    }
-    assert!(event::name(&"n".repeat(1000), &fact(json!({}))).len() <= 253);
 }
 
 #[test]

@@ -66,6 +66,13 @@ fn every_answer_has_a_meaning() {
             "etcdserver: request timed out",
             unavailable,
         ),
+        (500, "", "etcdserver: request is too large", Meaning::Never),
+        (
+            500,
+            "",
+            "rpc error: code = ResourceExhausted desc = trying to send message larger than max (2307201 vs. 2097152)",
+            Meaning::Never,
+        ),
         (503, "ServiceUnavailable", "", unavailable),
         (504, "Timeout", "", unavailable),
     ] {
@@ -298,4 +305,21 @@ fn what_a_node_may_not_do_is_refused_in_the_words_of_the_api_server() {
         panic!("it is refused")
     };
     assert_eq!((status.code, &*status.message), (403, denied));
+}
+
+#[test]
+fn an_object_too_large_for_the_cluster_is_refused_once_and_in_words() {
+    let work = Work::create(asked(Verb::Create, Some(menu("pea")), None));
+    let answer = Err(refused(500, "", "etcdserver: request is too large"));
+    let Some(Verdict::Rejected { status }) = over(work.answered(answer)).verdict else {
+        panic!("it is refused")
+    };
+    assert_eq!(
+        (status.code, &*status.reason),
+        (413, "RequestEntityTooLarge")
+    );
+    assert_eq!(
+        status.message,
+        "the cluster takes no object this large: etcdserver: request is too large"
+    );
 }
