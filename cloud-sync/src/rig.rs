@@ -339,7 +339,7 @@ impl Rig {
             cause: None,
             time: self.clock.now(),
             key: key.clone(),
-            version: Some(causeway_log::Version::new(1)),
+            version: Some(causeway_log::Version::new(self.sent + 1)),
             op,
             body: Body::from(body.to_vec()),
         }
