@@ -11,14 +11,18 @@
 //! [`convert`] makes the messages of the Device API's objects. [`server`] and [`client`] are thin:
 //! the meaning of a call is its implementor's.
 
+mod backoff;
 pub mod client;
 pub mod convert;
+mod door;
 pub mod messages;
 pub mod server;
 #[cfg(test)]
 mod tests;
 
+pub use backoff::{BACKOFF_MAX, BACKOFF_MIN, Backoff};
 pub use client::{DialError, ManagerClient, MapperClient};
+pub use door::Door;
 pub use server::{DeviceManager, DeviceMapper, serve_manager, serve_mapper};
 /// The outcome of a call that failed, and its code.
 pub use tonic::{Code, Status};
@@ -27,6 +31,8 @@ pub use tonic::{Code, Status};
 pub const MESSAGE_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// Calls that are served at a time on one connection; others wait.
 pub const CALLS_MAX: usize = 64;
+/// Connections that are served at a time; others wait.
+pub const CONNECTIONS_MAX: usize = 64;
 
 /// Names of the services and calls on the wire.
 mod path {

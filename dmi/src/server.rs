@@ -7,8 +7,8 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use prost::Message;
-use tokio::net::UnixListener;
-use tokio_stream::wrappers::UnixListenerStream;
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
 use tonic::body::Body;
 use tonic::server::{Grpc, NamedService};
 use tonic::transport::Server;
@@ -16,6 +16,7 @@ use tonic::{Response, Status};
 use tonic_prost::ProstCodec;
 use tower::Service;
 
+use crate::door::Door;
 use crate::messages::{
     DeviceMessage, Empty, MapperRegisterRequest, MapperRegisterResponse, ModelMessage, NameMessage,
     ReportDeviceStatesRequest, ReportDeviceStatusRequest,
@@ -113,29 +114,29 @@ pub trait DeviceMapper: Send + Sync + 'static {
 /// Serves a node's side until `stop` is ready; calls under way are finished first.
 ///
 /// # Errors
-/// When the listener fails.
+/// When the server fails.
 pub async fn serve_manager<M: DeviceManager>(
-    listener: UnixListener,
+    door: Door,
     manager: Arc<M>,
     stop: impl Future<Output = ()> + Send,
 ) -> Result<(), tonic::transport::Error> {
-    serve(listener, ManagerService(manager), stop).await
+    serve(door, ManagerService(manager), stop).await
 }
 
 /// Serves a mapper's side until `stop` is ready; calls under way are finished first.
 ///
 /// # Errors
-/// When the listener fails.
+/// When the server fails.
 pub async fn serve_mapper<M: DeviceMapper>(
-    listener: UnixListener,
+    door: Door,
     mapper: Arc<M>,
     stop: impl Future<Output = ()> + Send,
 ) -> Result<(), tonic::transport::Error> {
-    serve(listener, MapperService(mapper), stop).await
+    serve(door, MapperService(mapper), stop).await
 }
 
 async fn serve<S>(
-    listener: UnixListener,
+    door: Door,
     service: S,
     stop: impl Future<Output = ()> + Send,
 ) -> Result<(), tonic::transport::Error>
@@ -147,11 +148,15 @@ where
         + Sync
         + 'static,
 {
-    Server::builder()
+    let (sender, connections) = mpsc::channel(1);
+    let served = Server::builder()
         .concurrency_limit_per_connection(CALLS_MAX)
         .add_service(service)
-        .serve_with_incoming_shutdown(UnixListenerStream::new(listener), stop)
-        .await
+        .serve_with_incoming_shutdown(ReceiverStream::new(connections), stop);
+    tokio::select! {
+        served = served => served,
+        never = door.receive(sender) => match never {},
+    }
 }
 
 type Request = http::Request<Body>;

@@ -35,11 +35,6 @@ pub const COLLECT_CYCLE_MIN: Duration = Duration::from_millis(10);
 pub const DEVICES_MAX: usize = 4096;
 /// How long a node may take to answer.
 pub const NODE_TIMEOUT: Duration = Duration::from_secs(10);
-/// First wait after a failure of a device or the node, before jitter; it doubles up to
-/// [`BACKOFF_MAX`].
-pub const BACKOFF_MIN: Duration = Duration::from_millis(250);
-/// The longest wait after a failure.
-pub const BACKOFF_MAX: Duration = Duration::from_secs(30);
 
 /// A device's own protocol.
 pub trait Protocol: Send + Sync + 'static {

@@ -6,8 +6,10 @@ mod tests;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use causeway_dmi::Backoff;
+
+use crate::State;
 use crate::spec::{DeviceSpec, Property, Settings, Value};
-use crate::{BACKOFF_MAX, BACKOFF_MIN, State};
 
 /// What to do for a device.
 #[derive(Clone, Debug, PartialEq)]
@@ -52,36 +54,6 @@ pub struct Taken {
     pub value: Option<String>,
     /// The desired value that the device took.
     pub observed: Option<Value>,
-}
-
-/// When something that failed may be tried again.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Backoff {
-    failures: u32,
-    until: Duration,
-}
-
-impl Backoff {
-    /// It may be tried again from then on.
-    pub(crate) const fn until(&self) -> Duration {
-        self.until
-    }
-
-    /// It failed at `now`. `jitter` is in [0, 1).
-    pub(crate) fn fail(&mut self, now: Duration, jitter: f64) {
-        let doubled = BACKOFF_MIN.saturating_mul(1_u32 << self.failures.min(16));
-        self.failures = self.failures.saturating_add(1);
-        self.until = now + doubled.min(BACKOFF_MAX).mul_f64(0.5 + jitter / 2.0);
-    }
-
-    const fn pass(&mut self) {
-        self.failures = 0;
-        self.until = Duration::ZERO;
-    }
-
-    fn is_over(&self, now: Duration) -> bool {
-        now >= self.until
-    }
 }
 
 #[derive(Clone, Debug)]
@@ -196,13 +168,13 @@ impl Plan {
             let reads = self.watched.iter().filter(|it| it.property.is_reported);
             times.extend(reads.map(|it| it.due));
             let writes = self.watched.iter().filter(|it| it.wish().is_some());
-            times.extend(writes.map(|it| it.backoff.until));
+            times.extend(writes.map(|it| it.backoff.until()));
             times.push(self.ask_due);
         } else {
-            times.push(self.opening.until);
+            times.push(self.opening.until());
         }
         if !self.untold.is_empty() || self.state != self.state_told {
-            times.push(self.telling.until);
+            times.push(self.telling.until());
         }
         let soonest = times.into_iter().filter(|time| *time > now).min();
         soonest.unwrap_or_else(|| now + ASK_CYCLE)

@@ -166,9 +166,9 @@ fn model_name(device: &Device) -> Name {
 
 /// The mapper's side of DMI.
 #[derive(Clone, Debug)]
-pub(crate) struct Door(pub(crate) mpsc::Sender<Command>);
+pub(crate) struct Desk(pub(crate) mpsc::Sender<Command>);
 
-impl Door {
+impl Desk {
     pub(crate) async fn tell(&self, command: Command) -> Result<(), Status> {
         let told = self.0.send(command).await;
         told.map_err(|_| stopping())
@@ -199,7 +199,7 @@ fn stopping() -> Status {
     Status::unavailable("the mapper is stopping")
 }
 
-impl DeviceMapper for Door {
+impl DeviceMapper for Desk {
     async fn register_device(&self, request: DeviceMessage) -> Result<NameMessage, Status> {
         self.serve(request).await
     }

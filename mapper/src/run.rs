@@ -2,20 +2,17 @@
 
 use std::future::Future;
 use std::io;
-use std::os::unix::fs::FileTypeExt as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use causeway_dmi::messages::{MapperInfo, MapperRegisterRequest};
-use causeway_dmi::{DialError, ManagerClient, serve_mapper};
-use tokio::net::UnixListener;
+use causeway_dmi::{Backoff, DialError, Door, ManagerClient, serve_mapper};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tracing::{debug, info, warn};
 
 use crate::device::Shared;
-use crate::plan::Backoff;
-use crate::registry::{Command, Door, Registry};
+use crate::registry::{Command, Desk, Registry};
 use crate::{NODE_TIMEOUT, Protocol};
 
 /// Commands of the node that wait for the owner of the devices.
@@ -64,7 +61,7 @@ pub async fn run<P: Protocol>(
     config: Config,
     stop: impl Future<Output = ()> + Send,
 ) -> Result<(), RunError> {
-    let listener = listen(&config.socket).map_err(|source| RunError::Listen {
+    let door = Door::open(&config.socket).map_err(|source| RunError::Listen {
         path: config.socket.clone(),
         source,
     })?;
@@ -82,26 +79,26 @@ pub async fn run<P: Protocol>(
         began: Instant::now(),
     });
     let (sender, commands) = mpsc::channel(COMMANDS_MAX);
-    let door = Door(sender);
+    let desk = Desk(sender);
     let devices = Registry::new(Arc::clone(&shared)).run(commands);
-    let registration = register(&shared, &mapper, door.clone());
+    let registration = register(&shared, &mapper, desk.clone());
     info!(
         mapper = config.name,
         protocol = mapper.protocol,
         "mapper started"
     );
     tokio::select! {
-        served = serve_mapper(listener, Arc::new(door), stop) => {
+        served = serve_mapper(door, Arc::new(desk), stop) => {
             served.map_err(|error| RunError::Serve(error.into()))
         }
-        () = devices => unreachable!("the doors outlive the devices"),
+        () = devices => unreachable!("the desks outlive the devices"),
         () = registration => unreachable!("registration goes on for ever"),
     }
 }
 
 /// Registers, and again with each new connection: a node that was started anew may have forgotten
 /// the mapper, and may name other devices.
-async fn register<P: Protocol>(shared: &Shared<P>, mapper: &MapperInfo, door: Door) {
+async fn register<P: Protocol>(shared: &Shared<P>, mapper: &MapperInfo, desk: Desk) {
     let mut random = fastrand::Rng::new();
     let mut connections = shared.node.connections();
     loop {
@@ -118,7 +115,7 @@ async fn register<P: Protocol>(shared: &Shared<P>, mapper: &MapperInfo, door: Do
                     let (devices, models) = (told.device_list, told.model_list);
                     debug!(devices = devices.len(), "registered with the node");
                     // Fails only while everything stops.
-                    let _ = door.tell(Command::All(devices, models)).await;
+                    let _ = desk.tell(Command::All(devices, models)).await;
                     break;
                 }
                 Err(status) => {
@@ -135,26 +132,4 @@ async fn register<P: Protocol>(shared: &Shared<P>, mapper: &MapperInfo, door: Do
             return std::future::pending().await;
         }
     }
-}
-
-/// A listener on `path`, in place of a socket that nobody serves any more.
-fn listen(path: &Path) -> io::Result<UnixListener> {
-    match std::fs::symlink_metadata(path) {
-        Ok(found) if !found.file_type().is_socket() => {
-            return Err(io::Error::new(
-                io::ErrorKind::AlreadyExists,
-                "there is something that is no socket",
-            ));
-        }
-        Ok(_) if std::os::unix::net::UnixStream::connect(path).is_ok() => {
-            return Err(io::Error::new(
-                io::ErrorKind::AddrInUse,
-                "another mapper listens there",
-            ));
-        }
-        Ok(_) => std::fs::remove_file(path)?,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-        Err(error) => return Err(error),
-    }
-    UnixListener::bind(path)
 }

@@ -1,6 +1,8 @@
 //! Bytes that KubeEdge's side would send: made by another implementation of protocol buffers from
 //! the same messages, maps of one entry so that there is one encoding.
 
+mod backoff;
+
 use prost::Message;
 use serde_json::{Value, json};
 

@@ -5,6 +5,8 @@
     reason = "a test ends at the first thing that goes wrong"
 )]
 
+mod door;
+
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,10 +17,9 @@ use causeway_dmi::messages::{
     TwinProperty,
 };
 use causeway_dmi::{
-    Code, DeviceManager, DeviceMapper, MESSAGE_BYTES_MAX, ManagerClient, MapperClient, Status,
-    serve_manager, serve_mapper,
+    Code, DeviceManager, DeviceMapper, Door, MESSAGE_BYTES_MAX, ManagerClient, MapperClient,
+    Status, serve_manager, serve_mapper,
 };
-use tokio::net::UnixListener;
 use tokio::sync::{mpsc, oneshot};
 
 /// Long enough that only a call that never ends meets it.
@@ -125,13 +126,13 @@ async fn served<T: Future<Output = ()>>(
     let service = Arc::new(Told(tell));
     let (stop_manager, stopped) = oneshot::channel::<()>();
     let manager = serve_manager(
-        UnixListener::bind(socket("dmi.sock")).unwrap(),
+        Door::open(&socket("dmi.sock")).unwrap(),
         Arc::clone(&service),
         async move { stopped.await.unwrap_or_default() },
     );
     let (stop_mapper, stopped) = oneshot::channel::<()>();
     let mapper = serve_mapper(
-        UnixListener::bind(socket("mapper.sock")).unwrap(),
+        Door::open(&socket("mapper.sock")).unwrap(),
         service,
         async move { stopped.await.unwrap_or_default() },
     );
@@ -282,7 +283,7 @@ async fn a_call_that_the_service_does_not_have_is_told_so() {
     let (tell, _told) = mpsc::channel(1);
     let (stop, stopped) = oneshot::channel::<()>();
     let service = serve_mapper(
-        UnixListener::bind(&socket).unwrap(),
+        Door::open(&socket).unwrap(),
         Arc::new(Told(tell)),
         async move { stopped.await.unwrap_or_default() },
     );

@@ -1,5 +1,7 @@
 //! The plan of one device, step by step.
 
+use causeway_dmi::BACKOFF_MIN;
+
 use super::*;
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -171,19 +173,6 @@ fn a_device_that_broke_is_opened_again_later_and_told_again_what_is_desired() {
     assert_eq!(world.run(SECOND * 4), ["open", "write target=20"]);
     assert!(world.now > before);
     assert_eq!(world.told(), ["offline", "online", "target=- saw 20"]);
-}
-
-#[test]
-fn waits_after_failures_grow_to_a_bound() {
-    let mut backoff = Backoff::default();
-    let mut waits = Vec::new();
-    for _ in 0..40 {
-        backoff.fail(Duration::ZERO, 0.999);
-        waits.push(backoff.until);
-    }
-    assert!(waits.is_sorted());
-    assert!(waits[0] <= BACKOFF_MIN && waits[39] <= BACKOFF_MAX);
-    assert!(waits[39] > BACKOFF_MAX.mul_f64(0.9));
 }
 
 #[test]

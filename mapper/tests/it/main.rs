@@ -13,7 +13,7 @@ use causeway_dmi::messages::{
     self, Device, DeviceMessage, MapperRegisterRequest, MapperRegisterResponse, NameMessage,
     ReportDeviceStatesRequest, ReportDeviceStatusRequest,
 };
-use causeway_dmi::{Code, DeviceManager, MapperClient, Status, convert, serve_manager};
+use causeway_dmi::{Code, DeviceManager, Door, MapperClient, Status, convert, serve_manager};
 use causeway_mapper::thermostat::Thermostats;
 use causeway_mapper::{Config, RunError, run};
 use serde_json::json;
@@ -147,12 +147,10 @@ impl Site {
             models: vec![convert::model(&model())],
         };
         let (stop, stopped) = oneshot::channel::<()>();
-        let listener = UnixListener::bind(socket).unwrap();
+        let door = Door::open(&socket).unwrap();
         let serving = async move {
             let stopped = async move { stopped.await.unwrap_or_default() };
-            serve_manager(listener, Arc::new(node), stopped)
-                .await
-                .unwrap();
+            serve_manager(door, Arc::new(node), stopped).await.unwrap();
         };
         self.node = Some((stop, tokio::spawn(serving)));
     }
