@@ -69,19 +69,25 @@ impl Source for EdgeSource {
     }
 
     fn commit(&self, write: Write) -> BoxFuture<'_, Result<Written, WriteError>> {
-        Box::pin(async move {
-            let stopping = || WriteError::Unavailable {
-                reason: "the edge is stopping".to_owned(),
-            };
-            let (done, told) = oneshot::channel();
-            let request = Request::Local {
-                write: Box::new(write),
-                done,
-            };
-            self.writer.send(request).await.map_err(|_| stopping())?;
-            told.await.unwrap_or_else(|_| Err(stopping()))
-        })
+        Box::pin(commit(&self.writer, write))
     }
+}
+
+/// Makes a local write durable.
+pub(crate) async fn commit(
+    writer: &WriterHandle<Request>,
+    write: Write,
+) -> Result<Written, WriteError> {
+    let stopping = || WriteError::Unavailable {
+        reason: "the edge is stopping".to_owned(),
+    };
+    let (done, told) = oneshot::channel();
+    let request = Request::Local {
+        write: Box::new(write),
+        done,
+    };
+    writer.send(request).await.map_err(|_| stopping())?;
+    told.await.unwrap_or_else(|_| Err(stopping()))
 }
 
 /// All routes of the edge. What is not the edge's own belongs to Kubernetes.

@@ -14,6 +14,7 @@
 pub mod config;
 pub mod first_sync;
 pub mod machine;
+pub mod twins;
 
 mod agent;
 mod api;

@@ -3,11 +3,13 @@
 //! ```text
 //!   session ──Incoming──▶ down (a copy)  ┐
 //!   local API ──Write───▶ up   (our own) ├─ one batch, one sync ─▶ view, own head, answers
+//!   devices ──Twin──────▶ up             │
 //!   session ──Acked─────▶ up             ┘
 //! ```
 //!
 //! Everything is decided against the view of what is durable. A write whose object was touched
-//! earlier in the same round waits for the next one, so it is never decided on stale ground.
+//! earlier in the same round waits for the next one, so it is never decided on stale ground. Reports
+//! of devices build on each other within a round (`twin`), as there are thousands.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -28,11 +30,15 @@ mod allowed;
 mod begin;
 mod decide;
 mod ended;
+mod twin;
 
 pub use begin::{BeginError, begin};
 use decide::{Change, Decision, decide};
 
+use twin::Reports;
+
 use crate::first_sync::{self, FirstSync};
+use crate::twins::{DeviceReport, ReportError, Told, TwinsView};
 
 /// What the writer is asked.
 #[derive(Debug)]
@@ -51,6 +57,13 @@ pub enum Request {
         /// Told when it is durable and served.
         done: oneshot::Sender<Result<Written, WriteError>>,
     },
+    /// By a device or its mapper.
+    Twin {
+        /// What it says.
+        report: Box<DeviceReport>,
+        /// Told when what it changed is durable and served.
+        done: oneshot::Sender<Result<Told, ReportError>>,
+    },
 }
 
 /// The edge's writer. Publishes to the view and to the own head, in that order.
@@ -64,6 +77,7 @@ pub struct EdgeMachine {
     up_head: watch::Sender<Offset>,
     first_sync: FirstSync,
     clock: Arc<dyn Clock>,
+    twins: Reports,
     /// An acknowledgement that waits for a batch to go with: losing it costs re-sending, a sync of
     /// its own would cost flash.
     acked: Option<Offset>,
@@ -120,10 +134,19 @@ impl EdgeMachine {
             up_head,
             first_sync,
             clock,
+            twins: Reports::default(),
             acked: None,
             round: Round::default(),
             failing: false,
         }
+    }
+
+    /// With the twins of `view`, which covers what is durable in the store. Without, the machine
+    /// knows of the devices that come from here on.
+    #[must_use]
+    pub fn with_twins(mut self, view: TwinsView) -> Self {
+        self.twins = Reports::new(view);
+        self
     }
 
     /// Hands the request back when it must wait for the next round.
@@ -135,6 +158,9 @@ impl EdgeMachine {
         let mut ended = Vec::new();
         match &write {
             SessionWrite::Incoming(incoming) => {
+                if !self.twins.admits(incoming) {
+                    return Ok(Some(write));
+                }
                 let epoch = match self.round.epoch {
                     Some(epoch) => Some(epoch),
                     None => self.store.stream(&self.down)?.map(|info| info.epoch),
@@ -158,7 +184,7 @@ impl EdgeMachine {
             }
             SessionWrite::Barrier => return Ok(None),
             SessionWrite::OpenOwn { .. } => {
-                if !batch.is_empty() {
+                if !batch.is_empty() || self.twins.is_at_work() {
                     return Ok(Some(write));
                 }
                 // What was acknowledged of the epoch before means nothing in the new one.
@@ -245,7 +271,7 @@ impl EdgeMachine {
         }
     }
 
-    fn publish(&self, committed: &Committed<'_>) {
+    fn publish(&mut self, committed: &Committed<'_>) {
         if committed.records.is_empty() {
             return;
         }
@@ -262,6 +288,7 @@ impl EdgeMachine {
             },
             committed.durable,
         );
+        self.twins.publish(committed);
         if let Some(head) = head {
             self.up_head.send_replace(head);
         }
@@ -335,9 +362,19 @@ impl Machine for EdgeMachine {
                     Err(error) => drop(done.send(Err(error))),
                 }
             }
+            Request::Twin { report, done } => {
+                if let Err((report, done)) = self.twins.plan(report, done, &*self.clock) {
+                    return Planned::Later(Request::Twin { report, done });
+                }
+            }
         }
         self.add_acked(batch);
         Planned::InBatch
+    }
+
+    fn seal(&mut self, batch: &mut Batch) {
+        self.twins.seal(&self.up, &*self.clock, batch);
+        self.add_acked(batch);
     }
 
     fn committed(&mut self, committed: &Committed<'_>) {
@@ -368,6 +405,7 @@ impl Machine for EdgeMachine {
                 }
             }
         }
+        self.twins.committed();
     }
 
     fn failed(&mut self, error: &RoundError) {
@@ -387,6 +425,7 @@ impl Machine for EdgeMachine {
                 Answer::Local { done, .. } => drop(done.send(Err(write_error(error)))),
             }
         }
+        self.twins.failed(&write_error(error));
     }
 }
 

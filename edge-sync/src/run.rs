@@ -17,6 +17,7 @@ use causeway_log::store::fjall::FjallConfig;
 use causeway_log::writer::{Writer, WriterHandle, WriterPanicked};
 use causeway_log::{Epoch, NodeName, Offset, Store, StreamId};
 use causeway_projections::rebuild::rebuild;
+use causeway_projections::twin::rebuild_twins;
 use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::watch;
 use uuid::Uuid;
@@ -31,6 +32,7 @@ use crate::link::Link;
 use crate::machine::{BeginError, EdgeMachine, Request, begin};
 use crate::registration::Registration;
 use crate::status::{EdgeStatus, LinkBoard};
+use crate::twins::{TwinsHandle, TwinsView};
 
 /// The parts get this long to end.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
@@ -167,6 +169,8 @@ struct Edge {
     up_head: watch::Receiver<Offset>,
     first_sync: FirstSync,
     writer: WriterHandle<Request>,
+    /// For who speaks with devices.
+    twins: TwinsHandle,
     board: Arc<LinkBoard>,
 }
 
@@ -187,7 +191,10 @@ impl Edge {
             first_sync.clone(),
             system_clock(),
         );
+        let twins = TwinsView::new(rebuild_twins(&*store, &node)?);
+        let machine = machine.with_twins(twins.clone());
         let (thread, writer) = Writer::spawn("edge-writer", Arc::clone(&store), machine);
+        let twins = TwinsHandle::new(twins, view.clone(), writer.clone());
         let board = Arc::new(LinkBoard::new(
             config.cloud.as_ref().map(ToString::to_string),
         ));
@@ -199,6 +206,7 @@ impl Edge {
                 up_head,
                 first_sync,
                 writer,
+                twins,
                 board,
             },
             thread,

@@ -1,6 +1,7 @@
 //! What stands behind an API: where its objects come from and where writes go.
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
+use std::time::{Duration, Instant};
 
 use causeway_log::{Key, NodeName, Resource, Revision, WallTime};
 use futures_util::future::BoxFuture;
@@ -26,7 +27,7 @@ pub trait Source: Send + Sync + 'static {
     }
 
     /// The node agent at an edge says that it lives; it means to say so again within `lease`.
-    fn heard(&self, lease: std::time::Duration) {
+    fn heard(&self, lease: Duration) {
         let _ = lease;
     }
 
@@ -155,6 +156,11 @@ pub trait Clock: Send + Sync + std::fmt::Debug + 'static {
     /// Sixteen random bytes.
     fn entropy(&self) -> [u8; 16];
 
+    /// Time since any fixed moment, for intervals. A clock that never jumps does with this one.
+    fn monotonic(&self) -> Duration {
+        Duration::from_millis(self.now().unix_millis())
+    }
+
     /// A fresh uid: a random UUID of version 4.
     fn uid(&self) -> uuid::Uuid {
         uuid::Builder::from_random_bytes(self.entropy()).into_uuid()
@@ -189,6 +195,11 @@ impl Clock for SystemClock {
         let mut bytes = [0; 16];
         fastrand::Rng::new().fill(&mut bytes);
         bytes
+    }
+
+    fn monotonic(&self) -> Duration {
+        static START: LazyLock<Instant> = LazyLock::new(Instant::now);
+        START.elapsed()
     }
 }
 

@@ -17,8 +17,9 @@ use crate::store::{Appended, Store, header_at};
 /// Decides what goes into a batch, and learns what became durable. Runs on the writer's thread, so
 /// it needs no locks of its own; it publishes what others may see.
 ///
-/// Per round the writer takes everything that waits, calls [`Machine::plan`] for each request,
-/// appends one batch, syncs once, and calls [`Machine::committed`] or [`Machine::failed`].
+/// Per round the writer takes everything that waits, calls [`Machine::plan`] for each request and
+/// [`Machine::seal`] after the last, appends one batch, syncs once, and calls
+/// [`Machine::committed`] or [`Machine::failed`].
 /// Requests carry their own way to be answered (a one-shot sender); a machine keeps those of the
 /// round and answers them in `committed` or `failed`, so nothing is answered before it is durable.
 pub trait Machine: Send + 'static {
@@ -29,6 +30,11 @@ pub trait Machine: Send + 'static {
     /// batch already holds is handed back and is planned again, first, in the next round; on top
     /// of an empty batch every request can be planned.
     fn plan(&mut self, request: Self::Request, batch: &mut Batch) -> Planned<Self::Request>;
+
+    /// No more requests are planned in this round: adds what is written once for all of them.
+    fn seal(&mut self, batch: &mut Batch) {
+        let _ = batch;
+    }
 
     /// The batch of this round is durable: fold it, publish it, answer its requests. Also called,
     /// with nothing in it, for a round whose requests needed no write.
@@ -292,6 +298,7 @@ impl Round {
             }
             next = more();
         }
+        machine.seal(&mut batch);
         (Self { batch }, deferred)
     }
 

@@ -6,7 +6,7 @@
 
 use causeway_log::batch::{Entry, Place};
 use causeway_log::error::ReadError;
-use causeway_log::{Batch, Body, Draft, EventId, Key, Op, Slot};
+use causeway_log::{Batch, Body, Draft, EventId, Key, Op, Revision, Slot};
 
 use super::EdgeMachine;
 
@@ -36,20 +36,21 @@ impl EdgeMachine {
         Ok(())
     }
 
-    /// Whether the up stream reports a status whose end it does not report.
+    /// Whether the up stream reports a status, or the twin of a device, whose end it does not report.
     fn is_reported(&self, key: &Key, batch: &Batch) -> Result<bool, ReadError> {
         let mut own = batch.entries.iter().filter(|entry| {
             let draft = &entry.draft;
             entry.stream == self.up && draft.key == *key && draft.op.slot() != Slot::Request
         });
         if let Some(last) = own.next_back() {
-            return Ok(last.draft.op == Op::Status);
+            return Ok(matches!(last.draft.op, Op::Status | Op::Twin));
         }
-        let newest = |slot| self.store.newest(&self.up, key, slot);
-        let Some(status) = newest(Slot::Status)? else {
-            return Ok(false);
+        let newest = |slot| -> Result<Option<Revision>, ReadError> {
+            let newest = self.store.newest(&self.up, key, slot)?;
+            Ok(newest.map(|stored| stored.revision))
         };
-        let end = newest(Slot::Object)?;
-        Ok(end.is_none_or(|end| end.revision < status.revision))
+        let reported = newest(Slot::Status)?.max(newest(Slot::Twin)?);
+        // No end is before any revision.
+        Ok(reported > newest(Slot::Object)?)
     }
 }

@@ -78,6 +78,7 @@ impl Bench {
                 break;
             }
         }
+        self.machine.seal(&mut batch);
         let before = self.store.watermarks().durable;
         if batch.is_empty() {
             let committed = Committed {

@@ -17,7 +17,7 @@ use super::{Desired, GROUP, Reported, Rules, Twin};
 const GONE_MAX: usize = 256;
 
 /// Names a device on its node.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct DeviceName {
     /// Its namespace.
     pub namespace: Arc<str>,

@@ -12,6 +12,30 @@ use super::{PROPERTIES_MAX, Properties, Property, TwinVersion, Value, ValueError
 /// A version that a device may claim. No counter comes near it, and counting on is possible.
 const CLAIMED_VERSION_MAX: TwinVersion = TwinVersion::new(1 << 53);
 
+/// At least the bytes of a document beside its properties.
+const DOCUMENT_BYTES: usize = 192;
+/// At least the bytes of a property beside its texts.
+const PROPERTY_BYTES: usize = 160;
+/// At least the bytes of an entry of metadata beside its texts.
+const METADATA_BYTES: usize = 6;
+
+/// The bytes of a text in JSON, without quotes.
+fn text_bytes(text: &str) -> usize {
+    let escaped = |byte: u8| match byte {
+        b'"' | b'\\' => 2,
+        0..0x20 => 6,
+        _ => 1,
+    };
+    text.bytes().map(escaped).sum()
+}
+
+fn value_bytes(value: &Value) -> usize {
+    let metadata = value.metadata.iter();
+    let metadata =
+        metadata.map(|(key, value)| METADATA_BYTES + text_bytes(key) + text_bytes(value));
+    text_bytes(&value.value) + metadata.sum::<usize>()
+}
+
 /// What one device reports. See the module documentation.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Reported {
@@ -50,6 +74,20 @@ pub struct Report {
     pub version: Option<TwinVersion>,
     /// When the source says the value came to be.
     pub time: WallTime,
+}
+
+impl Report {
+    /// At least what the report of the property `name` adds to the length of a document.
+    #[must_use]
+    pub fn bytes_max(&self, name: &str) -> usize {
+        // What is longer than a value may be is refused for that.
+        let value = |value: &Option<Value>| {
+            let value = value.as_ref().filter(|value| value.check_size().is_ok());
+            value.map_or(0, value_bytes)
+        };
+        let name = if is_name(name) { text_bytes(name) } else { 0 };
+        PROPERTY_BYTES + name + value(&self.value) + value(&self.observed)
+    }
 }
 
 /// What a report did.
@@ -111,12 +149,32 @@ impl Refused {
 impl Reported {
     /// Takes a report of one property. On error nothing changed.
     ///
+    /// # Errors
+    /// [`Refused`]; never because of a wall clock.
+    pub fn report(&mut self, name: &str, report: Report, rules: &Rules) -> Result<Took, Refused> {
+        let property = self.decide(name, report, rules)?;
+        Ok(match property {
+            None => Took::Echo,
+            Some(property) => {
+                self.set(name.into(), property);
+                Took::Changed
+            }
+        })
+    }
+
+    /// What a report of one property makes of it; `None`: it says what is known.
+    ///
     /// The same value again is an echo, even with a newer time: the time is of the value, not of
     /// the look at it.
     ///
     /// # Errors
     /// [`Refused`]; never because of a wall clock.
-    pub fn report(&mut self, name: &str, report: Report, rules: &Rules) -> Result<Took, Refused> {
+    pub fn decide(
+        &self,
+        name: &str,
+        report: Report,
+        rules: &Rules,
+    ) -> Result<Option<Property>, Refused> {
         if !is_name(name) {
             return Err(Refused::Name);
         }
@@ -148,7 +206,7 @@ impl Reported {
             None => before.next(),
         };
         if is_echo {
-            return Ok(Took::Echo);
+            return Ok(None);
         }
         if known.is_none() && self.properties.0.len() >= PROPERTIES_MAX {
             return Err(Refused::Full);
@@ -157,15 +215,34 @@ impl Reported {
             .observed
             .or_else(|| known.and_then(|known| known.observed.clone()))
             .filter(|_| report.value.is_some());
-        let property = Property {
+        Ok(Some(Property {
             version,
             value: report.value,
             observed,
             time: report.time.unix_millis(),
-        };
-        self.properties.0.insert(name.into(), property);
-        self.properties.bound_tombstones();
-        Ok(Took::Changed)
+        }))
+    }
+
+    /// Takes over what [`Reported::decide`] made of a property.
+    pub fn set(&mut self, name: Arc<str>, property: Property) {
+        let is_tombstone = property.value.is_none();
+        self.properties.0.insert(name, property);
+        if is_tombstone {
+            self.properties.bound_tombstones();
+        }
+    }
+
+    /// At least the length of [`Reported::encode`].
+    #[must_use]
+    pub fn bytes_max(&self) -> usize {
+        let properties = self.properties.iter();
+        let properties = properties.map(|(name, property)| {
+            PROPERTY_BYTES
+                + text_bytes(name)
+                + property.value.as_ref().map_or(0, value_bytes)
+                + property.observed.as_ref().map_or(0, value_bytes)
+        });
+        properties.sum::<usize>() + DOCUMENT_BYTES
     }
 
     /// Takes a report of how the device is.

@@ -62,6 +62,10 @@ impl Clock for MachineClock {
         self.random.lock().fill(&mut bytes);
         bytes
     }
+
+    fn monotonic(&self) -> Duration {
+        Duration::from_micros(self.micros())
+    }
 }
 
 impl Monotonic for MachineClock {
