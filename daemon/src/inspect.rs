@@ -7,6 +7,9 @@
 //! | `nodes/{node}/log` | records of its streams, `follow`ed on demand |
 //! | `nodes/{node}/digest` | what two sides compare |
 //! | `nodes/{node}/objects` | what the node sees, or saw |
+//! | `nodes/{node}/twins` | its devices |
+//! | `nodes/{node}/twins/{namespace}/{name}` | what is desired of one and what it reports |
+//! | `nodes/{node}/twins/{namespace}/{name}/history/{property}` | the readings that were kept |
 
 use std::fmt;
 use std::sync::Arc;
@@ -17,16 +20,18 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
 use causeway_log::error::ReadError;
-use causeway_log::{Direction, NodeName, Revision, Store, StreamId};
+use causeway_log::{Direction, NodeName, Revision, Store, StreamId, WallTime};
 use serde_json::{Value, json};
 use tokio::sync::watch;
 
 use crate::telemetry::error_chain;
 
 mod digest;
+mod history;
 mod log;
 mod objects;
 mod redact;
+mod twins;
 
 pub use redact::{REDACTED, redact};
 
@@ -56,6 +61,15 @@ pub fn router(inspected: Inspected) -> Router {
         .route("/causeway/v1/nodes/{node}/log", get(log::serve))
         .route("/causeway/v1/nodes/{node}/digest", get(digest::serve))
         .route("/causeway/v1/nodes/{node}/objects", get(objects::serve))
+        .route("/causeway/v1/nodes/{node}/twins", get(twins::list))
+        .route(
+            "/causeway/v1/nodes/{node}/twins/{namespace}/{name}",
+            get(twins::one),
+        )
+        .route(
+            "/causeway/v1/nodes/{node}/twins/{namespace}/{name}/history/{property}",
+            get(history::serve),
+        )
         .with_state(inspected)
 }
 
@@ -84,6 +98,8 @@ enum Refusal {
     BadRequest(String),
     /// No such node here.
     UnknownNode(NodeName),
+    /// The node has no such thing.
+    NotFound(String),
     /// The history does not reach there.
     Gone { oldest: Revision },
     /// The store cannot be read.
@@ -107,6 +123,7 @@ impl IntoResponse for Refusal {
                 let message = format!("node {node} has no log here");
                 (StatusCode::NOT_FOUND, "NotFound", message, Value::Null)
             }
+            Self::NotFound(message) => (StatusCode::NOT_FOUND, "NotFound", message, Value::Null),
             Self::Gone { oldest } => {
                 let message = format!("the history begins at revision {oldest}");
                 (
@@ -139,9 +156,19 @@ impl IntoResponse for Refusal {
     }
 }
 
+/// A node by its name, when the store has a stream of it.
+fn known(store: &dyn Store, node: &str) -> Result<NodeName, Refusal> {
+    streams_of(store, node)?;
+    name_of(node)
+}
+
+fn name_of(node: &str) -> Result<NodeName, Refusal> {
+    NodeName::new(node).map_err(|error| Refusal::BadRequest(error.to_string()))
+}
+
 /// The open streams of a node, `down` first.
 fn streams_of(store: &dyn Store, node: &str) -> Result<Vec<StreamId>, Refusal> {
-    let node = NodeName::new(node).map_err(|error| Refusal::BadRequest(error.to_string()))?;
+    let node = name_of(node)?;
     let mut open = Vec::new();
     for direction in [Direction::Down, Direction::Up] {
         let stream = StreamId::Node(node.clone(), direction);
@@ -162,6 +189,14 @@ const fn direction_of(stream: &StreamId) -> &'static str {
         StreamId::Node(_, Direction::Down) => "down",
         StreamId::Node(_, Direction::Up) => "up",
     }
+}
+
+/// RFC 3339 in UTC.
+fn format_time(time: WallTime) -> String {
+    let millis = i64::try_from(time.unix_millis()).unwrap_or(i64::MAX);
+    jiff::Timestamp::from_millisecond(millis)
+        .unwrap_or(jiff::Timestamp::MAX)
+        .to_string()
 }
 
 /// Runs what reads much of the store beside the tasks.

@@ -10,13 +10,13 @@ use axum::http::header;
 use axum::response::{IntoResponse as _, Response};
 use bytes::Bytes;
 use causeway_log::store::ReadLimit;
-use causeway_log::{Direction, Op, Revision, Store, Stored, StreamId, WallTime};
+use causeway_log::{Direction, Op, Revision, Store, Stored, StreamId};
 use futures_util::stream;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::sync::watch;
 
-use super::{Inspected, Refusal, direction_of, redact, streams_of};
+use super::{Inspected, Refusal, direction_of, format_time, redact, streams_of};
 use crate::telemetry::error_chain;
 
 /// What is read of a stream at a time: small, the page is in memory.
@@ -201,12 +201,4 @@ const fn op_name(op: Op) -> &'static str {
         Op::Fact => "Fact",
         Op::Reject => "Reject",
     }
-}
-
-/// RFC 3339 in UTC.
-fn format_time(time: WallTime) -> String {
-    let millis = i64::try_from(time.unix_millis()).unwrap_or(i64::MAX);
-    jiff::Timestamp::from_millisecond(millis)
-        .unwrap_or(jiff::Timestamp::MAX)
-        .to_string()
 }

@@ -21,17 +21,17 @@ use uuid::Uuid;
 
 use crate::within;
 
-struct Daemon {
-    store: Arc<MemoryStore>,
+pub(crate) struct Daemon {
+    pub(crate) store: Arc<MemoryStore>,
     durable: watch::Sender<Revision>,
 }
 
-fn node() -> NodeName {
+pub(crate) fn node() -> NodeName {
     NodeName::new("edge-1").unwrap()
 }
 
 impl Daemon {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let store = Arc::new(MemoryStore::new());
         let streams =
             [StreamId::down(node()), StreamId::up(node())].map(|stream| StreamChange::Open {
@@ -52,8 +52,19 @@ impl Daemon {
     }
 
     fn put(&self, stream: StreamId, resource: &str, name: &str, op: Op, body: &Value) -> Revision {
+        self.write(stream, Resource::core(resource), name, op, body)
+    }
+
+    pub(crate) fn write(
+        &self,
+        stream: StreamId,
+        resource: Resource,
+        name: &str,
+        op: Op,
+        body: &Value,
+    ) -> Revision {
         let uid = Uid::Uuid(Uuid::from_u64_pair(3, name.len() as u64));
-        let key = Key::new(Resource::core(resource), "default", name, uid).unwrap();
+        let key = Key::new(resource, "default", name, uid).unwrap();
         let id = EventId::new(Uuid::from_u64_pair(
             9,
             self.store.watermarks().written.get(),
@@ -83,7 +94,7 @@ impl Daemon {
         durable
     }
 
-    async fn get(&self, path: &str) -> Response {
+    pub(crate) async fn get(&self, path: &str) -> Response {
         let inspected = Inspected {
             store: Arc::clone(&self.store) as Arc<dyn Store>,
             durable: self.durable.subscribe(),
@@ -98,14 +109,14 @@ impl Daemon {
             .unwrap()
     }
 
-    async fn text(&self, path: &str) -> (u16, String) {
+    pub(crate) async fn text(&self, path: &str) -> (u16, String) {
         let response = self.get(path).await;
         let status = response.status().as_u16();
         let bytes = response.into_body().collect().await.unwrap().to_bytes();
         (status, String::from_utf8(bytes.to_vec()).unwrap())
     }
 
-    async fn json(&self, path: &str) -> (u16, Value) {
+    pub(crate) async fn json(&self, path: &str) -> (u16, Value) {
         let (status, text) = self.text(path).await;
         (
             status,
@@ -113,7 +124,7 @@ impl Daemon {
         )
     }
 
-    async fn lines(&self, path: &str) -> Vec<Value> {
+    pub(crate) async fn lines(&self, path: &str) -> Vec<Value> {
         let (status, text) = self.text(path).await;
         assert_eq!(status, 200, "{text}");
         text.lines()

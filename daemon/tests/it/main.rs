@@ -6,6 +6,7 @@ mod driver;
 mod http;
 mod inspect;
 mod store;
+mod twins;
 mod ws;
 
 use std::future::Future;
