@@ -4,6 +4,8 @@ use causeway_log::{Body, EventId, Key, Revision, Stored, Uid, Version, WallTime}
 use serde_json::{Map, Value, json};
 
 use crate::request::{Request, Verb};
+use crate::twin::Reported;
+use crate::twin::status::device_status;
 
 /// Annotation of an object that shows a write which its owner has yet to answer.
 pub const PENDING_ANNOTATION: &str = "causeway.dev/pending";
@@ -42,6 +44,13 @@ impl Layer {
 pub(super) enum Owned {
     /// It is there.
     Put(Layer),
+    /// Of a DeviceStatus: its Device is there.
+    Device {
+        /// Since when it is as it is.
+        revision: Revision,
+        /// Since when it is there.
+        since: Revision,
+    },
     /// It is gone.
     Deleted {
         /// Since when.
@@ -55,7 +64,7 @@ impl Owned {
     pub(super) const fn revision(&self) -> Revision {
         match self {
             Self::Put(layer) => layer.revision,
-            Self::Deleted { revision, .. } => *revision,
+            Self::Device { revision, .. } | Self::Deleted { revision, .. } => *revision,
         }
     }
 }
@@ -89,6 +98,9 @@ pub struct Entry {
     pub(super) finished: Option<Revision>,
     /// Where the tombstone of this life stands.
     pub(super) buried: Option<Revision>,
+    /// It is a DeviceStatus: `status` is what its device reports, and `owned` and `finished` are of
+    /// the Device.
+    pub(super) is_projected: bool,
 }
 
 /// An edge holds hundreds of these in few megabytes.
@@ -104,6 +116,7 @@ impl Entry {
             told: None,
             finished: None,
             buried: None,
+            is_projected: false,
         }
     }
 
@@ -116,6 +129,9 @@ impl Entry {
     /// When the object came to be here: the revision of its first record.
     #[must_use]
     pub fn created(&self) -> Revision {
+        if self.is_projected {
+            return self.status.as_ref().map(|it| it.since).unwrap_or_default();
+        }
         let owned = self.put().map(|layer| layer.since);
         let asked = self.asked.as_ref().map(|asked| asked.layer.since);
         owned.into_iter().chain(asked).min().unwrap_or_default()
@@ -125,6 +141,10 @@ impl Entry {
     /// `resourceVersion` of the object at the local API.
     #[must_use]
     pub fn modified(&self) -> Revision {
+        if self.is_projected {
+            let status = self.reported().map(|layer| layer.revision);
+            return status.unwrap_or_default();
+        }
         let owned = self.owned.as_ref().map(Owned::revision);
         let status = self.reported().map(|layer| layer.revision);
         let asked = self.asked.as_ref().map(|asked| asked.layer.revision);
@@ -167,7 +187,8 @@ impl Entry {
     fn reported(&self) -> Option<&Layer> {
         let status = self.status.as_deref()?;
         let is_over = self.finished.is_some_and(|end| status.revision < end);
-        (!is_over || self.finished().is_some()).then_some(status)
+        let is_last = !self.is_projected && self.finished().is_some();
+        (!is_over || is_last).then_some(status)
     }
 
     /// The uid of this life.
@@ -179,7 +200,7 @@ impl Entry {
     pub(super) const fn put(&self) -> Option<&Layer> {
         match &self.owned {
             Some(Owned::Put(layer)) => Some(layer),
-            Some(Owned::Deleted { .. }) | None => None,
+            Some(Owned::Device { .. } | Owned::Deleted { .. }) | None => None,
         }
     }
 
@@ -221,11 +242,15 @@ impl Entry {
 
     /// Whether there is an object to serve.
     pub(super) fn is_alive(&self) -> bool {
+        if self.is_projected {
+            let is_owned = matches!(self.owned, Some(Owned::Device { .. }));
+            return is_owned && self.reported().is_some();
+        }
         if self.finished().is_some() {
             return false;
         }
         match &self.owned {
-            Some(Owned::Put(_)) => true,
+            Some(Owned::Put(_) | Owned::Device { .. }) => true,
             Some(Owned::Deleted { .. }) => false,
             None => {
                 let refused = self.answer().is_some_and(|answer| answer.refusal.is_some());
@@ -239,15 +264,18 @@ impl Entry {
 
     /// When a life that may have been served ended, and when it began, if known.
     pub(super) fn end(&self) -> Option<(Revision, Revision)> {
+        if self.is_projected {
+            return self.end_of_status();
+        }
         match &self.owned {
             // The node may have finished with it more than once: see `finished`.
             Some(Owned::Deleted { revision, since }) => {
                 Some((self.finished.max(Some(*revision))?, *since))
             }
-            Some(Owned::Put(_)) | None if self.finished().is_some() => {
+            Some(Owned::Put(_) | Owned::Device { .. }) | None if self.finished().is_some() => {
                 Some((self.finished()?, self.created()))
             }
-            Some(Owned::Put(_)) => None,
+            Some(Owned::Put(_) | Owned::Device { .. }) => None,
             None => {
                 let refused = self.answer().filter(|answer| answer.refusal.is_some())?;
                 Some((refused.revision, self.created()))
@@ -255,11 +283,23 @@ impl Entry {
         }
     }
 
+    /// As [`Entry::end`], of a DeviceStatus: with the Device, or with what is reported of it.
+    fn end_of_status(&self) -> Option<(Revision, Revision)> {
+        let status = self.status.as_ref()?;
+        let gone = match &self.owned {
+            Some(Owned::Deleted { revision, .. }) => Some(*revision),
+            Some(Owned::Put(_) | Owned::Device { .. }) | None => None,
+        };
+        let over = self.finished.filter(|end| *end > status.revision);
+        Some((gone.max(over)?, status.since))
+    }
+
     /// Which of several lives of a name counts: the one that began last, even when it is over. A
     /// life of which nothing but an end or a status is known does not count.
     pub(super) fn rank(&self) -> Option<Revision> {
         match &self.owned {
             Some(Owned::Put(layer)) => Some(layer.since),
+            Some(Owned::Device { since, .. }) => Some(*since),
             Some(Owned::Deleted { revision, since }) => (since < revision).then_some(*since),
             None => self
                 .asked
@@ -286,7 +326,8 @@ impl Entry {
     #[must_use]
     pub fn object(&self) -> Value {
         let mut object = self.base();
-        if let Some(status) = self.status_body()
+        if !self.is_projected
+            && let Some(status) = self.status_body()
             && let Ok(status) = serde_json::from_slice(status.bytes())
         {
             object.insert("status".to_owned(), status);
@@ -303,6 +344,14 @@ impl Entry {
 
     /// The object without the status layer: as wanted, or as asked for.
     fn base(&self) -> Map<String, Value> {
+        if self.is_projected {
+            let reported = self.status.as_ref();
+            let reported = reported.and_then(|it| Reported::decode(it.body.bytes()).ok());
+            return match device_status(&self.key, &reported.unwrap_or_default()) {
+                Value::Object(object) => object,
+                _ => Map::new(),
+            };
+        }
         let desired = self
             .desired()
             .map_or_else(Map::new, |body| parse_object(body.bytes()));

@@ -41,7 +41,9 @@ impl Kind {
         self.names.get(&(namespace.into(), name.into()))?.served()
     }
 
+    /// Folds a record into the object of `key`: its own, or, of a Device, into its DeviceStatus.
     pub(super) fn absorb(&mut self, side: Side, key: &Key, stored: &Stored) -> Outcome {
+        let is_own = stored.record.header.key.resource == key.resource;
         let at: NameKey = (Arc::clone(&key.namespace), Arc::clone(&key.name));
         let op = stored.record.header.op;
         let name = self.names.entry(at.clone()).or_default();
@@ -51,7 +53,12 @@ impl Kind {
             .served()
             .filter(|it| it.key.uid != key.uid || !may_stay(op))
             .cloned();
-        if !name.absorb(side, key, stored) {
+        let took = if is_own {
+            name.absorb(side, key, stored)
+        } else {
+            name.project(side, key, stored)
+        };
+        if !took {
             if name.is_empty() {
                 self.names.remove(&at);
             }

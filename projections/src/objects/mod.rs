@@ -16,6 +16,9 @@
 //!   later revision.
 //! - **WATCH-2**: below [`Objects::floor`] that is not promised, because tombstones are bounded.
 //!
+//! A device's report (an up `Twin`) shows as an object of its own, the DeviceStatus of the same name
+//! and uid, for as long as the Device is there.
+//!
 //! Several lives (uids) of one name may be there for a moment; the one that
 //! began last counts.
 
@@ -26,11 +29,14 @@ use std::sync::Arc;
 use causeway_log::{Body, Direction, Key, Op, Resource, Revision, Stored, StreamId};
 use serde_json::Value;
 
+use crate::twin::history::READINGS;
+use crate::twin::{DEVICES, GROUP, STATUSES};
+
 mod entry;
 mod kind;
 mod name;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 pub use entry::{Entry, PENDING_ANNOTATION, REJECTED_ANNOTATION};
 use kind::Kind;
@@ -167,14 +173,32 @@ impl Objects {
     /// Folds a record in. `None`: nothing that is served changed.
     ///
     /// Records may come in any order and more than once; malformed requests and records that mean
-    /// nothing here (such as twins) are passed over.
+    /// nothing here (such as readings of devices) are passed over. Of a record that changes an
+    /// object and what is projected from it, the change of the object is given.
     pub fn apply(&mut self, stream: &StreamId, stored: &Stored) -> Option<Applied> {
+        self.revision = self.revision.max(stored.revision);
+        let key = &stored.record.header.key;
+        if (&*key.resource.group, &*key.resource.plural) == READINGS {
+            return None;
+        }
         let side = match stream {
             StreamId::Cluster | StreamId::Node(_, Direction::Down) => Side::Owner,
             StreamId::Node(_, Direction::Up) => Side::Edge,
         };
-        self.revision = self.revision.max(stored.revision);
-        let key = &self.share(&stored.record.header.key);
+        let applied = self.absorb(side, key, stored);
+        if matches!(stream, StreamId::Cluster) || !key.resource.is(GROUP, DEVICES) {
+            return applied;
+        }
+        let status = Key {
+            resource: Resource::new(GROUP, STATUSES),
+            ..key.clone()
+        };
+        let projected = self.absorb(side, &status, stored);
+        applied.or(projected)
+    }
+
+    fn absorb(&mut self, side: Side, key: &Key, stored: &Stored) -> Option<Applied> {
+        let key = &self.share(key);
         let kind = self.kinds.entry(key.resource.clone()).or_default();
         let outcome = kind.absorb(side, key, stored);
         self.len = self.len.saturating_add_signed(outcome.grown);

@@ -97,12 +97,7 @@ impl Name {
                 self.own(key, gone)
             }
             (Side::Owner, Op::Apply | Op::Reject) => self.answer(key, stored),
-            (Side::Edge, Op::Delete) => {
-                let life = self.life(key);
-                let newer = life.finished < Some(stored.revision);
-                life.finished = life.finished.max(Some(stored.revision));
-                newer
-            }
+            (Side::Edge, Op::Delete) => self.finish(key, stored.revision),
             (_, Op::Status) => {
                 let life = self.life(key);
                 set_newer(&mut life.status, Layer::of(stored), |layer| layer.revision)
@@ -114,6 +109,33 @@ impl Name {
             self.choose();
         }
         took
+    }
+
+    /// Puts a record of the Device into the layers of its DeviceStatus, whose key is `key`.
+    pub(super) fn project(&mut self, side: Side, key: &Key, stored: &Stored) -> bool {
+        let (revision, since) = (stored.revision, stored.since);
+        let took = match (side, stored.record.header.op) {
+            (Side::Owner, Op::Put) => self.own(key, Owned::Device { revision, since }),
+            (Side::Owner, Op::Delete) => self.own(key, Owned::Deleted { revision, since }),
+            (Side::Edge, Op::Twin) => {
+                let life = self.life(key);
+                set_newer(&mut life.status, Layer::of(stored), |layer| layer.revision)
+            }
+            (Side::Edge, Op::Delete) => self.finish(key, revision),
+            (Side::Owner | Side::Edge, _) => return false,
+        };
+        self.life(key).is_projected = true;
+        if took {
+            self.choose();
+        }
+        took
+    }
+
+    fn finish(&mut self, key: &Key, revision: Revision) -> bool {
+        let life = self.life(key);
+        let newer = life.finished < Some(revision);
+        life.finished = life.finished.max(Some(revision));
+        newer
     }
 
     fn own(&mut self, key: &Key, owned: Owned) -> bool {

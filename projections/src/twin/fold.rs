@@ -13,8 +13,11 @@ use serde_json::Value as Json;
 use super::history::{HISTORY_ANNOTATION, Policies, PolicyError};
 use super::{Desired, GROUP, Reported, Rules, Twin};
 
-/// Devices that are gone and remembered, for who asks what went.
+/// Devices, and models, that are gone and remembered: for who asks what went, and against records
+/// that come late.
 const GONE_MAX: usize = 256;
+/// Lives of one name that are remembered.
+const LIVES_MAX: usize = 8;
 
 /// Names a device on its node.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -175,6 +178,14 @@ impl Named {
     fn life(&mut self, uid: &Uid) -> &mut Life {
         let index = self.lives.iter().position(|life| life.uid == *uid);
         let index = index.unwrap_or_else(|| {
+            if self.lives.len() >= LIVES_MAX {
+                let rank = |life: &Life| life.object.as_ref().and_then(Object::rank);
+                let oldest = self.lives.iter().enumerate();
+                let oldest = oldest.min_by_key(|(_, life)| rank(life));
+                if let Some(oldest) = oldest.map(|(at, _)| at) {
+                    self.lives.swap_remove(oldest);
+                }
+            }
             self.lives.push(Life {
                 uid: uid.clone(),
                 ..Life::default()
@@ -217,10 +228,13 @@ impl Model {
         self.served = newest
             .max_by_key(|(rank, _)| *rank)
             .and_then(|(_, object)| object.body.clone());
-        // What of other lives is gone says no more than the newest of it.
-        let last = self.lives.iter().map(|(_, it)| it.revision).max();
-        self.lives
-            .retain(|(_, it)| it.body.is_some() || Some(it.revision) == last);
+        if self.lives.len() > LIVES_MAX {
+            let oldest = self.lives.iter().enumerate();
+            let oldest = oldest.min_by_key(|(_, (_, it))| (it.body.is_some(), it.revision));
+            if let Some(oldest) = oldest.map(|(at, _)| at) {
+                self.lives.swap_remove(oldest);
+            }
+        }
         true
     }
 }
@@ -304,6 +318,7 @@ impl Twins {
         if !model.absorb(&key.uid, Object::of(stored)) {
             return false;
         }
+        self.bound_models();
         let users: Vec<Key> = self
             .within(&name.namespace)
             .filter(|device| model_of(&device.object) == Some(&*name.name))
@@ -313,6 +328,15 @@ impl Twins {
             self.refresh(&DeviceName::of(&key), true, &key);
         }
         true
+    }
+
+    fn bound_models(&mut self) {
+        let gone = || self.models.iter().filter(|(_, it)| it.served.is_none());
+        if gone().count() > GONE_MAX {
+            let oldest = gone().min_by_key(|(_, model)| model.changed);
+            let oldest = oldest.map(|(name, _)| name.clone());
+            oldest.map(|oldest| self.models.remove(&oldest));
+        }
     }
 
     /// The devices of a namespace.

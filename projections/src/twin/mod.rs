@@ -49,22 +49,29 @@ pub const GROUP: &str = "devices.kubeedge.io";
 /// The version of [`GROUP`] that objects are written in.
 pub const VERSION: &str = "v1beta1";
 
-/// Devices.
+/// Plural name of Devices.
+pub const DEVICES: &str = "devices";
+/// Plural name of DeviceModels.
+pub const MODELS: &str = "devicemodels";
+/// Plural name of DeviceStatuses.
+pub const STATUSES: &str = "devicestatuses";
+
+/// The resource of Devices.
 #[must_use]
 pub fn devices() -> Resource {
-    Resource::new(GROUP, "devices")
+    Resource::new(GROUP, DEVICES)
 }
 
-/// DeviceModels.
+/// The resource of DeviceModels.
 #[must_use]
 pub fn models() -> Resource {
-    Resource::new(GROUP, "devicemodels")
+    Resource::new(GROUP, MODELS)
 }
 
-/// DeviceStatuses.
+/// The resource of DeviceStatuses.
 #[must_use]
 pub fn statuses() -> Resource {
-    Resource::new(GROUP, "devicestatuses")
+    Resource::new(GROUP, STATUSES)
 }
 
 /// Longest name of a property, in characters; as KubeEdge has it.

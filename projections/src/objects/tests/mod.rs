@@ -1,6 +1,7 @@
 //! The fold against its guarantees, on histories that a cloud and an edge could write.
 
 mod bounds;
+mod devices;
 mod ends;
 mod stored;
 
@@ -32,13 +33,19 @@ fn key(name: &str, uid: u64) -> Key {
 
 /// A store of the simplest kind: all records, and the newest per key and slot.
 #[derive(Default)]
-struct Log {
-    records: Vec<(StreamId, Stored)>,
+pub(crate) struct Log {
+    pub(crate) records: Vec<(StreamId, Stored)>,
     since: BTreeMap<(StreamId, Key, Slot), (Revision, Op)>,
 }
 
 impl Log {
-    fn add(&mut self, direction: Direction, op: Op, key: Key, body: Value) -> (StreamId, Stored) {
+    pub(crate) fn add(
+        &mut self,
+        direction: Direction,
+        op: Op,
+        key: Key,
+        body: Value,
+    ) -> (StreamId, Stored) {
         self.add_caused(direction, op, key, body, None)
     }
 
@@ -90,7 +97,7 @@ impl Log {
     }
 
     /// The newest record of every key and slot, in key order: what a rebuild sees.
-    fn newest(&self) -> Vec<(StreamId, Stored)> {
+    pub(crate) fn newest(&self) -> Vec<(StreamId, Stored)> {
         let mut newest = BTreeMap::new();
         for (stream, stored) in &self.records {
             let header = &stored.record.header;

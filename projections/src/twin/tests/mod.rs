@@ -1,7 +1,9 @@
 //! Twins by example; the laws of merging are in `laws`, what is kept of readings in `history`.
 
+mod fold;
 mod history;
 mod laws;
+mod status;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
