@@ -123,8 +123,8 @@ proptest! {
 
     #[test]
     fn documents_survive_their_encoding(twin in twin()) {
-        prop_assert_eq!(Desired::decode(&twin.desired.encode()).unwrap(), *twin.desired);
-        prop_assert_eq!(Reported::decode(&twin.reported.encode()).unwrap(), *twin.reported);
+        prop_assert_eq!(&Desired::decode(&twin.desired.encode()).unwrap(), &*twin.desired);
+        prop_assert_eq!(&Reported::decode(&twin.reported.encode()).unwrap(), &*twin.reported);
     }
 
     #[test]
