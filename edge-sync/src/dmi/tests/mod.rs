@@ -1,0 +1,1 @@
+//! DMI at the node.
