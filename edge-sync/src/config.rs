@@ -1,5 +1,6 @@
 //! What an edge is told at its start.
 
+mod mqtt;
 mod overlay;
 
 use std::net::SocketAddr;
@@ -12,6 +13,7 @@ use causeway_daemon::telemetry::{Level, LogFormat};
 use causeway_daemon::ws::SyncUrl;
 use causeway_log::NodeName;
 
+pub use mqtt::{InvalidUrl, MqttConfig, MqttMode, MqttUrl, UnknownMode};
 pub use overlay::{AssembleError, Listen, Overlay};
 
 /// The configuration of an edge, checked.
@@ -27,6 +29,8 @@ pub struct EdgeConfig {
     pub api: ApiConfig,
     /// How much of the past is kept.
     pub history: History,
+    /// Devices that speak MQTT.
+    pub mqtt: MqttConfig,
     /// How much is said.
     pub log: LogConfig,
 }
@@ -120,6 +124,7 @@ impl EdgeConfig {
             dir,
             cloud,
             history: History::EDGE,
+            mqtt: MqttConfig::default(),
             log: LogConfig::default(),
         }
     }
@@ -150,6 +155,7 @@ impl EdgeConfig {
             cloud,
             api,
             history,
+            mqtt,
             log,
         } = self;
         let mut root = toml::Table::new();
@@ -190,6 +196,7 @@ impl EdgeConfig {
         table.insert("bytes_max".to_owned(), number(*bytes_max));
         table.insert("facts_max".to_owned(), number(*facts_max));
         put("history", table.into());
+        put("mqtt", mqtt.dump().into());
         let LogConfig { level, format } = log;
         let mut table = toml::Table::new();
         table.insert("level".to_owned(), level.as_str().into());
@@ -213,6 +220,7 @@ fn read(root: &mut Section) -> Option<EdgeConfig> {
     let connections_max = bounded(&mut api, "connections_max", 1..=100_000);
     drop(api);
     let history = read_history(root.section("history"), History::EDGE);
+    let mqtt = MqttConfig::read(root.section("mqtt"));
     let mut log = root.section("log");
     let log = LogConfig {
         level: log.text("level").unwrap_or_default(),
@@ -229,6 +237,7 @@ fn read(root: &mut Section) -> Option<EdgeConfig> {
     Some(EdgeConfig {
         api,
         history,
+        mqtt,
         log,
         ..defaults
     })

@@ -18,6 +18,7 @@ pub mod twins;
 
 mod agent;
 mod api;
+mod bus;
 mod endpoint;
 mod link;
 mod network;

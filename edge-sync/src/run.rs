@@ -25,6 +25,7 @@ use uuid::Uuid;
 use crate::agent::{self, Pulse};
 use crate::api::access::{ApiToken, TokenError, guarded, write_kubeconfig};
 use crate::api::{EdgeSource, router};
+use crate::bus;
 use crate::config::{ApiAuth, EdgeConfig};
 use crate::endpoint::EdgeEndpoint;
 use crate::first_sync::FirstSync;
@@ -220,6 +221,7 @@ impl Edge {
             cloud,
             api,
             history,
+            mqtt,
             log: _,
         } = config;
         let status = EdgeStatus {
@@ -251,6 +253,7 @@ impl Edge {
             watchers_max: api.watchers_max,
             ..ServerConfig::default()
         };
+        let bus = bus::start(mqtt, &self.node, &self.twins, &metrics, shutdown);
         let router = router(source, server, inspected, metrics);
         let limits = HttpLimits {
             connections_max: api.connections_max,
@@ -270,6 +273,7 @@ impl Edge {
         if let Some(url) = cloud {
             tasks.extend(self.link(url, registrar, traffic, shutdown));
         }
+        tasks.extend(bus);
         tasks
     }
 

@@ -1,0 +1,68 @@
+//! Messages on their way to the other side, until it says that it has them.
+
+use std::collections::BTreeMap;
+
+use tokio::time::Instant;
+
+use super::mqtt::{Publish, Qos};
+
+/// Messages on their way at a time.
+const WINDOW_MAX: usize = 256;
+
+/// See the module.
+#[derive(Debug, Default)]
+pub(super) struct Window {
+    /// In the order in which they were sent.
+    sent: BTreeMap<u64, (Publish, Instant)>,
+    by_id: BTreeMap<u16, u64>,
+    count: u64,
+    last_id: u16,
+}
+
+impl Window {
+    pub(super) fn has_room(&self) -> bool {
+        self.by_id.len() < WINDOW_MAX
+    }
+
+    /// Notes a message that is sent; it gets a packet id, unless nobody will acknowledge it.
+    pub(super) fn send(&mut self, mut publish: Publish, now: Instant) -> Publish {
+        if publish.qos == Qos::Zero {
+            return publish;
+        }
+        loop {
+            self.last_id = self.last_id.wrapping_add(1);
+            if self.last_id != 0 && !self.by_id.contains_key(&self.last_id) {
+                break;
+            }
+        }
+        publish.id = self.last_id;
+        self.count += 1;
+        self.by_id.insert(publish.id, self.count);
+        self.sent.insert(self.count, (publish.clone(), now));
+        publish
+    }
+
+    /// The other side has the message with this id.
+    pub(super) fn acked(&mut self, id: u16) {
+        if let Some(count) = self.by_id.remove(&id) {
+            self.sent.remove(&count);
+        }
+    }
+
+    /// When the oldest message was sent.
+    pub(super) fn oldest(&self) -> Option<Instant> {
+        self.sent.first_key_value().map(|(_, (_, at))| *at)
+    }
+
+    /// All messages, to be sent once more on a new connection; `dup`: the other side may have
+    /// them.
+    pub(super) fn again(&mut self, dup: bool, now: Instant) -> impl Iterator<Item = Publish> {
+        self.sent.values_mut().map(move |(publish, at)| {
+            *at = now;
+            Publish {
+                dup,
+                ..publish.clone()
+            }
+        })
+    }
+}
