@@ -3,10 +3,10 @@
 //!
 //! The checks are tests that exist anyway and seeds of the simulator, in binaries built once with
 //! the feature `mutants`. Every bug runs in a process of its own; the same seeds each time, so that
-//! the table can be made again. A seed of the simulator finds a bug when it passes without it.
+//! the table can be made again. A seed of the simulator finds a bug when it passes without it. A bug
+//! may make a check run for ever: one that takes much longer than it may found the bug, too.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -14,7 +14,17 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, bail};
 use serde_json::Value;
 
+use crate::test::command::cargo;
 use crate::{say, tree};
+
+use process::Ran;
+
+mod process;
+
+/// How long a check may take: many times what the slowest takes on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(300);
+/// How long one seed may take.
+const SEED_PATIENCE: Duration = Duration::from_secs(60);
 
 /// Check the checks: each deliberate bug must be found
 #[derive(Debug, clap::Args)]
@@ -156,6 +166,8 @@ const BUGS: [(&str, Area); 22] = [
 enum Said {
     /// It failed, after so many cases where that is known.
     Found(Option<u64>),
+    /// It did not come to its end.
+    Hung(Option<u64>),
     Passed,
     NoTest,
 }
@@ -191,10 +203,13 @@ pub(crate) fn run(args: &Args) -> Result<bool> {
             let said = binaries.ask(check, bug, args.seeds)?;
             let took = began.elapsed().max(Duration::from_millis(1));
             let name = check.name;
-            is_found |= matches!((&said, check.looks), (Said::Found(_), Seeds | Property(..)));
+            let is_general = matches!(check.looks, Seeds | Property(..));
+            is_found |= is_general && matches!(said, Said::Found(_) | Said::Hung(_));
             let what = match said {
                 Said::Found(Some(cases)) => format!("{name} ({cases})"),
                 Said::Found(None) => name.to_owned(),
+                Said::Hung(Some(cases)) => format!("{name} ({cases}, never ends)"),
+                Said::Hung(None) => format!("{name} (never ends)"),
                 Said::Passed => format!("not {name}"),
                 Said::NoTest => bail!("{name} has no test"),
             };
@@ -236,8 +251,7 @@ struct Binaries {
 }
 
 fn build() -> Result<Binaries> {
-    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    cargo.args([
+    let mut cargo = cargo([
         "test",
         "--no-run",
         "--profile=sim",
@@ -255,7 +269,6 @@ fn build() -> Result<Binaries> {
         cargo.args(["--package", &format!("causeway-{package}")]);
     }
     let output = cargo
-        .current_dir(tree::root())
         .stderr(Stdio::inherit())
         .output()
         .context("cannot run cargo")?;
@@ -306,59 +319,54 @@ impl Binaries {
             .tests
             .get(&(package.to_owned(), kind.to_owned()))
             .with_context(|| format!("{package} was not built"))?;
-        let output = Command::new(binary)
+        let mut command = Command::new(binary);
+        command
             .args([filter, "--nocapture"])
             .current_dir(tree::root().join(package))
             .env("CAUSEWAY_MUTANT", bug)
             .env("PROPTEST_RNG_SEED", "1")
             .env("PROPTEST_DISABLE_FAILURE_PERSISTENCE", "1")
             .env("PROPTEST_MAX_SHRINK_ITERS", "0")
-            .env("RUST_BACKTRACE", "0")
-            .stdin(Stdio::null())
-            .output()
-            .with_context(|| format!("cannot run {}", binary.display()))?;
-        let text = String::from_utf8_lossy(&output.stdout).into_owned()
-            + &String::from_utf8_lossy(&output.stderr);
-        if output.status.success() {
-            let is_empty = text.contains("0 passed; 0 failed");
-            return Ok(if is_empty { Said::NoTest } else { Said::Passed });
-        }
-        Ok(Said::Found(cases(&text)))
+            .env("RUST_BACKTRACE", "0");
+        Ok(match process::run(command, PATIENCE)? {
+            Ran::Passed(text) if text.contains("0 passed; 0 failed") => Said::NoTest,
+            Ran::Passed(_) => Said::Passed,
+            Ran::Failed(text) => Said::Found(cases(&text)),
+            Ran::Hung => Said::Hung(None),
+        })
     }
 
     /// The first seed that fails with the bug and not without it, among the first `seeds`.
     fn sweep(&mut self, bug: &str, seeds: u64) -> Result<Said> {
-        let mut from = 0;
-        while let Some(seed) = self.first_failure(bug, from..seeds)? {
-            if !self.failing.contains(&seed) {
-                if self.first_failure("", seed..seed + 1)?.is_none() {
-                    let skipped = self.failing.range(..seed).count();
-                    return Ok(Said::Found(Some(seed + 1 - skipped as u64)));
-                }
-                self.failing.insert(seed);
+        for seed in 0..seeds {
+            let failed = self.seed(bug, seed)?;
+            if matches!(failed, Said::Passed) || self.failing.contains(&seed) {
+                continue;
             }
-            from = seed + 1;
+            if matches!(self.seed("", seed)?, Said::Passed) {
+                let skipped = self.failing.range(..seed).count();
+                let tried = Some(seed + 1 - skipped as u64);
+                return Ok(match failed {
+                    Said::Hung(_) => Said::Hung(tried),
+                    Said::Found(_) | Said::Passed | Said::NoTest => Said::Found(tried),
+                });
+            }
+            self.failing.insert(seed);
         }
         Ok(Said::Passed)
     }
 
-    fn first_failure(&self, bug: &str, seeds: Range<u64>) -> Result<Option<u64>> {
-        let output = Command::new(&self.seeds)
-            .args([seeds.start.to_string(), seeds.end.to_string()])
-            .env("CAUSEWAY_MUTANT", bug)
-            .stdin(Stdio::null())
-            .output()
-            .with_context(|| format!("cannot run {}", self.seeds.display()))?;
-        if output.status.success() {
-            return Ok(None);
-        }
-        let text = String::from_utf8_lossy(&output.stdout);
-        let failed = text
-            .lines()
-            .find_map(|line| line.strip_prefix("failed seed: "));
-        let seed = failed.and_then(|seed| seed.parse().ok());
-        // An abort, as of a stack that overflows, has no last words.
-        seed.map(Some).context("seeds failed without saying which")
+    fn seed(&self, bug: &str, seed: u64) -> Result<Said> {
+        let mut command = Command::new(&self.seeds);
+        command
+            .args([seed.to_string(), (seed + 1).to_string()])
+            .env("CAUSEWAY_MUTANT", bug);
+        // An abort, as of a stack that overflows, is a failure too.
+        Ok(match process::run(command, SEED_PATIENCE)? {
+            Ran::Passed(_) => Said::Passed,
+            Ran::Failed(_) => Said::Found(None),
+            Ran::Hung => Said::Hung(None),
+        })
     }
 
     fn failing_seeds(&self) -> Option<String> {

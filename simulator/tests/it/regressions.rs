@@ -199,9 +199,12 @@ fn a_freeze_within_a_freeze_does_not_shorten_it() {
 ///
 /// 5962: an edge was killed as its disk took the batch that opened the stream of a restored cloud
 /// anew. The check of SYNC-2, which had not seen it, took the new offsets for those of the old epoch.
+///
+/// 6271: an edge got an old disk back and asked once more what had been refused. The cloud took it for
+/// the successor of a request that it had accepted later.
 #[test]
 fn seeds_that_once_failed() {
-    for seed in [83, 97, 111, 389, 722, 846, 849, 5962] {
+    for seed in [83, 97, 111, 389, 722, 846, 849, 5962, 6271] {
         run(seed).unwrap_or_else(|failure| panic!("{failure}"));
     }
 }

@@ -6,7 +6,7 @@ use anyhow::{Result, bail};
 
 use crate::say;
 
-mod command;
+pub(crate) mod command;
 pub(crate) use command::cargo;
 mod kubernetes;
 mod licences;
