@@ -1,5 +1,6 @@
 //! What an edge is told at its start.
 
+mod dmi;
 mod mqtt;
 mod overlay;
 
@@ -13,6 +14,7 @@ use causeway_daemon::telemetry::{Level, LogFormat};
 use causeway_daemon::ws::SyncUrl;
 use causeway_log::NodeName;
 
+pub use dmi::DmiConfig;
 pub use mqtt::{InvalidUrl, MqttConfig, MqttMode, MqttUrl, UnknownMode};
 pub use overlay::{AssembleError, Listen, Overlay};
 
@@ -31,6 +33,8 @@ pub struct EdgeConfig {
     pub history: History,
     /// Devices that speak MQTT.
     pub mqtt: MqttConfig,
+    /// Device mappers.
+    pub dmi: DmiConfig,
     /// How much is said.
     pub log: LogConfig,
 }
@@ -120,6 +124,7 @@ impl EdgeConfig {
                 watchers_max: WATCHERS_MAX,
                 connections_max: CONNECTIONS_MAX,
             },
+            dmi: DmiConfig::new(&dir),
             node,
             dir,
             cloud,
@@ -156,6 +161,7 @@ impl EdgeConfig {
             api,
             history,
             mqtt,
+            dmi,
             log,
         } = self;
         let mut root = toml::Table::new();
@@ -197,6 +203,7 @@ impl EdgeConfig {
         table.insert("facts_max".to_owned(), number(*facts_max));
         put("history", table.into());
         put("mqtt", mqtt.dump().into());
+        put("dmi", dmi.dump().into());
         let LogConfig { level, format } = log;
         let mut table = toml::Table::new();
         table.insert("level".to_owned(), level.as_str().into());
@@ -221,6 +228,7 @@ fn read(root: &mut Section) -> Option<EdgeConfig> {
     drop(api);
     let history = read_history(root.section("history"), History::EDGE);
     let mqtt = MqttConfig::read(root.section("mqtt"));
+    let dmi = DmiConfig::read(root.section("dmi"), &dir);
     let mut log = root.section("log");
     let log = LogConfig {
         level: log.text("level").unwrap_or_default(),
@@ -238,6 +246,7 @@ fn read(root: &mut Section) -> Option<EdgeConfig> {
         api,
         history,
         mqtt,
+        dmi,
         log,
         ..defaults
     })

@@ -19,6 +19,8 @@ pub mod twins;
 mod agent;
 mod api;
 mod bus;
+#[cfg(feature = "dmi")]
+mod dmi;
 mod endpoint;
 mod link;
 mod network;

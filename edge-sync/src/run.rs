@@ -27,6 +27,8 @@ use crate::api::access::{ApiToken, TokenError, guarded, write_kubeconfig};
 use crate::api::{EdgeSource, router};
 use crate::bus;
 use crate::config::{ApiAuth, EdgeConfig};
+#[cfg(feature = "dmi")]
+use crate::dmi::Dmi;
 use crate::endpoint::EdgeEndpoint;
 use crate::first_sync::FirstSync;
 use crate::link::Link;
@@ -112,6 +114,8 @@ pub async fn run_on(
 struct Listeners {
     tcp: Option<Tcp>,
     unix: UnixListener,
+    #[cfg(feature = "dmi")]
+    dmi: Option<Dmi>,
 }
 
 /// The local API on TCP.
@@ -132,7 +136,20 @@ impl Listeners {
             address: api.socket.display().to_string(),
             source,
         })?;
-        Ok(Self { tcp, unix })
+        #[cfg(feature = "dmi")]
+        let dmi = Dmi::bind(&config.dmi).map_err(|source| {
+            let socket = config.dmi.socket.as_ref();
+            RunError::Listen {
+                address: socket.map_or_else(String::new, |path| path.display().to_string()),
+                source,
+            }
+        })?;
+        Ok(Self {
+            tcp,
+            unix,
+            #[cfg(feature = "dmi")]
+            dmi,
+        })
     }
 }
 
@@ -222,6 +239,7 @@ impl Edge {
             api,
             history,
             mqtt,
+            dmi: _,
             log: _,
         } = config;
         let status = EdgeStatus {
@@ -254,7 +272,7 @@ impl Edge {
             ..ServerConfig::default()
         };
         let bus = bus::start(mqtt, &self.node, &self.twins, &metrics, shutdown);
-        let router = router(source, server, inspected, metrics);
+        let router = router(source, server, inspected, metrics.clone());
         let limits = HttpLimits {
             connections_max: api.connections_max,
             ..HttpLimits::default()
@@ -272,6 +290,10 @@ impl Edge {
         }
         if let Some(url) = cloud {
             tasks.extend(self.link(url, registrar, traffic, shutdown));
+        }
+        #[cfg(feature = "dmi")]
+        if let Some(dmi) = listeners.dmi {
+            tasks.extend(dmi.serve(self.twins.clone(), dir, &metrics, shutdown));
         }
         tasks.extend(bus);
         tasks

@@ -86,6 +86,7 @@ impl EdgeConfig {
             if self.api.socket == self.dir.join(SOCKET) {
                 self.api.socket = dir.join(SOCKET);
             }
+            self.dmi.moves(&self.dir, &dir);
             self.dir = dir;
         }
         self.cloud = cloud.or(self.cloud);

@@ -23,7 +23,7 @@ const ARROWS: [(&str, &[&str]); 15] = [
     ("dmi", &[]),
     ("mapper", &["dmi"]),
     ("cloud-sync", &["log", "projections", "kube-api", "daemon"]),
-    ("edge-sync", &["log", "projections", "kube-api", "daemon"]),
+    ("edge-sync", &["log", "projections", "kube-api", "daemon", "dmi"]),
     ("edged", &["log", "projections", "kube-api", "daemon"]),
     ("edge", &["log", "daemon", "edge-sync", "edged"]),
     (
