@@ -3,6 +3,7 @@
 mod dmi;
 mod mqtt;
 mod overlay;
+mod twins;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -17,6 +18,7 @@ use causeway_log::NodeName;
 pub use dmi::DmiConfig;
 pub use mqtt::{InvalidUrl, MqttConfig, MqttMode, MqttUrl, UnknownMode};
 pub use overlay::{AssembleError, Listen, Overlay};
+pub use twins::TwinsConfig;
 
 /// The configuration of an edge, checked.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,6 +33,8 @@ pub struct EdgeConfig {
     pub api: ApiConfig,
     /// How much of the past is kept.
     pub history: History,
+    /// What is kept of devices' readings.
+    pub twins: TwinsConfig,
     /// Devices that speak MQTT.
     pub mqtt: MqttConfig,
     /// Device mappers.
@@ -129,6 +133,7 @@ impl EdgeConfig {
             dir,
             cloud,
             history: History::EDGE,
+            twins: TwinsConfig::default(),
             mqtt: MqttConfig::default(),
             log: LogConfig::default(),
         }
@@ -160,6 +165,7 @@ impl EdgeConfig {
             cloud,
             api,
             history,
+            twins,
             mqtt,
             dmi,
             log,
@@ -202,6 +208,7 @@ impl EdgeConfig {
         table.insert("bytes_max".to_owned(), number(*bytes_max));
         table.insert("facts_max".to_owned(), number(*facts_max));
         put("history", table.into());
+        put("twins", twins.dump().into());
         put("mqtt", mqtt.dump().into());
         put("dmi", dmi.dump().into());
         let LogConfig { level, format } = log;
@@ -227,6 +234,7 @@ fn read(root: &mut Section) -> Option<EdgeConfig> {
     let connections_max = bounded(&mut api, "connections_max", 1..=100_000);
     drop(api);
     let history = read_history(root.section("history"), History::EDGE);
+    let twins = TwinsConfig::read(root.section("twins"));
     let mqtt = MqttConfig::read(root.section("mqtt"));
     let dmi = DmiConfig::read(root.section("dmi"), &dir);
     let mut log = root.section("log");
@@ -245,6 +253,7 @@ fn read(root: &mut Section) -> Option<EdgeConfig> {
     Some(EdgeConfig {
         api,
         history,
+        twins,
         mqtt,
         dmi,
         log,

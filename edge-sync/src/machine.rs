@@ -37,8 +37,9 @@ use decide::{Change, Decision, decide};
 
 use twin::Reports;
 
+use crate::config::TwinsConfig;
 use crate::first_sync::{self, FirstSync};
-use crate::twins::{DeviceReport, ReportError, Told, TwinsView};
+use crate::twins::{Backlog, DeviceReport, ReportError, Told, TwinsView};
 
 /// What the writer is asked.
 #[derive(Debug)]
@@ -63,6 +64,11 @@ pub enum Request {
         report: Box<DeviceReport>,
         /// Told when what it changed is durable and served.
         done: oneshot::Sender<Result<Told, ReportError>>,
+    },
+    /// When kept readings of devices are due: see [`TwinsView::due`].
+    Drain {
+        /// Told when those that the cloud can take now are durable in the up stream, or it failed.
+        done: oneshot::Sender<()>,
     },
 }
 
@@ -125,6 +131,7 @@ impl EdgeMachine {
         first_sync: FirstSync,
         clock: Arc<dyn Clock>,
     ) -> Self {
+        let backlog = Backlog::new(Arc::clone(&store), TwinsConfig::default());
         Self {
             down: StreamId::down(node.clone()),
             up: StreamId::up(node.clone()),
@@ -134,19 +141,22 @@ impl EdgeMachine {
             up_head,
             first_sync,
             clock,
-            twins: Reports::default(),
+            twins: Reports::new(TwinsView::default(), backlog),
             acked: None,
             round: Round::default(),
             failing: false,
         }
     }
 
-    /// With the twins of `view`, which covers what is durable in the store. Without, the machine
-    /// knows of the devices that come from here on.
-    #[must_use]
-    pub fn with_twins(mut self, view: TwinsView) -> Self {
-        self.twins = Reports::new(view);
-        self
+    /// With the twins of `view`, which covers what is durable in the store, and the readings that
+    /// wait there. Without, the machine knows of what comes from here on.
+    ///
+    /// # Errors
+    /// [`ReadError`] when the store cannot be read.
+    pub fn with_twins(mut self, view: TwinsView, config: TwinsConfig) -> Result<Self, ReadError> {
+        let backlog = Backlog::open(Arc::clone(&self.store), &self.node, config)?;
+        self.twins = Reports::new(view, backlog);
+        Ok(self)
     }
 
     /// Hands the request back when it must wait for the next round.
@@ -192,6 +202,7 @@ impl EdgeMachine {
             }
             SessionWrite::Acked { upto } => {
                 self.acked = self.acked.max(Some(*upto));
+                self.twins.acked(*upto);
                 return Ok(None);
             }
         }
@@ -367,6 +378,7 @@ impl Machine for EdgeMachine {
                     return Planned::Later(Request::Twin { report, done });
                 }
             }
+            Request::Drain { done } => self.twins.drain(done),
         }
         self.add_acked(batch);
         Planned::InBatch
@@ -405,7 +417,7 @@ impl Machine for EdgeMachine {
                 }
             }
         }
-        self.twins.committed();
+        self.twins.committed(committed);
     }
 
     fn failed(&mut self, error: &RoundError) {

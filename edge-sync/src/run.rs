@@ -210,7 +210,7 @@ impl Edge {
             system_clock(),
         );
         let twins = TwinsView::new(rebuild_twins(&*store, &node)?);
-        let machine = machine.with_twins(twins.clone());
+        let machine = machine.with_twins(twins.clone(), config.twins)?;
         let (thread, writer) = Writer::spawn("edge-writer", Arc::clone(&store), machine);
         let twins = TwinsHandle::new(twins, view.clone(), writer.clone());
         let board = Arc::new(LinkBoard::new(
@@ -238,6 +238,7 @@ impl Edge {
             cloud,
             api,
             history,
+            twins: _,
             mqtt,
             dmi: _,
             log: _,
@@ -295,6 +296,7 @@ impl Edge {
         if let Some(dmi) = listeners.dmi {
             tasks.extend(dmi.serve(self.twins.clone(), dir, &metrics, shutdown));
         }
+        tasks.push(self.twins.start(&metrics, shutdown.token()));
         tasks.extend(bus);
         tasks
     }

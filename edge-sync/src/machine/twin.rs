@@ -3,26 +3,29 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use causeway_daemon::telemetry::error_chain;
 use causeway_kube_api::{Clock, WriteError};
 use causeway_log::batch::{Entry, Place};
 use causeway_log::limits::ROUND_BYTES_TARGET;
 use causeway_log::replication::Incoming;
 use causeway_log::writer::Committed;
-use causeway_log::{Batch, Body, Draft, EventId, Key, Op, StreamId, Uid};
-use causeway_projections::twin::history::{Chunk, Reading, readings};
+use causeway_log::{Batch, Body, Draft, EventId, Key, Offset, Op, StreamId, Uid};
 use causeway_projections::twin::{Device, DeviceName, GROUP, Reported};
 use tokio::sync::oneshot;
 
-use crate::twins::{DeviceReport, History, Moment, Outcome, ReportError, Told, TwinsView, Working};
+use crate::twins::{
+    Backlog, Delta, DeviceReport, Moment, Outcome, ReportError, Samplers, Told, TwinsView, Working,
+};
 
 type Done = oneshot::Sender<Result<Told, ReportError>>;
 
 /// The part of the machine that takes reports.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Reports {
     view: TwinsView,
+    backlog: Backlog,
     /// What was kept last of each device that was heard of since the start.
-    histories: BTreeMap<DeviceName, (Uid, History)>,
+    samplers: BTreeMap<DeviceName, (Uid, Samplers)>,
     round: Round,
 }
 
@@ -36,6 +39,10 @@ struct Round {
     bytes: usize,
     /// The round brings other Devices or models.
     is_shaken: bool,
+    /// What becomes of kept readings.
+    delta: Option<Delta>,
+    /// Who asked for kept readings to be sent on.
+    drains: Vec<oneshot::Sender<()>>,
 }
 
 #[derive(Debug)]
@@ -47,11 +54,24 @@ struct Answer {
 }
 
 impl Reports {
-    pub(super) fn new(view: TwinsView) -> Self {
+    pub(super) fn new(view: TwinsView, backlog: Backlog) -> Self {
+        view.set_due(backlog.due());
         Self {
             view,
-            ..Self::default()
+            backlog,
+            samplers: BTreeMap::new(),
+            round: Round::default(),
         }
+    }
+
+    /// The cloud has everything up to here.
+    pub(super) fn acked(&mut self, upto: Offset) {
+        self.backlog.acked(upto);
+    }
+
+    /// Kept readings that are due go on with this round.
+    pub(super) fn drain(&mut self, done: oneshot::Sender<()>) {
+        self.round.drains.push(done);
     }
 
     /// Whether reports wait for the end of this round.
@@ -86,7 +106,9 @@ impl Reports {
         if !round.devices.contains_key(&name) {
             let Some(device) = self.view.read(|twins| twins.get(&name).cloned()) else {
                 // Whoever asked may be gone.
-                drop(done.send(Err(ReportError::Unknown { device: name })));
+                let unknown = ReportError::Unknown { device: name };
+                self.view.stats().answered(&Err(unknown.clone()));
+                drop(done.send(Err(unknown)));
                 return Ok(());
             };
             let working = Working::new(device);
@@ -94,8 +116,8 @@ impl Reports {
             round.devices.insert(name.clone(), working);
         }
         let working = round.devices.get_mut(&name).expect("it is there by now");
-        let nothing = History::new();
-        let history = match self.histories.get(&name) {
+        let nothing = Samplers::new();
+        let history = match self.samplers.get(&name) {
             Some((uid, history)) if *uid == working.base.key.uid => history,
             Some(_) | None => &nothing,
         };
@@ -120,6 +142,7 @@ impl Reports {
     /// Writes what the reports of the round changed.
     pub(super) fn seal(&mut self, up: &StreamId, clock: &dyn Clock, batch: &mut Batch) {
         let round = &mut self.round;
+        let mut kept = Vec::new();
         for working in round.devices.values_mut() {
             let key = &working.base.key;
             if working.has_changed {
@@ -130,17 +153,13 @@ impl Reports {
                     .entries
                     .push(entry(up, clock, key.clone(), Op::Twin, body));
             }
-            let key = Key {
-                resource: readings(),
-                ..key.clone()
-            };
-            for chunk in chunks(std::mem::take(&mut working.kept)) {
-                let body = chunk.encode();
-                batch
-                    .entries
-                    .push(entry(up, clock, key.clone(), Op::Fact, body));
+            if !working.kept.is_empty() {
+                kept.push((key.clone(), std::mem::take(&mut working.kept)));
             }
         }
+        let chunk = |key, body| entry(up, clock, key, Op::Fact, body);
+        let now = clock.monotonic();
+        round.delta = Some(self.backlog.plan(kept, now, batch, chunk));
     }
 
     /// Shows what became durable.
@@ -163,22 +182,34 @@ impl Reports {
     }
 
     /// Answers the reports of a round that is durable and shown.
-    pub(super) fn committed(&mut self) {
+    pub(super) fn committed(&mut self, committed: &Committed<'_>) {
         let round = std::mem::take(&mut self.round);
+        if let Some(mut delta) = round.delta {
+            if let Some(error) = delta.error.take() {
+                tracing::error!(error = %error_chain(&error), "kept readings cannot be read");
+            }
+            let (kept, dropped) = (delta.kept, delta.dropped);
+            let records = committed.records;
+            let offset = |at: usize| Some(records.get(at)?.record.header.offset);
+            self.backlog.commit(delta, offset);
+            let stats = self.view.stats();
+            stats.kept(kept, dropped, self.backlog.bytes());
+            self.view.set_due(self.backlog.due());
+        }
         for (name, working) in round.devices {
             if !working.moved.is_empty() {
                 let uid = &working.base.key.uid;
-                let (known, history) = self.histories.entry(name).or_default();
+                let (known, history) = self.samplers.entry(name).or_default();
                 if known != uid {
-                    (*known, *history) = (uid.clone(), History::new());
+                    (*known, *history) = (uid.clone(), Samplers::new());
                 }
                 history.extend(working.moved);
             }
         }
         if round.is_shaken {
-            let histories = &mut self.histories;
+            let samplers = &mut self.samplers;
             self.view
-                .read(|twins| histories.retain(|name, _| twins.get(name).is_some()));
+                .read(|twins| samplers.retain(|name, _| twins.get(name).is_some()));
         }
         for answer in round.answers {
             let Answer {
@@ -187,6 +218,7 @@ impl Reports {
                 before,
                 outcome,
             } = answer;
+            self.view.stats().answered(&outcome);
             let told = outcome.map(|Outcome { properties, state }| Told {
                 after: self
                     .view
@@ -198,32 +230,25 @@ impl Reports {
             });
             drop(done.send(told));
         }
+        for done in round.drains {
+            // Whoever asked may be gone.
+            done.send(()).ok();
+        }
     }
 
     /// Refuses the reports of a round that came to nothing.
     pub(super) fn failed(&mut self, error: &WriteError) {
         let round = std::mem::take(&mut self.round);
         for answer in round.answers {
+            let refused: Result<Outcome, ReportError> = Err(error.clone().into());
+            self.view.stats().answered(&refused);
             drop(answer.done.send(Err(error.clone().into())));
         }
-    }
-}
-
-/// Readings in chunks, in their order.
-fn chunks(readings: Vec<(Arc<str>, Reading)>) -> Vec<Chunk> {
-    let mut chunks: Vec<Chunk> = Vec::new();
-    for (name, reading) in readings {
-        let is_taken = chunks
-            .last_mut()
-            .is_some_and(|chunk| chunk.push(&name, reading.clone()));
-        if !is_taken {
-            let mut chunk = Chunk::default();
-            let is_taken = chunk.push(&name, reading);
-            debug_assert!(is_taken, "an empty chunk takes a reading");
-            chunks.push(chunk);
+        for done in round.drains {
+            // Whoever asked may be gone.
+            done.send(()).ok();
         }
     }
-    chunks
 }
 
 fn entry(up: &StreamId, clock: &dyn Clock, key: Key, op: Op, body: Vec<u8>) -> Entry {

@@ -17,7 +17,7 @@ use serde_json::{Value as Json, json};
 use super::{DeviceReport, ReportError};
 
 /// Which readings of a device's properties were kept last.
-pub(crate) type History = BTreeMap<Arc<str>, Sampler>;
+pub(crate) type Samplers = BTreeMap<Arc<str>, Sampler>;
 
 /// A device with what the reports of a round did to it so far.
 #[derive(Debug)]
@@ -31,7 +31,7 @@ pub(crate) struct Working {
     /// Readings that are kept, in their order.
     pub(crate) kept: Vec<(Arc<str>, Reading)>,
     /// Those samplers that moved.
-    pub(crate) moved: History,
+    pub(crate) moved: Samplers,
     /// At least the length of the document.
     bytes_max: usize,
 }
@@ -59,7 +59,7 @@ impl Working {
             base,
             has_changed: false,
             kept: Vec::new(),
-            moved: History::new(),
+            moved: Samplers::new(),
             bytes_max: reported.bytes_max(),
             reported,
         }
@@ -77,7 +77,7 @@ impl Working {
     pub(crate) fn take(
         &mut self,
         report: DeviceReport,
-        history: &History,
+        history: &Samplers,
         now: Moment,
     ) -> Result<Outcome, ReportError> {
         self.make_room(&report)?;
@@ -145,7 +145,7 @@ impl Working {
         &mut self,
         name: &Arc<str>,
         report: Report,
-        history: &History,
+        history: &Samplers,
         now: Moment,
     ) -> Result<Took, Refused> {
         let reading = report.value.as_ref().map(|value| Reading {
@@ -167,7 +167,7 @@ impl Working {
         Ok(took)
     }
 
-    fn sample(&mut self, name: &Arc<str>, reading: Reading, history: &History, now: Moment) {
+    fn sample(&mut self, name: &Arc<str>, reading: Reading, history: &Samplers, now: Moment) {
         let policy = self.base.policies.of(name);
         if policy == Policy::Latest {
             return;
@@ -195,7 +195,7 @@ impl Working {
         Ok(took)
     }
 
-    fn save(&self) -> (Arc<Reported>, bool, usize, History) {
+    fn save(&self) -> (Arc<Reported>, bool, usize, Samplers) {
         let Self {
             reported,
             has_changed,
@@ -211,7 +211,7 @@ impl Working {
         )
     }
 
-    fn restore(&mut self, saved: (Arc<Reported>, bool, usize, History)) {
+    fn restore(&mut self, saved: (Arc<Reported>, bool, usize, Samplers)) {
         let kept;
         (self.reported, self.has_changed, kept, self.moved) = saved;
         self.kept.truncate(kept);

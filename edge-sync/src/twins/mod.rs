@@ -7,20 +7,27 @@
 //! ```
 
 mod decide;
+mod drain;
 mod error;
+mod history;
+mod stats;
 mod view;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use causeway_daemon::metrics::Metrics;
+use causeway_daemon::tasks::{self, Stop, Task};
 use causeway_kube_api::View;
+use causeway_kube_api::source::system_clock;
 use causeway_log::Revision;
 use causeway_log::writer::WriterHandle;
 use causeway_projections::twin::{Device, DeviceName, Refused, Report, Took, Twins, Value};
 use tokio::sync::{oneshot, watch};
 
-pub(crate) use decide::{History, Moment, Outcome, Working};
+pub(crate) use decide::{Moment, Outcome, Samplers, Working};
 pub use error::ReportError;
+pub(crate) use history::{Backlog, Delta};
 pub use view::TwinsView;
 
 use crate::machine::Request;
@@ -77,6 +84,13 @@ impl TwinsHandle {
             objects,
             writer,
         }
+    }
+
+    /// Counts what happens for `metrics`, and sends kept readings on in time.
+    pub(crate) fn start(&self, metrics: &Metrics, stop: Stop) -> Task {
+        metrics.register(|registry| registry.register_collector(Box::new(self.view.clone())));
+        let drain = drain::drain(self.view.due(), self.writer.clone(), system_clock(), stop);
+        tasks::spawn("twins-history", drain)
     }
 
     /// Reads under the shared lock. `read` must be short: it holds up the writer.

@@ -244,12 +244,39 @@ impl Chunk {
         if self.readings >= CHUNK_READINGS_MAX || self.bytes >= CHUNK_BYTES_MAX {
             return false;
         }
+        self.insert(name, reading);
+        true
+    }
+
+    fn insert(&mut self, name: &Arc<str>, reading: Reading) {
         self.readings += 1;
         self.bytes += reading.value.len();
         self.series
             .entry(Arc::clone(name))
             .or_default()
             .push(reading);
+    }
+
+    /// Says how many readings of this device were given up since the chunk before.
+    pub const fn set_dropped(&mut self, dropped: u64) {
+        self.dropped = dropped;
+    }
+
+    /// Adds the readings of the chunk that comes next. `false`: they do not fit, or some were given
+    /// up before them; then nothing was added.
+    #[must_use]
+    pub fn append(&mut self, next: Self) -> bool {
+        if next.dropped > 0
+            || self.readings + next.readings > CHUNK_READINGS_MAX
+            || self.bytes + next.bytes > CHUNK_BYTES_MAX
+        {
+            return false;
+        }
+        self.readings += next.readings;
+        self.bytes += next.bytes;
+        for (name, readings) in next.series {
+            self.series.entry(name).or_default().extend(readings);
+        }
         true
     }
 
@@ -316,10 +343,14 @@ impl Chunk {
                 time = time.checked_add(step).ok_or(ChunkError::Columns)?;
                 let millis = u64::try_from(time).map_err(|_| ChunkError::Columns)?;
                 let time = WallTime::from_unix_millis(millis);
-                if !chunk.push(&name, Reading { time, value }) {
-                    return Err(ChunkError::Columns);
-                }
+                chunk.insert(&name, Reading { time, value });
             }
+        }
+        // Which one was the last does not show.
+        let is_within_bounds = chunk.readings <= CHUNK_READINGS_MAX
+            && chunk.bytes <= CHUNK_BYTES_MAX + VALUE_BYTES_MAX;
+        if !is_within_bounds {
+            return Err(ChunkError::Columns);
         }
         Ok(chunk)
     }
