@@ -10,7 +10,8 @@ use crate::{say, tree};
 
 const HEADER: &str = "\
 # cloud-sync for a Kubernetes cluster: kubectl apply -f causeway.yaml
-# Made of the chart with its defaults by `cargo xtask k8s manifests`; edit that.
+# Made of the chart with its defaults by `cargo xtask k8s manifests`; edit that. Rights are those that
+# every cluster knows (rbac.impersonate=users).
 apiVersion: v1
 kind: Namespace
 metadata:
@@ -40,9 +41,10 @@ pub(crate) fn is_current(programs: &Binaries) -> Result<bool> {
     Ok(current)
 }
 
-/// The manifests with the defaults of the chart.
+/// The manifests with the defaults of the chart. They are for any cluster, and cannot ask which it is.
 pub(crate) fn plain(programs: &Binaries) -> Result<String> {
-    let rendered = render(programs, &["--include-crds"])?;
+    let any = ["--include-crds", "--set", "rbac.impersonate=users"];
+    let rendered = render(programs, &any)?;
     Ok(format!("{HEADER}{rendered}"))
 }
 

@@ -16,6 +16,7 @@ use crate::world::*;
 mod clients;
 mod credentials;
 mod kubelet;
+mod narrow;
 mod outages;
 mod story;
 

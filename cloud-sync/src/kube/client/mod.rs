@@ -148,7 +148,7 @@ impl Call {
         self
     }
 
-    fn request(self) -> Result<Request<Body>, http::Error> {
+    fn request(self, words: Impersonation) -> Result<Request<Body>, http::Error> {
         let mut request = Request::builder()
             .method(self.method)
             .uri(self.path)
@@ -158,12 +158,24 @@ impl Call {
             request = request.header(header::CONTENT_TYPE, self.content_type);
         }
         if let Some(node) = &self.node {
-            request = request
-                .header("Impersonate-User", format!("system:node:{node}"))
-                .header("Impersonate-Group", "system:nodes");
+            request = request.header("Impersonate-User", format!("system:node:{node}"));
+            if words == Impersonation::UserOfGroup {
+                request = request.header("Impersonate-Group", "system:nodes");
+            }
         }
         request.body(Body::from(self.body))
     }
+}
+
+/// How a node is impersonated.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Impersonation {
+    /// As a user, of the group that nodes are in: every API server understands that. The right to do
+    /// so is one to be any user.
+    UserOfGroup,
+    /// As a node, whose group the API server knows: a right that is about nodes alone, which API
+    /// servers have from 1.36 on.
+    Node,
 }
 
 fn text(object: &Value) -> Bytes {
@@ -190,6 +202,8 @@ impl std::fmt::Debug for ApiServer {
 #[derive(Default)]
 struct State {
     client: Option<::kube::Client>,
+    /// The rights are those of [`Impersonation::Node`].
+    as_nodes: bool,
     /// The credentials may be of no use any more.
     suspect: bool,
     tried: Option<Instant>,
@@ -268,10 +282,43 @@ impl ApiServer {
         Ok(answered.unwrap_or_else(|_| Err(slow(timeout)))?.into_body())
     }
 
+    /// Tries the other way to impersonate a node when the one that worked last is refused, and
+    /// stays with the one that works.
     async fn send(&self, call: Call) -> Result<Response<Body>, ApiError> {
+        let as_nodes = self.state.lock().as_nodes;
+        let (words, others) = if as_nodes {
+            (Impersonation::Node, Impersonation::UserOfGroup)
+        } else {
+            (Impersonation::UserOfGroup, Impersonation::Node)
+        };
+        let again = call.node.is_some().then(|| call.clone());
+        let answer = self.send_in(call, words).await;
+        let refused = |error: &ApiError| {
+            let mut status = error.status().into_iter();
+            status.any(|status| is_about_impersonation(&status.message))
+        };
+        match (answer, again) {
+            (Err(error), Some(again)) if refused(&error) => {
+                let answer = self.send_in(again, others).await;
+                // A refusal may be for want of the group that the other way names.
+                let is_through = match &answer {
+                    Ok(_) => true,
+                    Err(other) => other.status().is_some_and(|status| status.code != 403),
+                };
+                if !is_through {
+                    return Err(error);
+                }
+                self.state.lock().as_nodes = !as_nodes;
+                answer
+            }
+            (answer, _) => answer,
+        }
+    }
+
+    async fn send_in(&self, call: Call, words: Impersonation) -> Result<Response<Body>, ApiError> {
         let client = self.client().await?;
         let request = call
-            .request()
+            .request(words)
             .map_err(|error| ApiError::caused(Class::Invalid, "the request is not valid", error))?;
         let response = match client.send(request).await {
             Ok(response) => response,
@@ -344,6 +391,12 @@ impl ApiServer {
             _ => None,
         }
     }
+}
+
+/// Whether a refusal says that one may not be somebody else, in the words of the authorizers.
+#[must_use]
+pub fn is_about_impersonation(message: &str) -> bool {
+    message.contains("User \"") && message.contains("\" cannot impersonate")
 }
 
 fn slow(timeout: Duration) -> ApiError {

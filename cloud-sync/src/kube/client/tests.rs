@@ -72,12 +72,17 @@ fn answers_that_are_no_status_are_classed_by_their_code() {
 }
 
 #[test]
-fn a_node_is_impersonated_by_name_and_group() {
+fn a_node_is_impersonated_as_a_user_of_a_group_or_as_a_node() {
     let node = NodeName::new("edge-1").unwrap();
-    let request = Call::get("/api/v1/nodes").as_node(&node).request().unwrap();
+    let call = || Call::get("/api/v1/nodes").as_node(&node);
+    let request = call().request(Impersonation::UserOfGroup).unwrap();
     assert_eq!(request.headers()["Impersonate-User"], "system:node:edge-1");
     assert_eq!(request.headers()["Impersonate-Group"], "system:nodes");
-    let own = Call::get("/api/v1/nodes").request().unwrap();
+    let request = call().request(Impersonation::Node).unwrap();
+    assert_eq!(request.headers()["Impersonate-User"], "system:node:edge-1");
+    assert!(!request.headers().contains_key("Impersonate-Group"));
+    let own = Call::get("/api/v1/nodes");
+    let own = own.request(Impersonation::UserOfGroup).unwrap();
     assert!(!own.headers().contains_key("Impersonate-User"));
 }
 

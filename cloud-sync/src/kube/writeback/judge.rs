@@ -15,6 +15,7 @@ use std::time::Duration;
 use causeway_kube_api::Status;
 
 use super::call::CallError;
+use crate::kube::client::is_about_impersonation;
 
 /// The meaning of a failed call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -99,7 +100,7 @@ fn judge_forbidden(status: &Status) -> Meaning {
     }
     // The authorizers' words; admission plugins use others.
     let denied = message.contains("User \"") && message.contains("\" cannot ");
-    if denied && message.contains(" cannot impersonate ") {
+    if is_about_impersonation(message) {
         Meaning::Misconfigured
     } else if denied {
         Meaning::Denied

@@ -12,3 +12,18 @@ app.kubernetes.io/part-of: causeway
 app.kubernetes.io/name: cloud-sync
 app.kubernetes.io/instance: {{ .Release.Name }}
 {{- end }}
+
+{{/* As what nodes are impersonated: a right about nodes alone where the cluster knows it. */}}
+{{- define "causeway.impersonate" -}}
+{{- $as := .Values.rbac.impersonate -}}
+{{- if not (has $as (list "auto" "nodes" "users")) -}}
+{{- fail (printf "rbac.impersonate is %q; it can be auto, nodes or users" $as) -}}
+{{- end -}}
+{{- if ne $as "auto" -}}
+{{- $as -}}
+{{- else if semverCompare ">=1.36-0" .Capabilities.KubeVersion.Version -}}
+nodes
+{{- else -}}
+users
+{{- end -}}
+{{- end -}}
