@@ -8,6 +8,7 @@ use causeway_kube_api::View;
 use causeway_log::{Direction, NodeName, Resource, Store, StreamId};
 use tokio::sync::oneshot;
 
+use super::feed::Ended;
 use crate::cluster::{Request, Requests, is_complete};
 use crate::hub::{Hub, Presence};
 
@@ -35,20 +36,26 @@ impl Leavers {
                 () = stop.wait() => return,
                 () = tokio::time::sleep(INTERVAL) => {}
             }
-            for node in self.leavers() {
-                let (answer, answered) = oneshot::channel();
-                let node_asked = node.clone();
-                let request = Request::Forget { node, answer };
-                if self.writer.send(request).await.is_err() {
-                    return;
-                }
-                // Whoever still holds something is looked at again.
-                if let Ok(Ok(true)) = answered.await {
-                    self.hub.forget(&node_asked);
-                    tracing::info!(node = %node_asked, "forgot a node that left the cluster");
-                }
+            if self.forget().await.is_err() {
+                return;
             }
         }
+    }
+
+    /// Forgets whoever left long ago.
+    async fn forget(&self) -> Result<(), Ended> {
+        for node in self.leavers() {
+            let (answer, answered) = oneshot::channel();
+            let node_asked = node.clone();
+            let request = Request::Forget { node, answer };
+            self.writer.send(request).await.map_err(|_| Ended)?;
+            // Whoever still holds something is looked at again.
+            if let Ok(Ok(true)) = answered.await {
+                self.hub.forget(&node_asked);
+                tracing::info!(node = %node_asked, "forgot a node that left the cluster");
+            }
+        }
+        Ok(())
     }
 
     fn leavers(&self) -> Vec<NodeName> {
@@ -77,3 +84,6 @@ impl Leavers {
             .collect()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -5,4 +5,5 @@ mod faults;
 mod plans;
 mod reports;
 mod site;
+mod slow;
 mod works;

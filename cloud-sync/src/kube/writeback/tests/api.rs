@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
+use std::time::Duration;
 
 use causeway_kube_api::Status;
 use futures_util::future::BoxFuture;
@@ -9,7 +10,7 @@ use parking_lot::Mutex;
 use serde_json::{Map, Value, json};
 use tokio::sync::watch;
 
-use crate::kube::writeback::call::{Api, Call, CallError, Content, Method};
+use crate::kube::writeback::call::{Api, Call, CallError, Content, Identity, Method};
 
 /// What it does to a call instead of answering it.
 #[derive(Clone, Debug)]
@@ -39,6 +40,10 @@ struct State {
 pub(super) struct FakeApi {
     state: Mutex<State>,
     changed: watch::Sender<u64>,
+    /// Calls of this identity are not answered.
+    held: watch::Sender<Option<Identity>>,
+    /// What each call takes.
+    delay: Mutex<Duration>,
 }
 
 impl std::fmt::Debug for FakeApi {
@@ -52,6 +57,8 @@ impl FakeApi {
         Arc::new(Self {
             state: Mutex::default(),
             changed: watch::Sender::new(0),
+            held: watch::Sender::new(None),
+            delay: Mutex::default(),
         })
     }
 
@@ -87,6 +94,17 @@ impl FakeApi {
 
     pub(super) fn rule(&self, rule: impl Fn(&Call) -> Option<Fault> + Send + 'static) {
         self.state.lock().rule = Some(Box::new(rule));
+    }
+
+    /// Answers nobody of this identity for now.
+    pub(super) fn hold(&self, identity: Identity) {
+        self.held.send_replace(Some(identity));
+    }
+
+    /// Answers everybody, each call after so long.
+    pub(super) fn release(&self, delay: Duration) {
+        *self.delay.lock() = delay;
+        self.held.send_replace(None);
     }
 
     pub(super) fn calls(&self) -> Vec<Call> {
@@ -133,6 +151,13 @@ impl Api for FakeApi {
     fn call(&self, call: Call) -> BoxFuture<'_, Result<Value, CallError>> {
         Box::pin(async move {
             tokio::task::yield_now().await;
+            let mut held = self.held.subscribe();
+            let is_free = |held: &Option<Identity>| held.as_ref() != Some(&call.identity);
+            if held.wait_for(is_free).await.is_err() {
+                unreachable!("the server lives as long as its calls");
+            }
+            let delay = *self.delay.lock();
+            tokio::time::sleep(delay).await;
             let answer = self.answer(&call);
             self.changed.send_modify(|count| *count += 1);
             answer

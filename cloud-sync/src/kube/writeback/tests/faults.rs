@@ -383,7 +383,7 @@ async fn what_others_changed_while_a_node_was_away_is_said_again() {
     let mut unknown = site.api.get("/api/v1/nodes/n1").unwrap();
     unknown["status"]["conditions"][0]["status"] = json!("Unknown");
     site.api.put("/api/v1/nodes/n1", unknown);
-    let _seat = site.connect();
+    let _seat = site.connect(&n1());
     let is_ready = |api: &FakeApi| {
         let node = api.get("/api/v1/nodes/n1")?;
         (node["status"]["conditions"][0]["status"] == "True").then_some(())

@@ -148,8 +148,13 @@ impl Site {
 
     /// A pod of `n1`.
     pub(super) async fn pod(&self, name: &str) -> Key {
-        let (key, _) = rig::pod(name, Some("n1"), json!({}));
-        self.put(&key, "Pod", json!({"spec": {"nodeName": "n1"}}))
+        self.pod_on(&n1(), name).await
+    }
+
+    pub(super) async fn pod_on(&self, node: &NodeName, name: &str) -> Key {
+        let node = node.as_str();
+        let (key, _) = rig::pod(name, Some(node), json!({}));
+        self.put(&key, "Pod", json!({"spec": {"nodeName": node}}))
             .await;
         key
     }
@@ -181,7 +186,11 @@ impl Site {
 
     /// `n1` sends records; they are durable when this returns.
     pub(super) async fn send(&mut self, drafts: Vec<Draft>) {
-        let seat = self.connect();
+        self.send_from(&n1(), drafts).await;
+    }
+
+    pub(super) async fn send_from(&mut self, node: &NodeName, drafts: Vec<Draft>) {
+        let seat = self.connect(node);
         let first = self.sent + 1 - drafts.len() as u64;
         let records = drafts.into_iter().enumerate();
         let records = records
@@ -195,7 +204,7 @@ impl Site {
         };
         let (answer, answered) = oneshot::channel();
         let request = Request::Session {
-            node: n1(),
+            node: node.clone(),
             session: seat.number(),
             write: SessionWrite::Incoming(incoming),
             answer,
@@ -204,9 +213,9 @@ impl Site {
         answered.await.unwrap().unwrap();
     }
 
-    /// A session of `n1` that has taken the node over.
-    pub(super) fn connect(&self) -> Seat {
-        let (seat, _control) = self.hub.admit(&n1(), self.shutdown.token()).unwrap();
+    /// A session of a node that has taken it over.
+    pub(super) fn connect(&self, node: &NodeName) -> Seat {
+        let (seat, _control) = self.hub.admit(node, self.shutdown.token()).unwrap();
         seat.take_over(WallTime::default());
         seat
     }
