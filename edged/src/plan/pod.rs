@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use causeway_log::replication::Moment;
 
+use super::backoff::End;
 use super::{Action, ObservedContainer, ObservedPod, Plan, PlanState, StopReason, Timing};
 use crate::pod::{DesiredContainer, DesiredPod, RestartPolicy, hash_all};
 use crate::runtime::{ContainerState, Exit};
@@ -27,6 +28,18 @@ impl ObservedContainer {
 }
 
 impl ObservedPod {
+    /// How the attempt before this one ended, and of which spec it was.
+    fn end_before(&self, name: &str, attempt: u32) -> Option<(u64, &Exit)> {
+        let of_name = self.containers.iter().map(|found| &found.container);
+        let before = of_name
+            .filter(|one| one.name == name && one.attempt < attempt)
+            .max_by_key(|one| one.attempt)?;
+        match &before.state {
+            ContainerState::Exited(exit) => Some((before.spec_hash, exit)),
+            ContainerState::Created | ContainerState::Running { .. } => None,
+        }
+    }
+
     /// The newest attempt of a container.
     #[must_use]
     pub fn newest(&self, name: &str) -> Option<&ObservedContainer> {
@@ -251,9 +264,13 @@ impl PodPlanner<'_> {
             return Standing::Done { success };
         }
         let (uid, name) = (&self.pod.uid, &container.name);
-        let delay = self
-            .state
-            .ended(uid, name, attempt, exit, self.now, self.timing);
+        let end = End {
+            attempt,
+            spec_hash: newest.container.spec_hash,
+            exit,
+            before: self.found.end_before(name, attempt),
+        };
+        let delay = self.state.ended(uid, name, &end, self.now, self.timing);
         if self.now < delay.not_before {
             self.plan
                 .backing_off

@@ -124,6 +124,43 @@ fn the_backoff_survives_the_loss_of_the_planners_memory() {
     );
 }
 
+/// Attempts that were replaced are no crashes, and what crashed before the change was another thing.
+#[test]
+fn what_is_changed_starts_with_a_clean_record() {
+    for forgets in [false, true] {
+        let mut world = World::with(&[pod("u1", "web")]);
+        world.settle();
+        for _ in 0..5 {
+            world.end("u1", "main", 1, SHORT);
+            world.plan();
+            world.pass(Duration::from_secs(300));
+            world.settle();
+        }
+        for version in 0..5 {
+            let mut changed = pod("u1", "web");
+            changed["spec"]["containers"][0]["image"] = format!("busybox:{version}").into();
+            world.want(&[changed]);
+            world.settle();
+        }
+        world.end("u1", "main", 1, SHORT);
+        if forgets {
+            world.state = PlanState::default();
+        }
+        world.settle();
+        assert_eq!(world.running("u1"), [("main".to_owned(), 11)]);
+        world.end("u1", "main", 1, SHORT);
+        let second = world.plan().wake;
+        assert_eq!(second, Some(Moment(world.now.0 + Duration::from_secs(10))));
+        // How many of the attempts were replaced cannot be told any more.
+        world.state = PlanState::default();
+        let presumed = world.plan().wake;
+        assert_eq!(
+            presumed,
+            Some(Moment(world.now.0 + Duration::from_secs(40)))
+        );
+    }
+}
+
 #[test]
 fn init_containers_run_one_after_the_other_before_the_rest() {
     let mut object = pod("u1", "web");
