@@ -28,6 +28,8 @@ struct State {
     shut: bool,
     uids: u64,
     writes: u64,
+    /// Nodes get no labels; so often they were asked for.
+    refused_labels: Option<u64>,
 }
 
 impl FakeApi {
@@ -42,6 +44,16 @@ impl FakeApi {
     pub(crate) fn shut(&self, shut: bool) {
         self.state.lock().shut = shut;
         self.revision.send_modify(|_| {});
+    }
+
+    /// From here on nodes get no labels, as if the cloud refused each request for them.
+    pub(crate) fn refuse_labels(&self) {
+        self.state.lock().refused_labels = Some(0);
+    }
+
+    /// How often labels were asked for and refused.
+    pub(crate) fn refused_labels(&self) -> u64 {
+        self.state.lock().refused_labels.unwrap_or_default()
     }
 
     pub(crate) fn put(&self, kind: &str, mut object: Value) {
@@ -146,8 +158,24 @@ impl FakeApi {
                 return Err(refuse(409));
             }
             merge(&mut object, patch);
+            let labels = known["metadata"]["labels"].clone();
+            if state.refuses_labels_of(kind, patch) {
+                object["metadata"]["labels"] = labels;
+            }
             Ok(self.store(state, key, object))
         })
+    }
+}
+
+impl State {
+    /// Whether a write asks for labels of a node that it does not get.
+    fn refuses_labels_of(&mut self, kind: &Gvr, asked: &Value) -> bool {
+        let asks = plural(kind) == "nodes" && asked["metadata"]["labels"].is_object();
+        let Some(refused) = self.refused_labels.as_mut().filter(|_| asks) else {
+            return false;
+        };
+        *refused += 1;
+        true
     }
 }
 
@@ -262,6 +290,9 @@ impl Api for FakeApi {
                 let key = key(&plural(kind), &object);
                 if state.objects.contains_key(&key) {
                     return Err(refuse(409));
+                }
+                if state.refuses_labels_of(kind, &object) {
+                    object["metadata"]["labels"] = json!({});
                 }
                 state.uids += 1;
                 object["metadata"]["uid"] = format!("uid-{}", state.uids).into();

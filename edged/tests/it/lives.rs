@@ -81,3 +81,24 @@ async fn pods_go_on_through_the_end_and_the_return_of_their_node() {
     assert_eq!(status["containerStatuses"][0]["restartCount"], 0);
     edged.stop().await;
 }
+
+#[tokio::test]
+async fn labels_that_are_refused_are_not_asked_for_at_every_change() {
+    let (api, dir) = (FakeApi::new(), tempfile::tempdir().unwrap());
+    api.refuse_labels();
+    let edged = Edged::start(&api, dir.path());
+    for round in 0..20 {
+        // Each time it says how it is, it has seen the change, and that its labels are not there.
+        let is_told = |api: &FakeApi| {
+            api.get("nodes", "", "edge-1")
+                .filter(|node| node["status"]["conditions"].is_array())
+        };
+        let mut node = api.until("the status of the node", is_told).await;
+        node["status"] = json!({"round": round});
+        api.put("nodes", node);
+    }
+    let refused = api.refused_labels();
+    // With the registration, and once at each look at the host, of which there are few.
+    assert!((2..10).contains(&refused), "asked {refused} times");
+    edged.stop().await;
+}
