@@ -1,5 +1,6 @@
 //! Tests, benchmarks and checks of the project: `cargo xtask test`, `cargo xtask tidy`,
-//! `cargo xtask bench`, `cargo xtask dist`, `cargo xtask mutants`, `cargo xtask k8s`.
+//! `cargo xtask bench`, `cargo xtask dist`, `cargo xtask image`, `cargo xtask mutants`,
+//! `cargo xtask k8s`.
 
 use std::process::ExitCode;
 
@@ -8,6 +9,7 @@ use clap::{Parser, Subcommand};
 
 mod bench;
 mod dist;
+mod image;
 mod k8s;
 mod mutants;
 mod say;
@@ -30,6 +32,7 @@ enum Command {
     Bench(bench::Args),
     /// Build the binaries as they are shipped: small, static, without symbols
     Dist,
+    Image(image::Args),
     Mutants(mutants::Args),
     K8s(k8s::Args),
 }
@@ -59,6 +62,7 @@ fn run(cli: Cli) -> Result<bool> {
         }
         Command::Bench(args) => bench::run(&args),
         Command::Dist => dist::run(),
+        Command::Image(args) => image::run(&args),
         Command::Mutants(args) => mutants::run(&args),
         Command::K8s(args) => k8s::run(&args),
     }
