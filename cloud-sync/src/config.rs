@@ -27,9 +27,15 @@ pub struct CloudConfig {
     pub control: Control,
     /// Where the Kubernetes cluster is, when it is one.
     pub kubernetes: Kubernetes,
+    /// What is published of devices.
+    pub devices: Devices,
     /// How much is said.
     pub log: LogConfig,
 }
+
+mod devices;
+
+pub use devices::Devices;
 
 /// What is logged.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -158,6 +164,7 @@ impl CloudConfig {
                 events_per_namespace_max: 1000,
             },
             kubernetes: Kubernetes::default(),
+            devices: Devices::default(),
             log: LogConfig::default(),
         }
     }
@@ -173,6 +180,7 @@ impl CloudConfig {
             history,
             control,
             kubernetes,
+            devices,
             log,
         } = self;
         let Bounds {
@@ -192,7 +200,7 @@ impl CloudConfig {
             event_age,
             events_per_namespace_max,
         } = control;
-        let kubernetes = kubernetes.dump();
+        let (kubernetes, devices) = (kubernetes.dump(), devices.dump());
         let dir = toml::Value::from(dir.display().to_string());
         let [keep_age, node_grace, event_age] =
             [keep_age, node_grace, event_age].map(|duration| format_duration(*duration));
@@ -205,7 +213,7 @@ impl CloudConfig {
              bytes_max = {bytes_max}\n\n\
              [control]\nplane = \"{plane}\"\nnode_grace = \"{node_grace}\"\nevent_age = \"{event_age}\"\n\
              events_per_namespace_max = {events_per_namespace_max}\n\n\
-             {kubernetes}\n\
+             {kubernetes}\n{devices}\n\
              [log]\nlevel = \"{level}\"\nformat = \"{format}\"\n"
         )
     }
@@ -241,6 +249,7 @@ impl CloudConfig {
         config.history.read(&mut root.section("history"));
         config.control.read(&mut root.section("control"));
         config.kubernetes.read(&mut root.section("kubernetes"));
+        config.devices.read(&mut root.section("devices"));
         let mut log = root.section("log");
         set(&mut config.log.level, log.text("level"));
         set(&mut config.log.format, log.text("format"));

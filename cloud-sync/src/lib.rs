@@ -15,6 +15,7 @@
 pub mod cluster;
 pub mod config;
 pub mod controllers;
+pub mod devices;
 pub mod hub;
 pub mod interest;
 pub mod kube;

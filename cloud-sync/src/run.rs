@@ -21,8 +21,9 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 
 use crate::cluster::{Cluster, ClusterMachine, Mirror, Request, Requests, StartError, is_complete};
-use crate::config::{Bounds, CloudConfig, Control, History, Kubernetes, Plane};
+use crate::config::{self, Bounds, CloudConfig, Control, History, Kubernetes, Plane};
 use crate::controllers::{self, Controllers};
+use crate::devices::{self, Changed, DeviceStats, Embedded, Publisher, Target};
 use crate::hub::Hub;
 use crate::kube::writeback::WriteStats;
 use crate::kube::{self, Access, ApiServer, Health, Kube, SourceCollector};
@@ -188,6 +189,8 @@ struct Parts {
     writes: Arc<WriteStats>,
     view: View,
     durable: watch::Receiver<Revision>,
+    changed_devices: Arc<Changed>,
+    device_stats: Arc<DeviceStats>,
     writer: Requests,
     /// What the machine tells of the Kubernetes cluster that it mirrors.
     mirror: Option<Arc<Mirror>>,
@@ -211,7 +214,7 @@ impl Parts {
             Arc::clone(&outcomes),
         )?;
         let (view, durable, depths) = (machine.view(), machine.durable(), machine.depths());
-        let mirror = machine.mirror();
+        let (mirror, changed_devices) = (machine.mirror(), machine.changed_devices());
         let (thread, writer) = Writer::spawn("cloud-writer", Arc::clone(&store), machine);
         let writer = Requests::new(writer, depths);
         Ok((
@@ -223,6 +226,8 @@ impl Parts {
                 writes: Arc::default(),
                 view,
                 durable,
+                changed_devices,
+                device_stats: Arc::default(),
                 writer,
                 mirror,
                 health: Arc::default(),
@@ -246,6 +251,7 @@ impl Parts {
             history,
             control,
             kubernetes,
+            devices,
             log: _,
         } = config;
         let totals = Arc::new(Totals::default());
@@ -253,8 +259,11 @@ impl Parts {
         let sync_routes = sync_router(self.sync(starting, &totals, shutdown));
         let admin = self.admin_routes(&totals, config);
         let (api_routes, plane) = match &self.mirror {
-            None => self.embedded(admin, bounds, control, shutdown),
-            Some(mirror) => (admin, self.kubernetes(mirror, kubernetes, shutdown)),
+            None => self.embedded(admin, bounds, control, devices, shutdown),
+            Some(mirror) => (
+                admin,
+                self.kubernetes(mirror, kubernetes, devices, shutdown),
+            ),
         };
         let api_limits = HttpLimits {
             connections_max: bounds.watchers_max + CONNECTIONS_SPARE,
@@ -283,6 +292,7 @@ impl Parts {
         admin: Router,
         bounds: &Bounds,
         control: &Control,
+        publishing: &config::Devices,
         shutdown: &Shutdown,
     ) -> (Router, Vec<Task>) {
         let cluster = Arc::new(Cluster::new(self.view.clone(), self.writer.clone()));
@@ -294,6 +304,8 @@ impl Parts {
             ..ServerConfig::default()
         };
         let routes = admin.fallback_service(router(Arc::clone(&cluster), server));
+        let statuses = Embedded::new(Arc::clone(&cluster), Arc::clone(&self.clock));
+        let publisher = self.publisher(publishing, Arc::new(statuses));
         let controllers = Controllers {
             cluster,
             hub: Arc::clone(&self.hub),
@@ -314,6 +326,7 @@ impl Parts {
                 controllers::run(controllers, shutdown.token()),
             ),
             tasks::spawn("write-back", writeback),
+            tasks::spawn("devices", devices::run(publisher, shutdown.token())),
         ];
         (routes, tasks)
     }
@@ -323,6 +336,7 @@ impl Parts {
         &self,
         mirror: &Arc<Mirror>,
         settings: &Kubernetes,
+        publishing: &config::Devices,
         shutdown: &Shutdown,
     ) -> Vec<Task> {
         let Kubernetes {
@@ -347,7 +361,24 @@ impl Parts {
             clock: Arc::clone(&self.clock),
             writes: Arc::clone(&self.writes),
         };
-        kube::run(&kube, shutdown)
+        let statuses = kube.statuses();
+        let publisher = self.publisher(publishing, Arc::new(statuses));
+        let mut tasks = kube::run(&kube, shutdown);
+        let publish = devices::run(publisher, shutdown.token());
+        tasks.push(tasks::spawn("devices", publish));
+        tasks
+    }
+
+    /// What publishes what devices report.
+    fn publisher(&self, settings: &config::Devices, target: Arc<dyn Target>) -> Publisher {
+        Publisher {
+            view: self.view.clone(),
+            store: Arc::clone(&self.store),
+            changed: Arc::clone(&self.changed_devices),
+            settings: settings.clone(),
+            stats: Arc::clone(&self.device_stats),
+            target,
+        }
     }
 
     fn sync(&self, starting: Starting, totals: &Arc<Totals>, shutdown: &Shutdown) -> Sync {
@@ -377,6 +408,7 @@ impl Parts {
             nodes_max: config.bounds.metric_nodes_max,
         };
         register(&metrics, totals, collector);
+        metrics.register(|registry| self.device_stats.register(registry));
         if let Some(mirror) = &self.mirror {
             let collector = SourceCollector {
                 health: Arc::clone(&self.health),

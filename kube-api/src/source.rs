@@ -31,6 +31,22 @@ pub trait Source: Send + Sync + 'static {
         let _ = lease;
     }
 
+    /// What this source has against an object that its kind's schema allows; `before` is what it
+    /// would replace. Asked before a write, a dry run included, and decided on what is served: a
+    /// write that must not be wrong is checked in [`Source::commit`] too.
+    ///
+    /// # Errors
+    /// The answer to the caller.
+    fn admit(
+        &self,
+        resource: &Resource,
+        before: Option<&Value>,
+        object: &Value,
+    ) -> Result<(), Box<Status>> {
+        let _ = (resource, before, object);
+        Ok(())
+    }
+
     /// Makes a write durable and resolves when it is, and when [`Source::view`] shows it.
     ///
     /// A write whose object would not change makes no record and resolves with the revision that

@@ -8,8 +8,8 @@
 //! ```
 //!
 //! # Guarantees
-//! - The mirror holds an object exactly if a node needs it: nodes that are ours, the pods bound to
-//!   them, and what the interest graph derives from these.
+//! - The mirror holds an object exactly if a node needs it: nodes that are ours, the pods and devices
+//!   bound to them, and what the interest graph derives from these; and the definitions of devices.
 //! - An object that is as it was makes no record, however often it is listed.
 //! - Something is removed only when it was seen to go, when nobody needs it, or when a list that
 //!   began after it was stored ended without it (`Listing` … `Listed`).
@@ -27,7 +27,7 @@ use super::answer::Answer;
 use super::objects::TooLarge;
 use super::wrote_back::Made;
 use super::{ClusterMachine, Current, Request};
-use crate::interest::{Class, Name, Need, Turnover};
+use crate::interest::{Class, Name, Need, Turnover, defines_devices, is_device, node_of};
 
 mod gone;
 mod seen;
@@ -191,7 +191,11 @@ impl ClusterMachine {
                 .and_then(Value::as_str)
                 .is_some_and(|node| self.is_ours(node, None));
         }
-        self.graph.is_object_needed(key, object)
+        if is_device(&key.resource) {
+            return node_of(object).is_some_and(|node| self.is_ours(node.as_str(), None));
+        }
+        // Devices say which nodes need them, so their kinds are followed whoever needs them yet.
+        defines_devices(key) || self.graph.is_object_needed(key, object)
     }
 
     /// Whether a node is served from here: it has the label, or it came once.
@@ -227,7 +231,7 @@ impl ClusterMachine {
             Ok(_) => {
                 mirror.shared.fits(&name);
                 if is_new_node && let Ok(node) = NodeName::new(&key.name) {
-                    mirror.wants.insert(Want::Pods(node));
+                    mirror.wants.extend([Want::Pods(node), Want::Devices]);
                 }
             }
             Err(TooLarge { size }) => mirror.shared.refuse(&name, size),
@@ -249,19 +253,18 @@ impl ClusterMachine {
             && let Ok(node) = NodeName::new(&name.name)
             && !self.is_ours(&name.name, None)
         {
-            self.release_pods(&node, batch);
+            self.release_bound(&node, batch);
         }
     }
 
-    /// A node is no longer ours, so its pods are nothing to us.
-    fn release_pods(&mut self, node: &NodeName, batch: &mut Batch) {
-        let held = self
-            .graph
-            .held()
-            .filter(|(key, holders)| key.resource.is("", "pods") && holders.contains(node));
-        let pods: Vec<Name> = held.map(|(key, _)| Name::of(key)).collect();
-        for pod in pods {
-            self.mirror_delete(&pod, batch);
+    /// A node is no longer ours, so its pods and devices are nothing to us.
+    fn release_bound(&mut self, node: &NodeName, batch: &mut Batch) {
+        let is_bound = |key: &Key| key.resource.is("", "pods") || is_device(&key.resource);
+        let held = self.graph.held();
+        let held = held.filter(|(key, holders)| is_bound(key) && holders.contains(node));
+        let bound: Vec<Name> = held.map(|(key, _)| Name::of(key)).collect();
+        for name in bound {
+            self.mirror_delete(&name, batch);
         }
     }
 
@@ -440,7 +443,9 @@ fn want(graph: &crate::interest::Graph, need: Need) -> Option<Want> {
     match need {
         // These are followed for their own sake: no change of one that is here is passed over.
         Need::Object(name)
-            if (name.resource.is("", "nodes") || name.resource.is("", "pods"))
+            if (name.resource.is("", "nodes")
+                || name.resource.is("", "pods")
+                || is_device(&name.resource))
                 && graph.is_live(&name) =>
         {
             None

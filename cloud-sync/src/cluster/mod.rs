@@ -23,13 +23,16 @@ use causeway_kube_api::{Catalog, Clock, View, Write, WriteError, Written};
 use causeway_log::replication::SessionWrite;
 use causeway_log::writer::{Committed, Machine, Planned, RoundError};
 use causeway_log::{Batch, Epoch, Key, NodeName, Offset, Resource, Revision, Store, StreamId};
+use causeway_projections::twin::Desired;
 use tokio::sync::{oneshot, watch};
 
+use crate::devices::Changed;
 use crate::hub::Hub;
 use crate::interest::{Graph, Name};
 use crate::writeback::{Outcomes, WroteBack};
 
 mod answer;
+mod definitions;
 mod mirror;
 mod objects;
 mod queue;
@@ -38,6 +41,7 @@ mod source;
 mod start;
 #[cfg(test)]
 mod tests;
+mod twins;
 mod write;
 mod wrote_back;
 
@@ -118,6 +122,8 @@ pub struct ClusterMachine {
     catalog: (Revision, Catalog),
     /// How many requests wait.
     depths: Arc<Depths>,
+    /// Devices whose status may have to be published.
+    changed_devices: Arc<Changed>,
     /// Wakes who follows the log.
     durable: watch::Sender<Revision>,
     /// `down` streams that are open.
@@ -143,6 +149,8 @@ struct Round {
     received: BTreeMap<NodeName, (Epoch, Offset)>,
     wrote_back: BTreeSet<NodeName>,
     stuck: BTreeSet<(NodeName, Key)>,
+    /// What this round tells nodes that is wanted of devices.
+    wishes: BTreeMap<(NodeName, Key), Desired>,
     flushed_acks: BTreeMap<NodeName, Offset>,
 }
 
@@ -170,6 +178,12 @@ impl ClusterMachine {
     #[must_use]
     pub fn durable(&self) -> watch::Receiver<Revision> {
         self.durable.subscribe()
+    }
+
+    /// Devices whose status may have to be published.
+    #[must_use]
+    pub fn changed_devices(&self) -> Arc<Changed> {
+        Arc::clone(&self.changed_devices)
     }
 
     /// What decides the next rounds, apart from what is stored: models tell states apart by it.
@@ -335,6 +349,7 @@ impl Machine for ClusterMachine {
             );
         }
         self.tell_sessions(batch, records);
+        self.mark_devices(batch);
         if !records.is_empty() {
             self.durable.send_replace(durable);
         }

@@ -8,7 +8,7 @@ use causeway_log::{
 use serde_json::Value;
 
 use super::{ClusterMachine, Planning};
-use crate::interest::{Delta, Name, Step, down_body, down_body_of};
+use crate::interest::{Delta, Name, Step, down_body, down_body_of, is_device};
 
 /// An object as it is now: durable, or written in this round.
 #[derive(Clone, Debug)]
@@ -191,7 +191,15 @@ impl ClusterMachine {
                     (Op::Put, body.expect("an object that a node needs is there"))
                 }
             };
-            self.send_record(batch, &node, &key, op, body, cause);
+            self.send_record(batch, &node, &key, op, body.clone(), cause);
+            if is_device(&key.resource) {
+                match step {
+                    Step::Withdraw => self.forget_wishes(&node, &key),
+                    Step::Put | Step::Update => {
+                        self.send_wishes(batch, &node, &key, &body, cause);
+                    }
+                }
+            }
         }
     }
 

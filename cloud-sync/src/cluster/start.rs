@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 
 use super::{ClusterMachine, Round};
 use crate::hub::Hub;
-use crate::interest::{Graph, Name, down_body_of};
+use crate::interest::{Graph, Name, down_body_of, is_device};
 use crate::writeback::Outcomes;
 
 /// Namespaces that every cluster has.
@@ -70,6 +70,7 @@ impl ClusterMachine {
         let mut machine = Self::load(store, clock, hub, outcomes)?;
         machine.heal()?;
         machine.bootstrap()?;
+        machine.define_devices()?;
         Ok(machine)
     }
 
@@ -119,6 +120,7 @@ impl ClusterMachine {
             graph: Graph::default(),
             catalog: (Revision::ZERO, Catalog::builtin()),
             depths: Arc::default(),
+            changed_devices: Arc::default(),
             durable: tokio::sync::watch::Sender::new(durable),
             down: BTreeSet::new(),
             acks: BTreeMap::new(),
@@ -218,11 +220,13 @@ impl ClusterMachine {
                 continue;
             };
             let body = down_body_of(&key, &current.body);
-            if sent.remove(&key).is_some_and(|sent| sent == body) {
-                continue;
+            if sent.remove(&key).is_none_or(|sent| sent != body) {
+                self.send_record(batch, node, &key, Op::Put, body.clone(), cause);
+                differences += 1;
             }
-            self.send_record(batch, node, &key, Op::Put, body, cause);
-            differences += 1;
+            if is_device(&key.resource) && self.send_wishes(batch, node, &key, &body, cause) {
+                differences += 1;
+            }
             self.write_when_full(batch)?;
         }
         for key in sent.into_keys() {
@@ -282,7 +286,7 @@ impl ClusterMachine {
     }
 
     /// Writes before there is a writer thread.
-    fn write_now(&mut self, batch: &mut Batch) -> Result<(), StartError> {
+    pub(super) fn write_now(&mut self, batch: &mut Batch) -> Result<(), StartError> {
         let batch = std::mem::take(batch);
         if batch.is_empty() {
             return Ok(());

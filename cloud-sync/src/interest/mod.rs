@@ -7,6 +7,8 @@
 //!                        endpoint slices of the namespace, and the tokens it mounts
 //!   the Node N           N needs it, and the custom resources of the groups it subscribes to
 //!   a volume claim       whoever needs the claim needs the volume it is bound to
+//!   a Device attached   N needs the Device, its model, the namespace and the definitions of these
+//!   to N                 kinds
 //!   an edge request of N whoever made or edited an object through the edge keeps it
 //! ```
 //!
@@ -21,12 +23,14 @@ use causeway_log::{Key, NodeName, Resource};
 use serde_json::Value;
 
 mod body;
+mod devices;
 mod references;
 #[cfg(test)]
 mod tests;
 mod tokens;
 
 pub use body::{down_body, down_body_of};
+pub(crate) use devices::{defines_devices, is_device, is_device_status, model_of, node_of};
 pub use references::SUBSCRIBE_ANNOTATION;
 pub(crate) use references::{is_custom, pod_references};
 pub use tokens::{TokenSource, token_sources, tokens};
@@ -182,8 +186,12 @@ impl Graph {
     }
 
     /// `node` made or edited the object `key` by a request: it keeps it until the object is gone.
-    /// Without effect when the object is not there.
+    /// Without effect when the object is not there, and for a Device, which is its node's by what it
+    /// says itself.
     pub fn stick(&mut self, node: &NodeName, key: &Key, deltas: &mut Vec<Delta>) {
+        if is_device(&key.resource) {
+            return;
+        }
         let name = Name::of(key);
         let Some(live) = self.live.get(&name).filter(|live| live.key == *key) else {
             return;
@@ -215,6 +223,9 @@ impl Graph {
 
     /// [`Graph::stick`] for an object that is still to appear.
     pub(crate) fn expect(&mut self, node: &NodeName, key: &Key) {
+        if is_device(&key.resource) {
+            return;
+        }
         let nodes = self.sticky.entry(key.clone()).or_default();
         nodes.insert(node.clone());
     }

@@ -8,6 +8,7 @@ use causeway_log::limits::KEY_PART_BYTES_MAX;
 use causeway_log::{Key, NodeName, Resource};
 use serde_json::Value;
 
+use super::devices::{device_causes, is_device, is_device_status};
 use super::{Class, Name, Need};
 
 /// On a Node: a comma-separated list of API groups whose custom resources the node needs.
@@ -45,6 +46,9 @@ pub(super) fn causes(key: &Key, body: &Value) -> BTreeSet<(NodeName, Need)> {
     if key.resource.is("", "nodes") {
         return node_causes(key, body);
     }
+    if is_device(&key.resource) {
+        return device_causes(key, body);
+    }
     BTreeSet::new()
 }
 
@@ -54,7 +58,7 @@ pub(super) fn follows(key: &Key, body: &Value) -> Vec<Name> {
         return Vec::new();
     }
     name_at(body.get("spec"), "volumeName")
-        .map(|volume| named("persistentvolumes", "", volume))
+        .map(|volume| named_in("persistentvolumes", "", volume))
         .into_iter()
         .collect()
 }
@@ -65,8 +69,9 @@ pub(super) fn class_of(key: &Key, body: &Value) -> Option<Class> {
     if resource.is("", "services") || resource.is("discovery.k8s.io", "endpointslices") {
         return Some(Class::Network(Arc::clone(&key.namespace)));
     }
-    if *resource == super::tokens() {
-        // Each is for the node of its pod alone, whatever a node subscribes to.
+    if *resource == super::tokens() || is_device(resource) || is_device_status(resource) {
+        // Each is for the node of its pod or device alone, whatever a node subscribes to; what
+        // devices report comes from there.
         return None;
     }
     if resource.is("apiextensions.k8s.io", "customresourcedefinitions") {
@@ -100,7 +105,7 @@ fn pod_causes(key: &Key, body: &Value) -> BTreeSet<(NodeName, Need)> {
     let Some(node) = name_at(spec, "nodeName").and_then(|name| NodeName::new(name).ok()) else {
         return BTreeSet::new();
     };
-    let mut names = BTreeSet::from([Name::of(key), named("namespaces", "", &key.namespace)]);
+    let mut names = BTreeSet::from([Name::of(key), named_in("namespaces", "", &key.namespace)]);
     add_references(key, spec, &mut names);
     for token in super::token_sources(key, body) {
         names.insert(Name {
@@ -130,7 +135,7 @@ fn add_references(key: &Key, spec: Option<&Value>, names: &mut BTreeSet<Name>) {
     let namespace = &*key.namespace;
     let mut add = |plural: &str, holder: Option<&Value>, field: &str| {
         if let Some(name) = name_at(holder, field) {
-            names.insert(named(plural, namespace, name));
+            names.insert(named_in(plural, namespace, name));
         }
     };
     add("serviceaccounts", spec, "serviceAccountName");
@@ -172,12 +177,12 @@ fn add_references(key: &Key, spec: Option<&Value>, names: &mut BTreeSet<Name>) {
         // A generic ephemeral volume is backed by a claim of this name.
         if let Some(volume) = name_at(Some(volume), "name") {
             let claim = format!("{}-{volume}", key.name);
-            names.insert(named("persistentvolumeclaims", namespace, &claim));
+            names.insert(named_in("persistentvolumeclaims", namespace, &claim));
         }
     }
 }
 
-fn named(plural: &str, namespace: &str, name: &str) -> Name {
+pub(super) fn named_in(plural: &str, namespace: &str, name: &str) -> Name {
     Name {
         resource: Resource::core(plural),
         namespace: namespace.into(),
@@ -185,7 +190,7 @@ fn named(plural: &str, namespace: &str, name: &str) -> Name {
     }
 }
 
-fn child<'a>(value: Option<&'a Value>, field: &str) -> Option<&'a Value> {
+pub(super) fn child<'a>(value: Option<&'a Value>, field: &str) -> Option<&'a Value> {
     value.and_then(|value| value.get(field))
 }
 
@@ -196,7 +201,7 @@ fn items<'a>(value: Option<&'a Value>, field: &str) -> impl Iterator<Item = &'a 
         .flatten()
 }
 
-fn name_at<'a>(value: Option<&'a Value>, field: &str) -> Option<&'a str> {
+pub(super) fn name_at<'a>(value: Option<&'a Value>, field: &str) -> Option<&'a str> {
     child(value, field)
         .and_then(Value::as_str)
         .filter(|name| !name.is_empty() && name.len() <= KEY_PART_BYTES_MAX)

@@ -2,6 +2,7 @@ use proptest::prelude::*;
 use serde_json::json;
 
 use causeway_log::Uid;
+use causeway_projections::twin::GROUP;
 
 use super::*;
 
@@ -122,6 +123,75 @@ fn a_claim_brings_its_volume() {
     );
 }
 
+fn device(on: &str, model: &str) -> Value {
+    json!({"spec": {"nodeName": on, "deviceModelRef": {"name": model}}})
+}
+
+fn devices(plural: &str, name: &str) -> Key {
+    key(Resource::new(GROUP, plural), "shop", name, 0)
+}
+
+#[test]
+fn a_device_brings_its_model_when_there_is_one_and_moves_with_it() {
+    let mut graph = Graph::default();
+    put(&mut graph, &core("namespaces", "", "shop"), &json!({}));
+    let oven = devices("devices", "oven");
+    assert_eq!(
+        put(&mut graph, &oven, &device("n1", "heater")),
+        [
+            step("n1", "namespaces/shop", Step::Put),
+            step("n1", "devices.devices.kubeedge.io/shop/oven", Step::Put),
+        ],
+    );
+    let model = "devicemodels.devices.kubeedge.io/shop/heater";
+    assert_eq!(
+        put(&mut graph, &devices("devicemodels", "heater"), &json!({})),
+        [step("n1", model, Step::Put)],
+    );
+    // Editing a device through a node keeps it nowhere.
+    let mut deltas = Vec::new();
+    graph.stick(&node(1), &oven, &mut deltas);
+    let moved = put(&mut graph, &oven, &device("n2", "heater"));
+    assert_eq!(
+        moved,
+        [
+            step("n1", "namespaces/shop", Step::Withdraw),
+            step("n1", model, Step::Withdraw),
+            step("n2", "namespaces/shop", Step::Put),
+            step("n2", model, Step::Put),
+            step(
+                "n1",
+                "devices.devices.kubeedge.io/shop/oven",
+                Step::Withdraw
+            ),
+            step("n2", "devices.devices.kubeedge.io/shop/oven", Step::Put),
+        ],
+    );
+    deltas.clear();
+    graph.remove(&oven, &mut deltas);
+    assert!(graph.held().all(|(_, holders)| holders.is_empty()));
+}
+
+#[test]
+fn the_kinds_of_devices_go_where_devices_are_and_statuses_nowhere() {
+    let mut graph = Graph::default();
+    let definition = key(
+        Resource::new("apiextensions.k8s.io", "customresourcedefinitions"),
+        "",
+        "devicestatuses.devices.kubeedge.io",
+        0,
+    );
+    let body = json!({"spec": {"group": GROUP}});
+    put(&mut graph, &definition, &body);
+    put(&mut graph, &devices("devices", "oven"), &device("n1", "x"));
+    assert!(graph.holds(&node(1), &definition));
+    let wants = json!({"metadata": {"annotations": {SUBSCRIBE_ANNOTATION: GROUP}}});
+    put(&mut graph, &core("nodes", "", "n1"), &wants);
+    let status = devices("devicestatuses", "oven");
+    assert!(put(&mut graph, &status, &json!({})).is_empty());
+    assert!(!graph.holds(&node(1), &status));
+}
+
 #[test]
 fn subscriptions_follow_the_annotation_and_never_reach_built_in_groups() {
     let mut graph = Graph::default();
@@ -181,9 +251,11 @@ fn hostile_bodies_name_nothing() {
         json!([]),
         json!({"nodeName": 7}),
         json!({"nodeName": "../etc"}),
+        json!({"nodeName": "../etc", "deviceModelRef": {"name": "m"}}),
     ] {
         let body = json!({"spec": spec});
         assert!(put(&mut graph, &core("pods", "x", "p"), &body).is_empty());
+        assert!(put(&mut graph, &devices("devices", "d"), &body).is_empty());
     }
     let body = json!({"spec": {"nodeName": "n1", "volumes": {"a": 1}, "containers": [7, null],
         "imagePullSecrets": [{"name": long}, {"name": ""}]}});
@@ -246,7 +318,14 @@ fn any_object() -> impl Strategy<Value = (Key, Value)> {
             json!({"spec": {"volumeName": volume}}),
         )
     });
+    let device = (0..4_usize, any_name()).prop_map(|(on, model)| {
+        let nodes = [Value::Null, json!("n1"), json!("n2"), json!("n3")];
+        let body = json!({"spec": {"nodeName": nodes[on], "deviceModelRef": {"name": model}}});
+        (Resource::new(GROUP, "devices"), body)
+    });
     let plain = prop::sample::select(vec![
+        Resource::new(GROUP, "devicemodels"),
+        Resource::new(GROUP, "devicestatuses"),
         Resource::core("configmaps"),
         Resource::core("secrets"),
         Resource::core("services"),
@@ -256,14 +335,14 @@ fn any_object() -> impl Strategy<Value = (Key, Value)> {
     ])
     .prop_map(|resource| (resource, json!({})));
     let namespaced = (
-        prop_oneof![3 => pod, 1 => claim, 3 => plain],
+        prop_oneof![3 => pod, 1 => claim, 2 => device, 3 => plain],
         any_namespace(),
         any_name(),
     )
         .prop_map(|((resource, body), namespace, name)| (resource, namespace, name, body));
     let node = (
         1..4_usize,
-        prop::sample::select(vec!["", "g.io", "g.io,h.io"]),
+        prop::sample::select(vec!["", "g.io", "g.io,h.io", GROUP]),
     )
         .prop_map(|(index, groups)| {
             let names = ["", "n1", "n2", "n3"];
@@ -273,6 +352,14 @@ fn any_object() -> impl Strategy<Value = (Key, Value)> {
     let scoped = prop_oneof![
         any_name().prop_map(|name| (Resource::core("persistentvolumes"), "", name, json!({}))),
         any_namespace().prop_map(|name| (Resource::core("namespaces"), "", name, json!({}))),
+        prop::sample::select(vec!["devices", "devicemodels"]).prop_map(|plural| {
+            let crds = Resource::new("apiextensions.k8s.io", "customresourcedefinitions");
+            let name = match plural {
+                "devices" => "devices.devices.kubeedge.io",
+                _ => "devicemodels.devices.kubeedge.io",
+            };
+            (crds, "", name, json!({"spec": {"group": GROUP}}))
+        }),
         (any_name(), any_name()).prop_map(|(name, group)| {
             let crds = Resource::new("apiextensions.k8s.io", "customresourcedefinitions");
             let group = if group == "a" { "g.io" } else { "h.io" };
@@ -362,7 +449,10 @@ proptest! {
                 },
                 Act::Stick(at, index) => if let Some(key) = nth(index) {
                     graph.stick(&node(at), &key, &mut deltas);
-                    sticky.insert((node(at), key));
+                    // A Device is its node's by what it says itself.
+                    if !is_device(&key.resource) {
+                        sticky.insert((node(at), key));
+                    }
                 },
             }
             let before = held.clone();

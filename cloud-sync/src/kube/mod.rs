@@ -9,6 +9,7 @@
 
 pub mod autonomy;
 pub mod client;
+pub(crate) mod devices;
 pub mod leases;
 pub mod publish;
 mod run;

@@ -9,6 +9,7 @@ use causeway_log::Store;
 use uuid::Uuid;
 
 use super::ApiServer;
+use super::devices::Applied;
 use super::source::{Health, Leavers, Source, follow};
 use super::writeback::{Parts, WriteStats};
 use crate::cluster::{Mirror, Requests};
@@ -39,6 +40,13 @@ pub(crate) struct Kube {
     pub(crate) lease_renewal: Duration,
     /// Counters of what is written to the API server.
     pub(crate) writes: Arc<WriteStats>,
+}
+
+impl Kube {
+    /// Where DeviceStatuses are written.
+    pub(crate) fn statuses(&self) -> Applied {
+        Applied::new(Arc::new(self.api.clone()), Arc::clone(&self.writes))
+    }
 }
 
 /// Starts all of it.

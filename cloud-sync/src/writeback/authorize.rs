@@ -3,11 +3,12 @@
 //! A node that is taken over by somebody hostile must not get at more than it holds already. So it
 //! may write what it holds, and make objects of few kinds; pods it makes are bound to it and name
 //! only what it holds. Of its own Node it may not write what decides which pods and objects come
-//! to it.
+//! to it, and of the devices that are attached to it only what is desired of them.
 
 use causeway_log::{Key, NodeName};
 use causeway_projections::Verb;
 use causeway_projections::request::CORE_KINDS;
+use causeway_projections::twin::{GROUP, may_ask};
 use serde_json::Value;
 
 use super::plan::is_bound_to;
@@ -64,6 +65,9 @@ pub fn authorize(asked: &Asked<'_>, holds: impl Fn(&Name) -> bool) -> Result<(),
     if resource.is("coordination.k8s.io", "leases") {
         let own = &*key.namespace == "kube-node-lease" && &*key.name == node.as_str();
         return if own { Ok(()) } else { may_not() };
+    }
+    if &*resource.group == GROUP {
+        return may_ask(node, resource, verb, object, current).map_err(str::to_owned);
     }
     let core = resource.group.is_empty() && CORE_KINDS.contains(&&*resource.plural);
     if !core && !is_custom(&resource.group) {

@@ -22,6 +22,7 @@ use crate::cluster::{Request, Requests};
 use crate::hub::Hub;
 
 mod authorize;
+pub(crate) mod device;
 mod event;
 pub(crate) mod happening;
 mod plan;
@@ -56,17 +57,20 @@ pub enum Outcome {
     Rejected,
     /// Not understood.
     Malformed,
+    /// Nothing of the cluster: it is kept as the node sent it.
+    Kept,
 }
 
 impl Outcome {
     /// All of them.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::Applied,
         Self::Unchanged,
         Self::Stale,
         Self::Refused,
         Self::Rejected,
         Self::Malformed,
+        Self::Kept,
     ];
 
     /// The name in metrics.
@@ -79,13 +83,14 @@ impl Outcome {
             Self::Refused => "refused",
             Self::Rejected => "rejected",
             Self::Malformed => "malformed",
+            Self::Kept => "kept",
         }
     }
 }
 
 /// Counters of what became of records since the start.
 #[derive(Debug, Default)]
-pub struct Outcomes([AtomicU64; 6]);
+pub struct Outcomes([AtomicU64; 7]);
 
 impl Outcomes {
     /// Counts one.
@@ -100,7 +105,15 @@ impl Outcomes {
     }
 
     fn slot(&self, outcome: Outcome) -> &AtomicU64 {
-        let [applied, unchanged, stale, refused, rejected, malformed] = &self.0;
+        let [
+            applied,
+            unchanged,
+            stale,
+            refused,
+            rejected,
+            malformed,
+            kept,
+        ] = &self.0;
         match outcome {
             Outcome::Applied => applied,
             Outcome::Unchanged => unchanged,
@@ -108,6 +121,7 @@ impl Outcomes {
             Outcome::Refused => refused,
             Outcome::Rejected => rejected,
             Outcome::Malformed => malformed,
+            Outcome::Kept => kept,
         }
     }
 }

@@ -12,9 +12,10 @@ use causeway_log::{
 use serde_json::Value;
 use tokio::sync::oneshot;
 
+use super::device::device_of;
 use super::{Outcome, PAGE_BYTES, PAGE_RECORDS, WroteBack, cursor};
 use crate::cluster::{ClusterMachine, PutOutcome, Request, is_terminating};
-use crate::interest::Name;
+use crate::interest::{Name, is_device};
 
 /// Whether a record could be decided now.
 pub(super) enum Step {
@@ -104,14 +105,17 @@ impl ClusterMachine {
 
     fn write_back(&mut self, node: &NodeName, record: &Record, batch: &mut Batch) -> Step {
         let header = &record.header;
+        if let Some(device) = device_of(record).filter(|_| !is_gone(record)) {
+            return Step::Done(self.take_report(node, &device, record));
+        }
         match header.op {
             // A reconcile says that the node no longer has what it once sent.
-            Op::Status | Op::Apply if is_gone(record) => Step::Done(Outcome::Stale),
+            Op::Status | Op::Apply | Op::Twin if is_gone(record) => Step::Done(Outcome::Stale),
             Op::Status => Step::Done(self.write_status(node, record, batch)),
             Op::Delete => Step::Done(self.confirm_delete(node, header, batch)),
             Op::Fact => Step::Done(self.write_event(node, record, batch)),
             Op::Apply => self.write_request(node, record, batch),
-            // A node owns no objects, answers no requests, and no twins are kept here.
+            // A node owns no objects, answers no requests, and only devices have twins.
             Op::Put | Op::Reject | Op::Twin => Step::Done(Outcome::Refused),
         }
     }
@@ -148,6 +152,10 @@ impl ClusterMachine {
 
     fn confirm_delete(&mut self, node: &NodeName, header: &Header, batch: &mut Batch) -> Outcome {
         let key = &header.key;
+        if is_device(&key.resource) {
+            // The device left the node, which ends its report.
+            return Outcome::Stale;
+        }
         if !key.resource.is("", "pods") {
             return Outcome::Refused;
         }
@@ -204,7 +212,7 @@ impl ClusterMachine {
                 tracing::warn!(%node, ?op, %key, outcome = outcome.as_str(), "record not applied");
             }
             Outcome::Rejected => tracing::info!(%node, %key, "request rejected"),
-            Outcome::Applied | Outcome::Unchanged | Outcome::Stale => {
+            Outcome::Applied | Outcome::Unchanged | Outcome::Stale | Outcome::Kept => {
                 tracing::debug!(%node, ?op, %key, outcome = outcome.as_str(), "written back");
             }
         }

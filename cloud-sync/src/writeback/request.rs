@@ -177,6 +177,8 @@ impl ClusterMachine {
         };
         let prepared = prepare_update(&kind, &shown, object, subresource, &context)?;
         check_identity(key, &prepared.object)?;
+        let admitted = self.admit_device(key, &shown, &prepared.object);
+        admitted.map_err(|status| *status)?;
         Ok(if prepared.remove {
             Accepted::Remove
         } else {

@@ -83,6 +83,8 @@ impl<S: Source> Call<'_, S> {
             return Err(taken());
         }
         self.warn_uncontrolled(&mut warnings);
+        let admitted = self.server.source.admit(&key.resource, None, &object);
+        admitted.map_err(|status| *status)?;
         if self.query.dry_run {
             return self.written(StatusCode::CREATED, object, &warnings);
         }
@@ -172,6 +174,11 @@ impl<S: Source> Call<'_, S> {
         }
         if unchanged && !remove {
             return self.written(StatusCode::OK, current, &warnings).map(Some);
+        }
+        if subresource == Subresource::Main {
+            let resource = &self.kind.resource;
+            let admitted = (self.server.source).admit(resource, Some(&current), &object);
+            admitted.map_err(|status| *status)?;
         }
         if self.query.dry_run {
             let object = with_revision(object, &current);

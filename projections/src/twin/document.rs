@@ -38,7 +38,7 @@ impl fmt::Debug for Digest {
 
 impl Twin {
     /// What the device still has to be told or to do: the writable properties whose reported value
-    /// is not the desired one, in order, with the version of the wish.
+    /// is not the desired one, which the model allows, in order, with the version of the wish.
     pub fn delta<'a>(
         &'a self,
         rules: &'a Rules,
@@ -54,8 +54,9 @@ impl Twin {
                     .properties
                     .value(name)
                     .is_some_and(|it| rule.same(&it.value, &wish.value));
-                let is_open = rule.is_writable && !is_reached;
-                is_open.then_some((name, wish, property.version))
+                // A cluster that does not check Devices may want what the model does not allow.
+                let is_allowed = rule.is_writable && rule.check(&wish.value).is_ok();
+                (is_allowed && !is_reached).then_some((name, wish, property.version))
             })
     }
 

@@ -21,6 +21,7 @@
 //!   desired, nor the other way round.
 //! - What changes nothing makes no new document: an echo costs no record.
 
+mod asked;
 mod desired;
 mod device;
 mod document;
@@ -36,6 +37,7 @@ mod value;
 
 use causeway_log::Resource;
 
+pub use asked::may_ask;
 pub use desired::Desired;
 pub use device::{DeviceError, Rules, check, wishes};
 pub use document::{Digest, DocumentError, Twin};

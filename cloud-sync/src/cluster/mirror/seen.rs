@@ -62,6 +62,8 @@ pub enum Want {
     Object(Name),
     /// The pods bound to a node.
     Pods(NodeName),
+    /// The devices, which have no selector for their node.
+    Devices,
     /// Services and endpoint slices of a namespace.
     Network(Arc<str>),
     /// Definitions of the custom resources of an API group.

@@ -11,6 +11,7 @@ pub(super) fn resource(plural: &str) -> Resource {
     match plural {
         "endpointslices" => Resource::new("discovery.k8s.io", plural),
         "customresourcedefinitions" => Resource::new("apiextensions.k8s.io", plural),
+        "devices" | "devicemodels" => Resource::new(causeway_projections::twin::GROUP, plural),
         "widgets" => Resource::new("shop.example", plural),
         _ => Resource::core(plural),
     }
@@ -288,7 +289,7 @@ fn a_node_that_came_once_is_ours_without_a_label() {
     drop(seat);
     assert_eq!(wants(&rig), [want("nodes", "", "n1")]);
     rig.see(vec![present(&n1, json!({}), 1)]);
-    assert_eq!(wants(&rig), [Want::Pods(node("n1"))]);
+    assert_eq!(wants(&rig), [Want::Pods(node("n1")), Want::Devices]);
     rig.see(vec![pod("till", 1, "n1", "menu", 2)]);
     assert!(rig.get(&key("pods", "shop", "till", 1)).is_some());
     // It still is after a restart.

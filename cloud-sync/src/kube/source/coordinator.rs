@@ -22,7 +22,7 @@ use super::monotonic;
 use super::needs::Needs;
 use super::watcher::Watcher;
 use crate::cluster::{Mirror, Requests, Seen};
-use crate::interest::{is_custom, tokens};
+use crate::interest::{is_custom, is_device_status, tokens};
 use crate::kube::client::ApiServer;
 
 /// Kinds that the fetcher may ask to be listed anew at a time; they are asked for again anyway.
@@ -162,7 +162,7 @@ impl Coordinator {
         self.followed.insert(resource, followed);
     }
 
-    /// Follows the custom kinds that nodes subscribe to: those whose definitions are in the mirror.
+    /// Follows devices and the custom kinds that nodes subscribe to: those whose definitions are in the mirror.
     async fn follow_definitions(&mut self) -> Result<(), Ended> {
         let definitions = Resource::new("apiextensions.k8s.io", "customresourcedefinitions");
         let known = self.source.health.is_listed(&definitions);
@@ -264,7 +264,8 @@ fn defined(objects: &Objects, definitions: &Resource) -> BTreeMap<Resource, Kind
         .filter_map(|entry| {
             let definition: Value = serde_json::from_slice(entry.desired()?.bytes()).ok()?;
             let kind = of_definition(&definition)?;
-            Some((kind.resource.clone(), kind))
+            // What devices report is written, not read.
+            (!is_device_status(&kind.resource)).then(|| (kind.resource.clone(), kind))
         })
         .collect();
     while defined.len() > CUSTOM_KINDS_MAX

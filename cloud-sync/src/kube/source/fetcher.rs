@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use causeway_daemon::tasks::Stop;
 use causeway_log::Resource;
+use causeway_projections::twin::devices;
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
 use tokio::sync::mpsc;
@@ -94,6 +95,10 @@ impl Fetcher {
                     Ok(()) => self.all(&slices, namespace, "").await,
                     failed => failed,
                 }
+            }
+            Want::Devices => {
+                let _ = self.relist.try_send(devices());
+                Ok(())
             }
             Want::Group(_) => {
                 let definitions =

@@ -17,7 +17,9 @@ use super::event::Telling;
 use super::work::{Finished, Work};
 use super::{node, status};
 use crate::cluster::is_terminating;
-use crate::interest::Name;
+use crate::devices::admit;
+use crate::interest::{Name, is_device, model_of};
+use crate::writeback::device::{device_of, judge_report};
 use crate::writeback::happening::{Happening, NoEvent};
 use crate::writeback::{self, Outcome, authorize, clean, is_bound_to};
 
@@ -39,6 +41,19 @@ pub struct Sight<'a> {
     pub store: &'a dyn Store,
 }
 
+/// What becomes of a record about a device's state or history, which is no work for an API server;
+/// `None` for another one.
+#[must_use]
+pub fn report_of_device(sight: Sight<'_>, node: &NodeName, record: &Record) -> Option<Outcome> {
+    let key = device_of(record)?;
+    if is_gone(record) {
+        return Some(Outcome::Stale);
+    }
+    let device = sight.current(&key);
+    let device = device.as_ref();
+    Some(judge_report(sight.store, node, &key, device, record))
+}
+
 /// Decides what follows from a record of `node`.
 #[must_use]
 pub fn begin(sight: Sight<'_>, node: &NodeName, record: &Record) -> Begun {
@@ -49,7 +64,7 @@ pub fn begin(sight: Sight<'_>, node: &NodeName, record: &Record) -> Begun {
         Op::Delete => confirm(sight, node, &record.header.key),
         Op::Fact => tell(sight, node, record),
         Op::Apply => ask(sight, node, record),
-        // A node owns no objects, answers no requests, and no twins are kept here.
+        // A node owns no objects and answers no requests; documents of devices are no work.
         Op::Put | Op::Reject | Op::Twin => over(Outcome::Refused),
     }
 }
@@ -87,6 +102,10 @@ fn confirm(sight: Sight<'_>, node: &NodeName, key: &Key) -> Begun {
         // A node ends what it reported of a life that is over here.
         return over(Outcome::Stale);
     };
+    if is_device(&key.resource) {
+        // The device left the node, which ends its report.
+        return over(Outcome::Stale);
+    }
     if !key.resource.is("", "pods") {
         return over(Outcome::Refused);
     }
@@ -173,6 +192,12 @@ fn prepare(
         current: current.as_ref(),
     };
     authorize(&asked, |name| sight.holds_name(node, name)).map_err(|why| forbidden(&why))?;
+    if is_device(&key.resource)
+        && let Some(device) = &object
+    {
+        let model = model_of(&key.namespace, device).and_then(|name| sight.named(&name));
+        admit(current.as_ref(), device, model.as_ref())?;
+    }
     let place = place(key, object.as_ref().or(current.as_ref()))?;
     let sent = sight.sent(node, key);
     let seen = sent.filter(|(version, _)| request.base == Some(*version));

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use super::call::{Call, Content, Identity, Place};
 use super::diff;
-use crate::interest::down_body;
+use crate::interest::{down_body, is_device};
 
 /// On an object that was last changed by a request of a node: the identity of the request.
 pub const REQUEST_ANNOTATION: &str = "causeway.dev/request";
@@ -214,8 +214,14 @@ impl Asked {
         serde_json::from_slice(body.bytes()).unwrap_or_default()
     }
 
+    /// As the node, which decides what is allowed. Nodes have no rights on devices, and of those
+    /// nothing but desired values gets here.
     fn identity(&self) -> Identity {
-        Identity::Node(self.node.clone())
+        if is_device(&self.key.resource) {
+            Identity::Cloud
+        } else {
+            Identity::Node(self.node.clone())
+        }
     }
 }
 

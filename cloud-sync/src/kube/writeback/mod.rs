@@ -59,7 +59,7 @@ pub use call::{Api, Call, CallError, Content, Identity, Method, Place};
 pub use stats::WriteStats;
 
 use audit::Audits;
-use begin::{Begun, Sight, begin};
+use begin::{Begun, Sight, begin, report_of_device};
 use judge::Meaning;
 use plan::{Bounds, Class, Commit, Ending, Plan, Ticket};
 use work::{Finished, Turn, Work};
@@ -292,10 +292,30 @@ impl Shell {
                 };
                 let bytes: usize = page.iter().map(|stored| stored.record.body.len()).sum();
                 let more = page.len() >= PAGE.records || bytes >= PAGE.bytes;
-                let page = page.into_iter().map(|stored| (stored, true)).collect();
+                let page = page.into_iter().map(|stored| {
+                    let is_work = self.is_work(&node, &stored);
+                    (stored, is_work)
+                });
+                let page = page.collect();
                 self.plan.take_in(&node, page, more, now);
             }
         }
+    }
+
+    /// Whether there is anything to be done about a record. What is told of devices is not: it
+    /// waits for no API server, and whatever is newest is published from what is stored.
+    fn is_work(&mut self, node: &NodeName, stored: &Stored) -> bool {
+        let sight = Sight {
+            view: &self.parts.view,
+            store: &*self.parts.store,
+        };
+        let Some(outcome) = report_of_device(sight, node, &stored.record) else {
+            return true;
+        };
+        let class = Class::of(&stored.record);
+        let finished = Finished::plain(outcome);
+        self.reporter.judged(node, class, &stored.record, &finished);
+        false
     }
 
     fn start(&mut self) {

@@ -42,14 +42,25 @@ impl Reporter {
         record: &Record,
         finished: &Finished,
     ) {
+        if std::mem::take(&mut self.troubled) {
+            tracing::info!("the API server takes writes again");
+        }
+        self.judged(node, class, record, finished);
+    }
+
+    /// A record is over, maybe without a word with the API server.
+    pub(super) fn judged(
+        &mut self,
+        node: &NodeName,
+        class: Class,
+        record: &Record,
+        finished: &Finished,
+    ) {
         let Finished {
             outcome,
             verdict,
             refusal,
         } = finished;
-        if std::mem::take(&mut self.troubled) {
-            tracing::info!("the API server takes writes again");
-        }
         let (what, became) = (("class", class.as_str()), ("outcome", outcome.as_str()));
         WriteStats::count(&self.stats.records, what, became);
         let key = &record.header.key;
@@ -75,7 +86,7 @@ impl Reporter {
                 };
                 tracing::info!(%node, %key, reason, "request rejected");
             }
-            Outcome::Applied | Outcome::Unchanged | Outcome::Stale => {
+            Outcome::Applied | Outcome::Unchanged | Outcome::Stale | Outcome::Kept => {
                 tracing::debug!(%node, %key, outcome = outcome.as_str(), "written back");
             }
         }

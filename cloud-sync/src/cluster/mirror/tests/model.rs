@@ -10,7 +10,15 @@ use serde_json::{Value, json};
 use super::*;
 use crate::rig::Rig;
 
-const KINDS: [&str; 4] = ["nodes", "pods", "configmaps", "services"];
+const KINDS: [&str; 6] = [
+    "nodes",
+    "pods",
+    "configmaps",
+    "services",
+    "devices",
+    "devicemodels",
+];
+const DEVICES: usize = 4;
 const NAMESPACES: [&str; 2] = ["shop", "bank"];
 
 #[derive(Clone, Debug)]
@@ -69,7 +77,7 @@ struct Kind {
 struct World {
     rig: Rig,
     version: u64,
-    kinds: [Kind; 4],
+    kinds: [Kind; 6],
     answers: Vec<Seen>,
 }
 
@@ -78,7 +86,7 @@ fn name(kind: usize, index: u8) -> (String, &'static str) {
         "nodes" => "",
         _ => NAMESPACES[usize::from(index) % 2],
     };
-    let names = ["n", "p", "m", "s"];
+    let names = ["n", "p", "m", "s", "d", "m"];
     (format!("{}{index}", names[kind]), namespace)
 }
 
@@ -87,7 +95,7 @@ fn key_of(kind: usize, index: u8, life: u64) -> Key {
     key(KINDS[kind], namespace, &name, life)
 }
 
-/// The node that a pod is bound to, and the map that it names.
+/// The node that a pod or a device is bound to, and the map or model that it names.
 fn bound(content: u8) -> (String, u8) {
     (format!("n{}", content % 4), (content / 4) % 4)
 }
@@ -99,6 +107,10 @@ fn body(kind: usize, content: u8) -> Value {
             let (node, map) = bound(content);
             json!({"spec": {"nodeName": node,
                 "containers": [{"envFrom": [{"configMapRef": {"name": format!("m{map}")}}]}]}})
+        }
+        "devices" => {
+            let (node, model) = bound(content);
+            json!({"spec": {"nodeName": node, "deviceModelRef": {"name": format!("m{model}")}}})
         }
         _ => json!({"data": content}),
     }
@@ -263,6 +275,10 @@ impl World {
                     .filter(|(index, _)| name(3, **index).1 == &**namespace)
                     .map(|(index, object)| seen(3, *index, *object))
                     .collect(),
+                Want::Devices => {
+                    self.list(DEVICES);
+                    Vec::new()
+                }
                 Want::Group(_) => Vec::new(),
             };
             self.answers.extend(answers);
@@ -275,13 +291,15 @@ impl World {
             if self.kinds[kind].place.is_none() && self.kinds[kind].list.is_none() {
                 self.list(kind);
             }
-            self.page(kind, usize::MAX);
-            self.deliver(kind, usize::MAX / 2);
         }
         loop {
+            for kind in 0..KINDS.len() {
+                self.page(kind, usize::MAX);
+                self.deliver(kind, usize::MAX / 2);
+            }
             self.ask();
             let answers = std::mem::take(&mut self.answers);
-            if answers.is_empty() {
+            if answers.is_empty() && self.kinds.iter().all(|kind| kind.list.is_none()) {
                 return;
             }
             self.see(answers);
@@ -310,7 +328,16 @@ impl World {
         });
         let services = objects(3)
             .filter(|(_, key, _)| pods.iter().any(|pod| pod.1.namespace == key.namespace));
-        let others = maps.chain(services).map(|(_, key, content)| (key, content));
+        let devices: Vec<(u8, Key, u8)> = objects(DEVICES)
+            .filter(|(_, _, content)| is_ours(&bound(*content).0))
+            .collect();
+        let models = objects(5).filter(|(index, key, _)| {
+            let mut of = devices.iter();
+            of.any(|device| bound(device.2).1 == *index && device.1.namespace == key.namespace)
+        });
+        let others = maps.chain(services).chain(models);
+        let others = others.chain(devices.iter().cloned());
+        let others = others.map(|(_, key, content)| (key, content));
         let mut needed: BTreeSet<(Key, u8)> = others.collect();
         needed.extend(pods.iter().map(|(_, key, content)| (key.clone(), *content)));
         needed.extend(nodes);
