@@ -7,7 +7,7 @@ use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, PermissionsExt as _}
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -18,6 +18,7 @@ use tonic::transport::server::Connected;
 use tracing::warn;
 
 use crate::CONNECTIONS_MAX;
+use crate::authority::Authority;
 
 /// How often the path is looked at.
 const LOOK_PERIOD: Duration = Duration::from_secs(5);
@@ -80,6 +81,7 @@ impl Door {
             let stream = self.accept(&mut looks).await;
             let connection = Connection {
                 stream,
+                authority: Authority::new(),
                 _place: place,
             };
             if sender.send(Ok(connection)).await.is_err() {
@@ -159,6 +161,7 @@ fn bind(path: &Path) -> io::Result<(UnixListener, (u64, u64))> {
 #[derive(Debug)]
 pub(crate) struct Connection {
     stream: UnixStream,
+    authority: Authority,
     _place: OwnedSemaphorePermit,
 }
 
@@ -174,7 +177,10 @@ impl AsyncRead for Connection {
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_read(cx, buffer)
+        let before = buffer.filled().len();
+        ready!(Pin::new(&mut self.stream).poll_read(cx, buffer))?;
+        self.authority.rewrite(&mut buffer.filled_mut()[before..]);
+        Poll::Ready(Ok(()))
     }
 }
 

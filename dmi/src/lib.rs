@@ -11,6 +11,7 @@
 //! [`convert`] makes the messages of the Device API's objects. [`server`] and [`client`] are thin:
 //! the meaning of a call is its implementor's.
 
+mod authority;
 mod backoff;
 pub mod client;
 pub mod convert;

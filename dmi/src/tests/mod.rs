@@ -1,6 +1,7 @@
 //! Bytes that KubeEdge's side would send: made by another implementation of protocol buffers from
 //! the same messages, maps of one entry so that there is one encoding.
 
+mod authority;
 mod backoff;
 
 use prost::Message;
