@@ -5,8 +5,10 @@ use std::process::ExitCode;
 
 use anyhow::Error;
 use causeway_simulator::http::HttpError;
+use http::StatusCode;
 
 use crate::output::talk;
+use crate::up::PlaneError;
 
 /// What `--help` says of the codes.
 pub(crate) const HELP: &str = "\
@@ -130,12 +132,26 @@ pub(crate) fn report(result: Result<Code, Error>) -> ExitCode {
     if let Some(hint) = coded.and_then(|coded| coded.hint.as_deref()) {
         talk(format!("hint: {hint}"));
     }
-    let unreachable = error
-        .chain()
-        .any(|cause| matches!(cause.downcast_ref(), Some(HttpError::Connect { .. })));
+    let http: Vec<&HttpError> = error.chain().filter_map(http_error).collect();
+    let is_unauthorized = |error: &&HttpError| error.status() == Some(StatusCode::UNAUTHORIZED);
+    if http.iter().any(is_unauthorized) {
+        talk(
+            "hint: say --token-file=PATH, the file api-token of the node's directory, or use its socket",
+        );
+    }
+    let unreachable = http
+        .iter()
+        .any(|error| matches!(error, HttpError::Connect { .. }));
     match coded {
         Some(coded) => coded.code.into(),
         None if unreachable => Code::Unavailable.into(),
         None => Code::Failed.into(),
     }
+}
+
+fn http_error<'a>(cause: &'a (dyn std::error::Error + 'static)) -> Option<&'a HttpError> {
+    if let Some(PlaneError::Own(error)) = cause.downcast_ref() {
+        return Some(error);
+    }
+    cause.downcast_ref()
 }

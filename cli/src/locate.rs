@@ -1,5 +1,6 @@
 //! Finding the system a command is about: `up.json` of a directory, or addresses given.
 
+use std::io::Read as _;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
@@ -23,10 +24,22 @@ pub(crate) struct Target {
     /// API of the cloud, instead of looking into --dir (host:port, or unix:/path)
     #[arg(long, value_name = "ADDRESS")]
     pub(crate) cloud: Option<String>,
-    /// Local API of the edge node, instead of looking into --dir (unix:/path of its socket)
+    /// Local API of the edge node, instead of looking into --dir (unix:/path of its socket, or
+    /// host:port with --token-file)
     #[arg(long, value_name = "ADDRESS")]
     pub(crate) edge: Option<String>,
+    /// File with the token that a host:port of --edge asks for: `api-token` in the node's directory
+    #[arg(
+        long,
+        requires = "edge",
+        env = "CAUSEWAY_TOKEN_FILE",
+        value_name = "PATH"
+    )]
+    pub(crate) token_file: Option<PathBuf>,
 }
+
+/// Longest token file that is read.
+const TOKEN_BYTES_MAX: u64 = 4096;
 
 /// What `up` writes down about itself.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -130,9 +143,13 @@ impl Target {
 
     /// The local API of an edge node.
     pub(crate) fn edge(&self, node: &str) -> Result<Http> {
-        match &self.edge {
-            Some(address) => Ok(Http::new(Endpoint::parse(address))),
-            None => Ok(self.up()?.node(node)?.http()),
+        let Some(address) = &self.edge else {
+            return Ok(self.up()?.node(node)?.http());
+        };
+        let http = Http::new(Endpoint::parse(address));
+        match &self.token_file {
+            Some(path) => Ok(http.with_token(&token(path)?)),
+            None => Ok(http),
         }
     }
 
@@ -140,4 +157,22 @@ impl Target {
     pub(crate) fn control(&self) -> Result<Http> {
         Ok(Http::new(Endpoint::Unix(self.up()?.control)))
     }
+}
+
+/// The token in a file.
+fn token(path: &Path) -> Result<String> {
+    let cannot = || format!("cannot read the token in {}", path.display());
+    let file = std::fs::File::open(path).with_context(cannot)?;
+    let mut text = String::new();
+    file.take(TOKEN_BYTES_MAX)
+        .read_to_string(&mut text)
+        .with_context(cannot)?;
+    let token = text.trim();
+    let is_plain = token.bytes().all(|byte| byte.is_ascii_graphic());
+    if token.is_empty() || !is_plain {
+        let what = format!("{} holds no token", path.display());
+        let hint = "an edge keeps it in the file api-token of its directory";
+        return Err(Coded::usage(what).hint(hint).into());
+    }
+    Ok(token.to_owned())
 }

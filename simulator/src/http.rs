@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
@@ -79,6 +80,17 @@ impl HttpError {
 #[derive(Clone, Debug)]
 pub struct Http {
     endpoint: Endpoint,
+    token: Option<Token>,
+}
+
+/// Shown to a server, and nobody else.
+#[derive(Clone)]
+struct Token(Arc<str>);
+
+impl fmt::Debug for Token {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Token(…)")
+    }
 }
 
 /// Lines of an answer that has no end, as they come.
@@ -120,7 +132,19 @@ impl Http {
     /// A client of the server at `endpoint`.
     #[must_use]
     pub const fn new(endpoint: Endpoint) -> Self {
-        Self { endpoint }
+        Self {
+            endpoint,
+            token: None,
+        }
+    }
+
+    /// The same client with a bearer token, for servers that ask for one.
+    #[must_use]
+    pub fn with_token(self, token: &str) -> Self {
+        Self {
+            token: Some(Token(token.into())),
+            ..self
+        }
     }
 
     /// A client of the server at a TCP address.
@@ -242,6 +266,10 @@ impl Http {
             .header(header::HOST, "localhost")
             .header(header::ACCEPT, "application/json")
             .header(header::USER_AGENT, "causeway");
+        let request = match &self.token {
+            Some(Token(token)) => request.header(header::AUTHORIZATION, format!("Bearer {token}")),
+            None => request,
+        };
         let request = match (&body, content_type) {
             (Some(_), kind) => request.header(header::CONTENT_TYPE, kind),
             (None, _) => request,

@@ -29,7 +29,7 @@ mod site;
 mod story;
 
 use dir::Directory;
-pub(crate) use plane::Plane;
+pub(crate) use plane::{Plane, PlaneError};
 use plane::{Cluster, ClusterArgs};
 use progress::Steps;
 use site::Site;

@@ -131,6 +131,42 @@ async fn what_does_not_exist_is_an_error_with_a_code() {
     assert_eq!(code(&unknown), 64, "{unknown:?}");
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_edge_is_reached_over_tcp_by_whoever_has_its_token() {
+    let mut world = World::start().await;
+    let edge = world.edge();
+    edge.serving().await;
+    let (address, dir) = (format!("--edge={}", edge.api), edge.dir.clone());
+    let run = |more: &[&str]| {
+        let get = ["get", "nodes", "edge-1", "--node=edge-1", "-o", "json"];
+        let command = Command::new(CAUSEWAY)
+            .args(get)
+            .arg(&address)
+            .args(more)
+            .output();
+        command.unwrap()
+    };
+    let none = run(&[]);
+    assert_eq!(code(&none), 1, "{none:?}");
+    let told = String::from_utf8_lossy(&none.stderr);
+    assert!(
+        told.contains("Unauthorized") && told.contains("--token-file"),
+        "{told}"
+    );
+    let file = |name: &str| format!("--token-file={}", dir.join(name).display());
+    let node = run(&[&file("api-token")]);
+    assert_eq!(code(&node), 0, "{node:?}");
+    let node: Value = serde_json::from_str(&stdout(&node)).unwrap();
+    assert_eq!(node["metadata"]["name"], "edge-1");
+    for (text, expected) in [("", 64), ("two words", 64), ("x", 1)] {
+        std::fs::write(dir.join("wrong"), text).unwrap();
+        let wrong = run(&[&file("wrong")]);
+        assert_eq!(code(&wrong), expected, "{text:?}: {wrong:?}");
+        assert!(wrong.stdout.is_empty());
+    }
+    assert_eq!(code(&run(&[&file("missing")])), 1);
+}
+
 #[test]
 fn exit_codes_say_what_kind_of_problem_it_is() {
     let run = |arguments: &[&str]| {

@@ -3,10 +3,13 @@
 //! Without kubectl these tests pass and say so; `cargo xtask test` reports the tier as skipped, and
 //! with CI=true as a failure.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
+use causeway_simulator::http::Http;
 use causeway_simulator::proxy::CutMode;
+use serde_json::{Value, json};
 
 use crate::world::*;
 
@@ -269,4 +272,122 @@ fn manifest(dir: &Path, text: &str) -> String {
     );
     std::fs::write(&file, yaml).unwrap();
     file.to_str().unwrap().to_owned()
+}
+
+/// A kind of the cloud's own.
+fn kind() -> Value {
+    let schema = json!({"openAPIV3Schema": {
+        "type": "object",
+        "properties": {"spec": {
+            "type": "object",
+            "properties": {"depth": {"type": "integer", "description": "How deep the harbour is."}},
+        }},
+    }});
+    json!({
+        "apiVersion": "apiextensions.k8s.io/v1",
+        "kind": "CustomResourceDefinition",
+        "metadata": {"name": "harbours.shops.example.com"},
+        "spec": {
+            "group": "shops.example.com",
+            "scope": "Namespaced",
+            "names": {"plural": "harbours", "singular": "harbour", "kind": "Harbour",
+                "shortNames": ["hb"]},
+            "versions": [{"name": "v1", "served": true, "storage": true, "schema": schema}],
+        },
+    })
+}
+
+/// What a server says of the kinds it has, as far as it concerns a client.
+async fn documents(api: &Http) -> BTreeMap<&'static str, Value> {
+    let mut documents = BTreeMap::new();
+    for path in [
+        "/version",
+        "/api",
+        "/api/v1",
+        "/apis",
+        "/apis/shops.example.com",
+        "/apis/shops.example.com/v1",
+        "/openapi/v2",
+        "/openapi/v3",
+        "/openapi/v3/api/v1",
+        "/openapi/v3/apis/shops.example.com/v1",
+    ] {
+        documents.insert(path, api.get(path).await.unwrap());
+    }
+    documents
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn which_kinds_there_are_is_known_at_the_edge_without_the_cloud() {
+    let mut world = World::start().await;
+    let cloud = world.cloud.http();
+    let definitions = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions";
+    create(&cloud, definitions, &kind()).await;
+    let subscribe =
+        json!({"metadata": {"annotations": {"causeway.dev/subscribe": "shops.example.com"}}});
+    cloud
+        .merge_patch("/api/v1/nodes/edge-1", &subscribe)
+        .await
+        .unwrap();
+    let harbours = "/apis/shops.example.com/v1/namespaces/default/harbours";
+    let harbour = json!({
+        "apiVersion": "shops.example.com/v1", "kind": "Harbour",
+        "metadata": {"name": "north", "namespace": "default"}, "spec": {"depth": 7},
+    });
+    seen(
+        &cloud,
+        "/apis/shops.example.com/v1",
+        "it is served",
+        |list| list["resources"][0]["name"] == "harbours",
+    )
+    .await;
+    create(&cloud, harbours, &harbour).await;
+    let local = world.edge().http();
+    let north = format!("{harbours}/north");
+    seen(&local, &north, "it is here", |held| {
+        held["spec"]["depth"] == 7
+    })
+    .await;
+    world.converged().await;
+    let before = documents(&local).await;
+    let fields = before["/openapi/v3/apis/shops.example.com/v1"].to_string();
+    assert!(fields.contains("How deep the harbour is."), "{fields}");
+    assert!(before["/openapi/v2"].to_string().contains("Harbour"));
+
+    world.cloud.process.kill().await.unwrap();
+    assert_eq!(documents(&local).await, before, "the cloud is gone");
+    world.edge().crash_and_restart().await;
+    world.edge().serving().await;
+    assert_eq!(
+        documents(&local).await,
+        before,
+        "and the edge has started again"
+    );
+    let deeper = json!({"spec": {"depth": 8}});
+    let changed = local.merge_patch(&north, &deeper).await.unwrap();
+    assert_eq!(
+        changed["metadata"]["annotations"]["causeway.dev/pending"],
+        "true"
+    );
+    let wrong = local
+        .merge_patch(&north, &json!({"spec": {"depth": "very"}}))
+        .await;
+    assert_eq!(
+        wrong.unwrap_err().status(),
+        Some(http::StatusCode::UNPROCESSABLE_ENTITY)
+    );
+
+    let Some(kubectl) = Kubectl::of_edge(&world, &world.edges[0]) else {
+        return;
+    };
+    assert!(kubectl.ok(&["api-resources"]).contains("harbours"));
+    assert_eq!(
+        kubectl.ok(&["get", "hb", "-o", "name"]).trim(),
+        "harbour.shops.example.com/north"
+    );
+    let explained = kubectl.ok(&["explain", "harbours.spec.depth"]);
+    assert!(
+        explained.contains("How deep the harbour is."),
+        "{explained}"
+    );
 }
