@@ -16,6 +16,8 @@ fn a_dump_reads_back() {
     let node = NodeName::new("kiosk.berlin").unwrap();
     let mut config = EdgeConfig::new(node, "/tmp/edge".into(), None);
     config.api.listen = None;
+    config.dmi.socket = None;
+    config.dmi.reports_per_s = 7;
     config.log.level = Level::Debug;
     assert_eq!(EdgeConfig::parse(&config.dump()).unwrap(), config);
 }
@@ -46,12 +48,16 @@ fn a_socket_at_its_usual_place_moves_with_the_directory_and_no_other_does() {
         };
         let config = EdgeConfig::assemble(Some(&file), overlay).unwrap();
         assert_eq!(config.dir, Path::new("/moved"));
-        config.api.socket
+        [config.api.socket, config.dmi.socket.unwrap()]
     };
     let usual = moved("node = \"a\"\ndir = \"/there\"\n");
-    assert_eq!(usual, Path::new("/moved/edge.sock"));
-    let named = moved("node = \"a\"\n[api]\nsocket = \"/run/edge.sock\"\n");
-    assert_eq!(named, Path::new("/run/edge.sock"));
+    assert_eq!(
+        usual,
+        ["/moved/edge.sock", "/moved/dmi.sock"].map(Path::new)
+    );
+    let named = "[api]\nsocket = \"/run/edge.sock\"\n[dmi]\nsocket = \"/run/dmi.sock\"\n";
+    let named = moved(&format!("node = \"a\"\n{named}"));
+    assert_eq!(named, ["/run/edge.sock", "/run/dmi.sock"].map(Path::new));
 }
 
 #[test]

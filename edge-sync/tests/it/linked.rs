@@ -28,9 +28,9 @@ use uuid::Uuid;
 use crate::{Edge, config, within};
 
 /// A sync endpoint over a store in memory.
-struct Cloud {
+pub(crate) struct Cloud {
     end: Arc<TestEnd>,
-    url: String,
+    pub(crate) url: String,
     sessions: Arc<Mutex<Vec<Task>>>,
     _shutdown: Shutdown,
     _serving: Task,
@@ -44,7 +44,7 @@ struct Hub {
 }
 
 impl Cloud {
-    async fn start() -> Self {
+    pub(crate) async fn start() -> Self {
         let end = TestEnd::new(Role::Cloud, NodeName::new("edge-1").unwrap());
         let sessions = Arc::new(Mutex::new(Vec::new()));
         let shutdown = Shutdown::new();
@@ -68,18 +68,18 @@ impl Cloud {
         }
     }
 
-    async fn edge(&self, dir: &Path) -> Edge {
+    pub(crate) async fn edge(&self, dir: &Path) -> Edge {
         let mut config = config(dir);
         config.cloud = Some(self.url.parse().unwrap());
         Edge::start_with(config).await
     }
 
     /// The connection breaks, without a word.
-    fn cut(&self) {
+    pub(crate) fn cut(&self) {
         self.sessions.lock().clear();
     }
 
-    fn say(&self, op: Op, key: Key, body: &Value, cause: Option<EventId>) {
+    pub(crate) fn say(&self, op: Op, key: Key, body: &Value, cause: Option<EventId>) {
         let id = EventId::new(Uuid::new_v4());
         let body = if body.is_null() {
             Body::default()
@@ -98,7 +98,7 @@ impl Cloud {
         }]);
     }
 
-    fn heard(&self) -> Vec<Stored> {
+    pub(crate) fn heard(&self) -> Vec<Stored> {
         let stream = self.end.theirs();
         if self.end.memory().stream(&stream).unwrap().is_none() {
             return Vec::new();
@@ -109,11 +109,11 @@ impl Cloud {
             .unwrap()
     }
 
-    async fn hears(&self, what: &str, holds: impl Fn(&[Stored]) -> bool) {
+    pub(crate) async fn hears(&self, what: &str, holds: impl Fn(&[Stored]) -> bool) {
         within(what, self.end.until(|| holds(&self.heard()))).await;
     }
 
-    async fn sessions(&self, count: usize) {
+    pub(crate) async fn sessions(&self, count: usize) {
         within(
             "a session",
             self.end.until(|| self.end.starts().len() == count),
@@ -165,7 +165,12 @@ fn pod() -> Value {
 }
 
 /// Asks the edge until the answer is right.
-async fn served(edge: &Edge, what: &str, path: &str, holds: impl Fn(&Value) -> bool) -> Value {
+pub(crate) async fn served(
+    edge: &Edge,
+    what: &str,
+    path: &str,
+    holds: impl Fn(&Value) -> bool,
+) -> Value {
     let asking = async {
         loop {
             match edge.client.get_path(path).await {

@@ -5,6 +5,10 @@
 mod alone;
 mod killed;
 mod linked;
+#[cfg(feature = "dmi")]
+mod mappers;
+#[cfg(feature = "dmi")]
+mod python;
 
 use std::future::Future;
 use std::path::Path;

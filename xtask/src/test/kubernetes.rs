@@ -36,7 +36,7 @@ pub(super) fn run(programs: &Binaries, suites: &[Suite]) -> Result<Outcome> {
         ));
     }
     taken(programs)?;
-    suites::run_filtered(suites, FILTER)
+    suites::run_filtered(suites, FILTER, &[])
 }
 
 /// Whether a real API server takes what is deployed, with the defaults and with other values.

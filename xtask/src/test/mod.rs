@@ -10,6 +10,7 @@ pub(crate) mod command;
 pub(crate) use command::cargo;
 mod kubernetes;
 mod licences;
+mod python;
 mod suites;
 mod tiers;
 
@@ -27,6 +28,8 @@ Tiers:
   pure     log and projections build for wasm32: no clock, no entropy, no files in them
   e2e      real processes: cuts, kill -9 loops, wiped and restored disks
   kubectl  a stock kubectl against cloud and edge
+  dmi      a device mapper in Python, by Google's gRPC
+  mqtt     mosquitto: as broker of an edge, and its clients against the embedded broker
   disk     a full disk at the edge and in the cloud
   k8s      a real Kubernetes control plane, built here: manifests, cuts, outages, stock clients
   deny     licences, bans and sources of dependencies

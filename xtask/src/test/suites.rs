@@ -8,7 +8,7 @@ use anyhow::{Context as _, Result, bail};
 use serde_json::Value;
 
 use super::command::cargo;
-use super::{Outcome, kubernetes};
+use super::{Outcome, kubernetes, python};
 use crate::{say, tree};
 
 /// The package whose integration tests run real processes.
@@ -96,7 +96,8 @@ pub(super) fn run_unit(suites: &[Suite]) -> Result<Outcome> {
     let mut tests = 0;
     let mut broken = Vec::new();
     for suite in suites.iter().filter(|suite| !suite.is_e2e()) {
-        let ran = suite.run(&["--quiet", "--skip", kubernetes::FILTER], &[])?;
+        let skipped = ["--skip", kubernetes::FILTER, "--skip", python::FILTER];
+        let ran = suite.run(&[&["--quiet"], &skipped[..]].concat(), &[])?;
         tests += ran.tests;
         if !ran.good {
             broken.push(format!("{} ({})", suite.package, suite.kind));
@@ -130,11 +131,15 @@ pub(super) fn run_e2e(
 }
 
 /// Runs the tests of all suites whose names contain `filter`, two at a time.
-pub(super) fn run_filtered(suites: &[Suite], filter: &str) -> Result<Outcome> {
+pub(super) fn run_filtered(
+    suites: &[Suite],
+    filter: &str,
+    environment: &[(&str, &Path)],
+) -> Result<Outcome> {
     let mut tests = 0;
     let mut broken = Vec::new();
     for suite in suites.iter().filter(|suite| suite.kind != "bin") {
-        let ran = suite.run(&[filter, "--quiet", "--test-threads=2"], &[])?;
+        let ran = suite.run(&[filter, "--quiet", "--test-threads=2"], environment)?;
         tests += ran.tests;
         if !ran.good {
             broken.push(format!("{} ({})", suite.package, suite.kind));

@@ -8,7 +8,7 @@ use anyhow::{Context as _, Result};
 use super::Outcome;
 use super::command::{cargo, pass, works};
 use super::suites::{self, Suite};
-use super::{kubernetes, licences};
+use super::{kubernetes, licences, python};
 use crate::{say, tidy, tree};
 
 /// One tier.
@@ -26,7 +26,7 @@ pub(super) struct Context {
 }
 
 /// All tiers.
-pub(super) const TIERS: [Tier; 11] = [
+pub(super) const TIERS: [Tier; 13] = [
     Tier {
         name: "fmt",
         run: fmt,
@@ -50,6 +50,14 @@ pub(super) const TIERS: [Tier; 11] = [
     Tier {
         name: "kubectl",
         run: kubectl,
+    },
+    Tier {
+        name: "dmi",
+        run: dmi,
+    },
+    Tier {
+        name: "mqtt",
+        run: mqtt,
     },
     Tier {
         name: "disk",
@@ -142,6 +150,26 @@ fn kubectl(context: &mut Context) -> Result<Outcome> {
         ));
     }
     suites::run_e2e(context.suites()?, &["kubectl::", "--test-threads=2"], &[])
+}
+
+fn dmi(context: &mut Context) -> Result<Outcome> {
+    let Some(interpreter) = python::interpreter() else {
+        return Ok(Outcome::Skipped(python::MISSING.to_owned()));
+    };
+    let environment = [(python::VARIABLE, interpreter.as_path())];
+    suites::run_filtered(context.suites()?, python::FILTER, &environment)
+}
+
+fn mqtt(context: &mut Context) -> Result<Outcome> {
+    let has = |program: &str| works("sh", &["-c", &format!("command -v {program}")]);
+    if !["mosquitto", "mosquitto_pub", "mosquitto_passwd"]
+        .into_iter()
+        .all(has)
+    {
+        let why = "mosquitto (Debian: apt-get install mosquitto mosquitto-clients)";
+        return Ok(Outcome::Skipped(why.to_owned()));
+    }
+    suites::run_filtered(context.suites()?, suites::MOSQUITTO)
 }
 
 fn disk(context: &mut Context) -> Result<Outcome> {
