@@ -11,6 +11,8 @@ use super::command::cargo;
 use super::{Outcome, kubernetes, python};
 use crate::{say, tree};
 
+/// Names of the tests that need mosquitto.
+pub(super) const MOSQUITTO: &str = "mosquitto::";
 /// The package whose integration tests run real processes.
 const PROCESSES: &str = "cli";
 
@@ -96,7 +98,8 @@ pub(super) fn run_unit(suites: &[Suite]) -> Result<Outcome> {
     let mut tests = 0;
     let mut broken = Vec::new();
     for suite in suites.iter().filter(|suite| !suite.is_e2e()) {
-        let skipped = ["--skip", kubernetes::FILTER, "--skip", python::FILTER];
+        let others = [kubernetes::FILTER, python::FILTER, MOSQUITTO];
+        let skipped = others.map(|filter| ["--skip", filter]).concat();
         let ran = suite.run(&[&["--quiet"], &skipped[..]].concat(), &[])?;
         tests += ran.tests;
         if !ran.good {

@@ -169,7 +169,7 @@ fn mqtt(context: &mut Context) -> Result<Outcome> {
         let why = "mosquitto (Debian: apt-get install mosquitto mosquitto-clients)";
         return Ok(Outcome::Skipped(why.to_owned()));
     }
-    suites::run_filtered(context.suites()?, suites::MOSQUITTO)
+    suites::run_filtered(context.suites()?, suites::MOSQUITTO, &[])
 }
 
 fn disk(context: &mut Context) -> Result<Outcome> {
