@@ -164,17 +164,6 @@ impl Client {
 
     /// One connection. `stood` says whether it came to carry messages.
     async fn once(&mut self, mut stop: Stop, stood: &mut bool) -> Ended {
-        // What the connection before brought is decided first: whether it comes again or not
-        // depends on it.
-        while !self.intake.is_empty() {
-            tokio::select! {
-                () = stop.wait() => return Ended::Stopped,
-                (receipt, verdict) = self.intake.next() => {
-                    self.told(receipt, verdict);
-                }
-            }
-        }
-        self.has_failed = false;
         let dialed = tokio::select! {
             () = stop.wait() => return Ended::Stopped,
             dialed = timeout(CONNECT_TIMEOUT, self.dial()) => dialed,
@@ -187,10 +176,19 @@ impl Client {
         *stood = true;
         self.desk.stats.stood();
         tracing::info!(broker = %self.url, session_present, "connected to the MQTT broker");
-        match Box::pin(self.session(wire, session_present, stop)).await {
-            Ok(never) => match never {},
-            Err(ended) => ended,
+        let Err(ended) = Box::pin(self.session(wire, session_present, stop.clone())).await;
+        // What it brought is decided before the next one begins: whether it comes again or not
+        // depends on it.
+        while !self.intake.is_empty() {
+            tokio::select! {
+                () = stop.wait() => return Ended::Stopped,
+                (receipt, verdict) = self.intake.next() => {
+                    self.told(receipt, verdict);
+                }
+            }
         }
+        self.has_failed = false;
+        ended
     }
 
     async fn dial(&mut self) -> Result<(Connection, bool), Ended> {
@@ -299,10 +297,7 @@ impl Client {
         }
         // A subscription brings all that the broker retains, so it is made once a session.
         if !self.is_subscribed {
-            let filters = self
-                .filters
-                .clone()
-                .map(|filter| (filter, Qos::One));
+            let filters = self.filters.clone().map(|filter| (filter, Qos::One));
             wire.send(&Packet::Subscribe {
                 id: SUBSCRIBE_ID,
                 filters: filters.into(),
@@ -468,11 +463,7 @@ pub(super) fn publish(message: Message, config: &MqttConfig) -> Publish {
     let Message { topic, payload } = message;
     Publish {
         dup: false,
-        qos: if config.qos == 0 {
-            Qos::Zero
-        } else {
-            Qos::One
-        },
+        qos: if config.qos == 0 { Qos::Zero } else { Qos::One },
         retain: config.retain,
         topic,
         id: 0,

@@ -12,6 +12,8 @@ use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesOrdered;
 use futures_util::{FutureExt as _, StreamExt as _};
 use parking_lot::Mutex;
+use tokio::sync::Mutex as AsyncMutex;
+use tokio::task::unconstrained;
 use tokio::time::Instant;
 use uuid::Uuid;
 
@@ -68,6 +70,8 @@ pub(super) struct Desk {
     pub(super) stats: Stats,
     rates: Mutex<Rates>,
     began: Instant,
+    /// One message at a time is handed in.
+    gate: AsyncMutex<()>,
 }
 
 /// Names a message that is sent.
@@ -93,6 +97,7 @@ impl Desk {
             stats,
             rates: Mutex::new(rates),
             began: Instant::now(),
+            gate: AsyncMutex::new(()),
         }
     }
 
@@ -118,8 +123,10 @@ impl Desk {
             Ok(Ask::Twin(base, _)) => Ok(self.twin(&topic, &base)),
             Ok(Ask::Write(asked)) => {
                 let desk = Arc::clone(self);
-                let mut writing: Pending = Box::pin(async move { desk.write(topic, *asked).await });
-                // Reports are in order because each is handed in before the next is looked at.
+                // Unconstrained: else the first poll may end before the place at the gate is taken.
+                let mut writing =
+                    unconstrained(async move { desk.write(topic, *asked).await }).boxed();
+                // Messages are in order because each comes to the gate before the next is looked at.
                 match writing
                     .as_mut()
                     .poll(&mut Context::from_waker(Waker::noop()))
@@ -241,20 +248,24 @@ impl Desk {
         if says_nothing && wishes.is_empty() {
             return self.unchanged(&topic, &base, &names);
         }
-        let reporting = async {
-            if says_nothing {
-                return Ok(None);
-            }
-            self.twins.report(report).await.map(Some)
+        // The gate opens in the order in which it was come to.
+        let turn = self.gate.lock().await;
+        let handed = if says_nothing {
+            None
+        } else {
+            Some(self.twins.hand_in(report).await)
         };
-        let wishing = async {
-            if wishes.is_empty() {
-                return Ok(());
-            }
+        let wished = if wishes.is_empty() {
+            Ok(())
+        } else {
             self.twins.wish(&device, wishes).await.map(|_| ())
         };
-        // Both at once: a later message must not overtake the second of them.
-        let (told, wished) = tokio::join!(reporting, wishing);
+        drop(turn);
+        let told = match handed {
+            None => Ok(None),
+            Some(Err(error)) => Err(error),
+            Some(Ok(handed)) => handed.told().await.map(Some),
+        };
         let told = match told.and_then(|told| wished.map(|()| told)) {
             Ok(told) => told,
             Err(error) => {

@@ -69,14 +69,20 @@ impl Rates {
         Admission::Over { tell }
     }
 
-    /// Whether every bucket is full again or not, the bound holds: names of topics come from outside.
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
+        self.buckets.len()
+    }
+
+    /// The bound holds whether buckets are full again or not: names of topics come from outside.
+    /// Many go at once, so that this is seldom done.
     fn forget_idle(&mut self, now: Duration) {
         let (per_second, burst) = (self.per_second, self.burst);
         self.buckets.retain(|_, bucket| {
             bucket.fill(now, per_second, burst);
             bucket.tokens < burst
         });
-        while self.buckets.len() >= BUCKETS_MAX {
+        while self.buckets.len() > BUCKETS_MAX / 2 {
             self.buckets.pop_first();
         }
     }

@@ -86,6 +86,12 @@ struct RawBase {
 }
 
 #[derive(Deserialize)]
+struct RawEvent {
+    #[serde(default)]
+    event_id: Option<String>,
+}
+
+#[derive(Deserialize)]
 struct RawUpdate {
     #[serde(default)]
     event_id: Option<String>,
@@ -233,7 +239,9 @@ impl Base {
 
     /// What can be said of a message whose payload is wrong: so that its error has its event id.
     pub(super) fn guess(payload: &[u8]) -> Self {
-        Self::parse(payload).unwrap_or_default()
+        let raw: Option<RawEvent> = serde_json::from_slice(payload).ok();
+        let event_id = raw.and_then(|raw| raw.event_id);
+        Self::checked(event_id, None).unwrap_or_default()
     }
 }
 

@@ -66,6 +66,24 @@ pub struct Told {
     pub state: Option<Result<Took, Refused>>,
 }
 
+/// A report on its way.
+#[derive(Debug)]
+pub struct HandedIn {
+    told: oneshot::Receiver<Result<Told, ReportError>>,
+}
+
+impl HandedIn {
+    /// As [`TwinsHandle::report`].
+    ///
+    /// # Errors
+    /// [`ReportError`]; nothing of the report was taken.
+    pub async fn told(self) -> Result<Told, ReportError> {
+        self.told
+            .await
+            .unwrap_or_else(|_| Err(ReportError::stopping()))
+    }
+}
+
 /// A wish that is durable and waits for the cloud's answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Pending {
@@ -110,11 +128,20 @@ impl TwinsHandle {
     /// # Errors
     /// [`ReportError`]; nothing of the report was taken.
     pub async fn report(&self, report: DeviceReport) -> Result<Told, ReportError> {
+        self.hand_in(report).await?.told().await
+    }
+
+    /// Hands a report in, and does not wait for what becomes of it. Whoever hands in the next one
+    /// after this resolved has the two in order.
+    ///
+    /// # Errors
+    /// [`ReportError::Unavailable`] when the edge is stopping.
+    pub async fn hand_in(&self, report: DeviceReport) -> Result<HandedIn, ReportError> {
         let (done, told) = oneshot::channel();
         let report = Box::new(report);
         let sent = self.writer.send(Request::Twin { report, done }).await;
         sent.map_err(|_| ReportError::stopping())?;
-        told.await.unwrap_or_else(|_| Err(ReportError::stopping()))
+        Ok(HandedIn { told })
     }
 
     /// Wants other values of a device's properties; `None` wants nothing of one any more. It is a

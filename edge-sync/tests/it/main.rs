@@ -5,6 +5,7 @@
 mod alone;
 mod killed;
 mod linked;
+mod mosquitto;
 #[cfg(feature = "dmi")]
 mod mappers;
 #[cfg(feature = "dmi")]
