@@ -202,7 +202,7 @@ impl EdgeMachine {
             }
             SessionWrite::Acked { upto } => {
                 self.acked = self.acked.max(Some(*upto));
-                self.twins.acked(*upto);
+                self.twins.acked(*upto, &*self.clock);
                 return Ok(None);
             }
         }

@@ -1,13 +1,18 @@
 //! The machine on a store in memory, round by round.
 
-use causeway_kube_api::{Change, Expected, source::system_clock};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use causeway_kube_api::source::SystemClock;
+use causeway_kube_api::{Change, Expected};
 use causeway_log::batch::StreamChange;
 use causeway_log::limits::BODY_BYTES_MAX;
 use causeway_log::replication::Incoming;
-use causeway_log::store::memory::{Fault, MemoryStore};
+use causeway_log::store::memory::{Disk, Fault, MemoryStore};
 use causeway_log::store::{ReadLimit, StreamInfo};
 use causeway_log::{Body, Op, Stored, Uid, WallTime};
 use causeway_projections::rebuild::rebuild;
+use causeway_projections::twin::rebuild_twins;
 use causeway_projections::{Request as Asked, Verb};
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -17,16 +22,43 @@ use super::*;
 mod ended;
 mod rounds;
 mod soak;
+mod twins;
 mod writes;
+
+/// Readings wait for nothing.
+const AT_ONCE: TwinsConfig = TwinsConfig {
+    history_bytes_max: 1024 * 1024,
+    history_delay: Duration::ZERO,
+};
 
 /// A machine and the store it writes; each round takes the requests it is given.
 struct Bench {
     store: Arc<MemoryStore>,
     machine: EdgeMachine,
+    clock: Arc<TestClock>,
     view: View,
+    twins: TwinsView,
     up_head: watch::Receiver<Offset>,
     first_sync: FirstSync,
     down_offset: u64,
+}
+
+/// Its seconds pass when a test says so.
+#[derive(Debug, Default)]
+struct TestClock(AtomicU64);
+
+impl Clock for TestClock {
+    fn now(&self) -> WallTime {
+        SystemClock.now()
+    }
+
+    fn entropy(&self) -> [u8; 16] {
+        SystemClock.entropy()
+    }
+
+    fn monotonic(&self) -> Duration {
+        Duration::from_secs(self.0.load(Ordering::Relaxed))
+    }
 }
 
 type LocalAnswer = oneshot::Receiver<Result<Written, WriteError>>;
@@ -34,37 +66,49 @@ type SessionAnswer = oneshot::Receiver<Result<(), WriteRefused>>;
 
 impl Bench {
     fn new() -> Self {
-        let store = Arc::new(MemoryStore::new());
-        let open = StreamChange::Open {
-            stream: up(),
-            epoch: epoch(1),
-        };
-        store
-            .append(&Batch {
+        Self::on(&Disk::new(), AT_ONCE)
+    }
+
+    /// A start on what a disk holds.
+    fn on(disk: &Disk, config: TwinsConfig) -> Self {
+        let (store, _) = MemoryStore::on(disk).unwrap();
+        let store = Arc::new(store);
+        if store.stream(&up()).unwrap().is_none() {
+            let open = StreamChange::Open {
+                stream: up(),
+                epoch: epoch(1),
+            };
+            let batch = Batch {
                 streams: vec![open],
                 ..Batch::default()
-            })
-            .unwrap();
-        store.sync().unwrap();
+            };
+            store.append(&batch).unwrap();
+            store.sync().unwrap();
+        }
         let view = View::new(rebuild(&*store, &[down(), up()]).unwrap());
+        let twins = TwinsView::new(rebuild_twins(&*store, &node()).unwrap());
         let (sender, up_head) = watch::channel(Offset::ZERO);
         let dyn_store = Arc::clone(&store) as Arc<dyn Store>;
         let first_sync = FirstSync::read(&*dyn_store, &node()).unwrap();
+        let clock = Arc::new(TestClock::default());
         let machine = EdgeMachine::new(
             node(),
             dyn_store,
             view.clone(),
             sender,
             first_sync.clone(),
-            system_clock(),
+            Arc::<TestClock>::clone(&clock),
         );
+        let down_info = store.stream(&down()).unwrap();
         Self {
+            machine: machine.with_twins(twins.clone(), config).unwrap(),
+            down_offset: down_info.map_or(0, |info| info.received.get()),
             store,
-            machine,
+            clock,
             view,
+            twins,
             up_head,
             first_sync,
-            down_offset: 0,
         }
     }
 

@@ -65,8 +65,8 @@ impl Reports {
     }
 
     /// The cloud has everything up to here.
-    pub(super) fn acked(&mut self, upto: Offset) {
-        self.backlog.acked(upto);
+    pub(super) fn acked(&mut self, upto: Offset, clock: &dyn Clock) {
+        self.backlog.acked(upto, clock.monotonic());
     }
 
     /// Kept readings that are due go on with this round.

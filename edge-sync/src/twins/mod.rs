@@ -11,6 +11,8 @@ mod drain;
 mod error;
 mod history;
 mod stats;
+#[cfg(test)]
+mod tests;
 mod view;
 
 use std::collections::BTreeMap;

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   kept ──▶ rows, durable with the report ──drain──▶ chunks in the up stream ──ack──▶ done
-//!            up to `history_bytes_max`                at most WINDOW_BYTES unacknowledged
+//!            up to `history_bytes_max`                at most a window unacknowledged
 //! ```
 //!
 //! # Guarantees
@@ -11,7 +11,9 @@
 //!   want of room, the number stands in the chunk that comes next. A number that nothing was written
 //!   after is lost by a crash, and nothing else is.
 //! - State does not wait behind readings: in the up stream there is never more of them than the
-//!   window, however long the link was away.
+//!   window, however long the link was away. Once it is full, none follow until all are
+//!   acknowledged, so that state which changed meanwhile goes first; and it shrinks until that takes
+//!   a few seconds.
 
 mod rows;
 
@@ -28,8 +30,15 @@ use causeway_projections::twin::history::{Chunk, Reading, readings};
 use crate::config::TwinsConfig;
 use rows::{Head, Place};
 
-/// Bytes of chunks under way to the cloud: what state may have to wait behind.
-const WINDOW_BYTES: u64 = 256 * 1024;
+/// Bytes of chunks under way to the cloud at first: what state may have to wait behind.
+const WINDOW_BYTES: u64 = 64 * 1024;
+/// The least and the most that acknowledgements make of it.
+const WINDOW_BYTES_MIN: u64 = 8 * 1024;
+const WINDOW_BYTES_MAX: u64 = 256 * 1024;
+/// A full window that is acknowledged sooner grows, and one that takes longer shrinks. Sessions
+/// pass acknowledgements on once a second.
+const WINDOW_SOON: Duration = Duration::from_secs(2);
+const WINDOW_LATE: Duration = Duration::from_secs(4);
 /// So many bytes of rows are drained before they are old enough.
 const DRAIN_BYTES: u64 = 64 * 1024;
 /// Rows read in one step.
@@ -46,6 +55,10 @@ pub(crate) struct Backlog {
     /// Chunks in the up stream that the cloud has not acknowledged.
     unacked: VecDeque<(Offset, u64)>,
     unacked_bytes: u64,
+    /// How many bytes of them there may be.
+    window: u64,
+    /// Since when they are so many that no more may follow.
+    closed: Option<Duration>,
     /// When the oldest row came.
     since: Option<Duration>,
     /// The device that was drained last: the next one goes first.
@@ -72,6 +85,7 @@ pub(crate) struct Delta {
     chunks: Vec<(usize, u64)>,
     since: Option<Duration>,
     last: Option<Place>,
+    now: Duration,
     /// Readings kept and given up.
     pub(crate) kept: u64,
     pub(crate) dropped: u64,
@@ -92,6 +106,8 @@ impl Backlog {
             head: Head { next: 0, bytes: 0 },
             unacked: VecDeque::new(),
             unacked_bytes: 0,
+            window: WINDOW_BYTES,
+            closed: None,
             since: None,
             last: None,
         }
@@ -118,9 +134,11 @@ impl Backlog {
             waiting.first = Some(first);
         }
         let unacked = unacked(&*store, node)?;
+        let unacked_bytes = unacked.iter().map(|(_, bytes)| bytes).sum();
         Ok(Self {
             since: (head.bytes > 0).then_some(Duration::ZERO),
-            unacked_bytes: unacked.iter().map(|(_, bytes)| bytes).sum(),
+            closed: (unacked_bytes >= WINDOW_BYTES).then_some(Duration::ZERO),
+            unacked_bytes,
             unacked,
             devices,
             head,
@@ -135,14 +153,24 @@ impl Backlog {
 
     /// When rows are to be drained; `None`: there are none, or acknowledgements must come first.
     pub(crate) fn due(&self) -> Option<Duration> {
-        let since = self.since.filter(|_| self.unacked_bytes < WINDOW_BYTES)?;
+        let since = self.since.filter(|_| self.closed.is_none())?;
         Some(since + self.config.history_delay)
     }
 
-    /// The cloud has everything up to here.
-    pub(crate) fn acked(&mut self, upto: Offset) {
+    /// The cloud has everything up to here, and said so at `now`.
+    pub(crate) fn acked(&mut self, upto: Offset, now: Duration) {
         while let Some((_, bytes)) = self.unacked.pop_front_if(|(offset, _)| *offset <= upto) {
             self.unacked_bytes -= bytes;
+        }
+        if self.unacked.is_empty()
+            && let Some(closed) = self.closed.take()
+        {
+            let took = now.saturating_sub(closed);
+            if took < WINDOW_SOON {
+                self.window = (self.window * 2).min(WINDOW_BYTES_MAX);
+            } else if took > WINDOW_LATE {
+                self.window = (self.window / 2).max(WINDOW_BYTES_MIN);
+            }
         }
     }
 
@@ -159,12 +187,16 @@ impl Backlog {
             head: self.head,
             since: self.since,
             last: self.last.clone(),
+            now,
             ..Delta::default()
         };
         let mut work = Work {
             rows: Vec::new(),
             chunks: Vec::new(),
-            room: WINDOW_BYTES.saturating_sub(self.unacked_bytes),
+            room: match self.closed {
+                None => self.window.saturating_sub(self.unacked_bytes),
+                Some(_) => 0,
+            },
         };
         let is_due = self.due().is_some_and(|due| due <= now);
         if self.head.bytes > 0 && (is_due || self.head.bytes >= DRAIN_BYTES) {
@@ -337,21 +369,25 @@ impl Backlog {
         Ok(waiting)
     }
 
-    /// Tells what was given up of devices that nothing came from since there is room again.
+    /// Tells what was given up, as there is room again, without waiting for a next reading.
     fn confess(&self, delta: &mut Delta, work: &mut Work) {
-        let silent = |(place, waiting): (&Place, &Waiting)| {
-            let is_untold = waiting.dropped > 0 && !delta.devices.contains_key(place);
-            is_untold.then(|| (place.clone(), waiting.clone()))
-        };
-        let silent: Vec<_> = self.devices.iter().filter_map(silent).collect();
-        for (place, mut waiting) in silent {
+        if delta.dropped > 0 {
+            return;
+        }
+        for place in self.devices.keys() {
             let is_full = self.unacked_bytes + work.sent() >= self.config.history_bytes_max;
             if is_full || work.room == 0 {
                 return;
             }
+            let waiting = self.waiting(place, delta).filter(|it| it.dropped > 0);
+            let Some(mut waiting) = waiting else {
+                continue;
+            };
             work.send(waiting.key.clone(), Chunk::after(waiting.dropped).encode());
             waiting.dropped = 0;
-            delta.devices.insert(place, waiting.unless_nothing());
+            delta
+                .devices
+                .insert(place.clone(), waiting.unless_nothing());
         }
     }
 
@@ -362,6 +398,9 @@ impl Backlog {
                 self.unacked.push_back((offset, bytes));
                 self.unacked_bytes += bytes;
             }
+        }
+        if self.unacked_bytes >= self.window {
+            self.closed.get_or_insert(delta.now);
         }
         for (place, waiting) in delta.devices {
             match waiting {
