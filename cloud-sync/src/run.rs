@@ -305,7 +305,7 @@ impl Parts {
         };
         let routes = admin.fallback_service(router(Arc::clone(&cluster), server));
         let statuses = Embedded::new(Arc::clone(&cluster), Arc::clone(&self.clock));
-        let publisher = self.publisher(publishing, Arc::new(statuses));
+        let devices = self.devices(publishing, Arc::new(statuses), shutdown);
         let controllers = Controllers {
             cluster,
             hub: Arc::clone(&self.hub),
@@ -320,14 +320,14 @@ impl Parts {
             self.writer.clone(),
             shutdown.token(),
         );
-        let tasks = vec![
+        let mut tasks = vec![
             tasks::spawn(
                 "controllers",
                 controllers::run(controllers, shutdown.token()),
             ),
             tasks::spawn("write-back", writeback),
-            tasks::spawn("devices", devices::run(publisher, shutdown.token())),
         ];
+        tasks.extend(devices);
         (routes, tasks)
     }
 
@@ -361,24 +361,32 @@ impl Parts {
             clock: Arc::clone(&self.clock),
             writes: Arc::clone(&self.writes),
         };
-        let statuses = kube.statuses();
-        let publisher = self.publisher(publishing, Arc::new(statuses));
+        let statuses = Arc::new(kube.statuses());
         let mut tasks = kube::run(&kube, shutdown);
-        let publish = devices::run(publisher, shutdown.token());
-        tasks.push(tasks::spawn("devices", publish));
+        tasks.extend(self.devices(publishing, statuses, shutdown));
         tasks
     }
 
-    /// What publishes what devices report.
-    fn publisher(&self, settings: &config::Devices, target: Arc<dyn Target>) -> Publisher {
-        Publisher {
+    /// What shows the cluster what devices report, and what is wrong with them.
+    fn devices(
+        &self,
+        settings: &config::Devices,
+        target: Arc<dyn Target>,
+        shutdown: &Shutdown,
+    ) -> [Task; 2] {
+        let publisher = Publisher {
             view: self.view.clone(),
             store: Arc::clone(&self.store),
             changed: Arc::clone(&self.changed_devices),
             settings: settings.clone(),
             stats: Arc::clone(&self.device_stats),
-            target,
-        }
+            target: Arc::clone(&target),
+        };
+        let faults = devices::watch(self.view.clone(), target, shutdown.token());
+        [
+            tasks::spawn("devices", devices::run(publisher, shutdown.token())),
+            tasks::spawn("device-faults", faults),
+        ]
     }
 
     fn sync(&self, starting: Starting, totals: &Arc<Totals>, shutdown: &Shutdown) -> Sync {

@@ -40,6 +40,12 @@ pub(crate) trait Target: Send + Sync + 'static {
 
     /// The device is gone.
     fn forget(&self, name: &DeviceName);
+
+    /// Shows people what is wrong with a Device, where there is a place for it.
+    fn complain<'a>(&'a self, device: &'a Key, what: &'a str) -> BoxFuture<'a, ()> {
+        let _ = (device, what);
+        Box::pin(std::future::ready(()))
+    }
 }
 
 /// A DeviceStatus was not written.

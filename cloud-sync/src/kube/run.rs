@@ -45,7 +45,8 @@ pub(crate) struct Kube {
 impl Kube {
     /// Where DeviceStatuses are written.
     pub(crate) fn statuses(&self) -> Applied {
-        Applied::new(Arc::new(self.api.clone()), Arc::clone(&self.writes))
+        let api = Arc::new(self.api.clone());
+        Applied::new(api, Arc::clone(&self.writes), Arc::clone(&self.clock))
     }
 }
 

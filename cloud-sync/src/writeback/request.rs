@@ -175,9 +175,30 @@ impl ClusterMachine {
                 return decide_delete(key, &kind, &shown, grace_period_seconds, &context);
             }
         };
-        let prepared = prepare_update(&kind, &shown, object, subresource, &context)?;
+        self.decide_change(key, &kind, &shown, object, subresource, &context)
+    }
+
+    fn decide_change(
+        &self,
+        key: &Key,
+        kind: &ServedKind,
+        shown: &Value,
+        mut object: Value,
+        subresource: Subresource,
+        context: &Context,
+    ) -> Result<Accepted, Status> {
+        // What the request was made on was compared before. An update of a custom kind must name a
+        // version all the same.
+        let mut known = shown.clone();
+        for object in [&mut known, &mut object] {
+            let metadata = object.get_mut("metadata").and_then(Value::as_object_mut);
+            if let Some(metadata) = metadata {
+                metadata.insert("resourceVersion".to_owned(), "1".into());
+            }
+        }
+        let prepared = prepare_update(kind, &known, object, subresource, context)?;
         check_identity(key, &prepared.object)?;
-        let admitted = self.admit_device(key, &shown, &prepared.object);
+        let admitted = self.admit_device(key, shown, &prepared.object);
         admitted.map_err(|status| *status)?;
         Ok(if prepared.remove {
             Accepted::Remove

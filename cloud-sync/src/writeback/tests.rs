@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use super::Outcome;
 use crate::rig::{Rig, key, object, pod};
 
+mod devices;
 mod happenings;
 mod requests;
 mod soak;

@@ -53,3 +53,14 @@ fn a_missing_kind_is_no_missing_namespace() {
     let away = of(Status::service_unavailable("starting"));
     assert!(matches!(away, NotWritten::Away { .. }), "{away:?}");
 }
+
+#[test]
+fn each_mistake_of_a_device_is_one_event() {
+    let one = complaint(&device(), "target: too hot", "2026-01-01T00:00:00Z");
+    let again = complaint(&device(), "target: too hot", "2027-01-01T00:00:00Z");
+    let other = complaint(&device(), "target: too cold", "2026-01-01T00:00:00Z");
+    let name = |call: &Call| call.body.as_ref().unwrap()["metadata"]["name"].clone();
+    assert_eq!(one.path, "/api/v1/namespaces/shop/events");
+    assert_eq!(name(&one), name(&again));
+    assert_ne!(name(&one), name(&other));
+}
