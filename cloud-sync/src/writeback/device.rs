@@ -27,8 +27,8 @@ pub(crate) fn device_of(record: &Record) -> Option<Key> {
 /// Judges such a record. `device` is the Device in the life that the record names, if there is one.
 ///
 /// A node speaks for the devices that are attached to it; of one that it was sent before, what it
-/// says is late. Readings that it was never sent the Device of are not shown as history either:
-/// who reads it goes by the Devices of the node.
+/// says is late. What is refused is counted and shown to nobody as the device's: statuses are made
+/// of the documents of the device's own node, and history is read by node and device.
 pub(crate) fn judge_report(
     store: &dyn Store,
     node: &NodeName,
