@@ -160,7 +160,7 @@ async fn too_large(cluster: &Cluster, world: &mut World) {
         .await
         .unwrap_err();
     assert_eq!(error.status(), Some(http::StatusCode::PAYLOAD_TOO_LARGE));
-    // More than is delivered: each of these is six letters of JSON, and its API takes 3 MiB at a time.
+    // More than is delivered: each of these is six letters of JSON; the API takes 3 MiB at a time.
     let letters = "\u{1}".repeat(400_000);
     create(&cluster.api, CONFIG_MAPS, &config_map("huge", &letters)).await;
     let more = json!({"data": {"more": letters}});

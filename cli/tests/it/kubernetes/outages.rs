@@ -1,7 +1,7 @@
 //! An API server that is away, refuses, is slow, or has forgotten: it costs time and nothing else.
 
 use causeway_testbed::{Component, Faults};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::Cluster;
 use crate::world::*;
@@ -27,6 +27,29 @@ impl Cluster {
         let patch = json!({"data": {"text": text}});
         self.api.merge_patch(&path, &patch).await.unwrap();
     }
+}
+
+const NEWER_EVENTS: &str = "/apis/events.k8s.io/v1/namespaces/default/events";
+
+fn newer_event() -> Value {
+    json!({
+        "apiVersion": "events.k8s.io/v1", "kind": "Event",
+        "metadata": {"name": "newer", "namespace": "default"},
+        "regarding": {"kind": "Pod", "namespace": "default", "name": "reader"},
+        "eventTime": "2026-01-01T00:00:00.000000Z", "action": "Tell",
+        "reportingController": "example.com/teller", "reportingInstance": "teller-1",
+        "reason": "Newer", "note": "in the newer dialect", "type": "Normal",
+    })
+}
+
+/// Waits until the cluster has one Event of a reason, which is right.
+async fn told_once(cluster: &Cluster, reason: &str, right: impl Fn(&Value) -> bool) {
+    let told = format!("{EVENTS}?fieldSelector=reason%3D{reason}");
+    seen(&cluster.api, &told, "one Event", |list| {
+        let items = list["items"].as_array().map_or(&[][..], Vec::as_slice);
+        matches!(items, [event] if right(event))
+    })
+    .await;
 }
 
 /// Waits until the edge has a text.
@@ -79,14 +102,24 @@ async fn an_api_server_in_trouble_costs_time_and_nothing_else() {
         "reason": "Meanwhile", "message": "said during an outage", "type": "Normal",
     });
     create(&edge.http(), EVENTS, &event).await;
+    let again = json!({"count": 2, "message": "said twice"});
+    let path = format!("{EVENTS}/meanwhile");
+    edge.http().merge_patch(&path, &again).await.unwrap();
+    create(&edge.http(), NEWER_EVENTS, &newer_event()).await;
     cluster.start_api();
     cluster.write("second").await;
     arrived(edge, "second").await;
-    let told = format!("{EVENTS}?fieldSelector=reason%3DMeanwhile");
-    seen(&cluster.api, &told, "the event", |list| {
-        list["items"]
-            .as_array()
-            .is_some_and(|items| items.len() == 1)
+    told_once(&cluster, "Meanwhile", |event| event["count"] == 2).await;
+    told_once(&cluster, "Newer", |event| {
+        event["eventTime"] == "2026-01-01T00:00:00.000000Z"
+            && event["message"] == "in the newer dialect"
+    })
+    .await;
+    // Counted where the cluster has it already.
+    let again = json!({"count": 4, "message": "and again"});
+    edge.http().merge_patch(&path, &again).await.unwrap();
+    told_once(&cluster, "Meanwhile", |event| {
+        event["count"] == 4 && event["message"] == "and again"
     })
     .await;
 
