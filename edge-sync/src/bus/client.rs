@@ -28,7 +28,8 @@ use tokio::net::TcpStream;
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 
 use super::decide::Delivery;
-use super::desk::{Content, Desk, Intake, Letter, Verdict, stamp};
+use super::desk::{Content, Desk, Letter, Verdict, stamp};
+use super::intake::Intake;
 use super::mqtt::{Connect, Incoming, Packet, ProtocolError, Publish, Qos, Wire, WireError};
 use super::outbox::{Message, Outbox};
 use super::seen::Seen;
@@ -362,7 +363,7 @@ impl Client {
             self.intake.settle(receipt, Verdict::default());
             return;
         }
-        self.intake.take(receipt, &letter(publish, oversized));
+        self.intake.take(receipt, letter(publish, oversized));
     }
 
     fn settle(

@@ -18,6 +18,8 @@ pub(super) enum Delivery {
     Fresh,
     /// Perhaps again: it is marked as a duplicate, and this process has not seen it before.
     Perhaps,
+    /// Again: it was taken before this process began.
+    Again,
     /// The broker kept it and says it to whoever subscribes.
     Retained,
 }
@@ -206,18 +208,38 @@ fn is_known(
     delivery: Delivery,
     timestamp: Option<WallTime>,
 ) -> bool {
+    if delivery == Delivery::Again {
+        return true;
+    }
     let Some(known) = known else {
         return false;
     };
     let said = change.actual.as_ref();
     let time = said.and_then(|said| said.time).or(timestamp);
     match delivery {
-        Delivery::Fresh => false,
-        Delivery::Perhaps => {
-            let value = known.value.as_ref().map(|value| &*value.value);
-            let is_same = |said: &Said| Some(said.value.as_str()) == value;
-            said.is_some_and(is_same) && time.is_some_and(|time| time.unix_millis() == known.time)
-        }
+        Delivery::Again | Delivery::Fresh => false,
+        Delivery::Perhaps => is_same(said, time, known),
         Delivery::Retained => time.is_none_or(|time| time.unix_millis() <= known.time),
     }
+}
+
+/// Whether value and source time are those that are known.
+fn is_same(said: Option<&Said>, time: Option<WallTime>, known: &Property) -> bool {
+    let value = known.value.as_ref().map(|value| &*value.value);
+    said.is_some_and(|said| Some(said.value.as_str()) == value)
+        && time.is_some_and(|time| time.unix_millis() == known.time)
+}
+
+/// Whether the payload of a report says, with its source times, just what is known of all that it
+/// names.
+pub(super) fn is_newest(payload: &[u8], device: &Device) -> bool {
+    let Ok(Update { base, properties }) = Update::parse(payload) else {
+        return false;
+    };
+    properties.iter().all(|(name, change)| {
+        let said = change.actual.as_ref();
+        let time = said.and_then(|said| said.time).or(base.timestamp);
+        let known = device.twin.reported.properties.get(name);
+        known.is_some_and(|known| is_same(said, time, known))
+    })
 }

@@ -1,6 +1,6 @@
 //! Where messages are dealt with: each gets a verdict, in the order in which they came.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
@@ -8,9 +8,8 @@ use bytes::Bytes;
 use causeway_daemon::store_dir::wall_time;
 use causeway_log::NodeName;
 use causeway_projections::twin::{Device, Took};
+use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
-use futures_util::stream::FuturesOrdered;
-use futures_util::{FutureExt as _, StreamExt as _};
 use parking_lot::Mutex;
 use tokio::sync::Mutex as AsyncMutex;
 use tokio::task::unconstrained;
@@ -18,7 +17,7 @@ use tokio::time::Instant;
 use uuid::Uuid;
 
 use super::answer::{self, Member, Stamp};
-use super::decide::{Ask, Asked, Delivery, Refusal, decide};
+use super::decide::{Ask, Asked, Delivery, Refusal, decide, is_newest};
 use super::limits::{Admission, Rates};
 use super::outbox::Message;
 use super::payload::Base;
@@ -60,7 +59,7 @@ pub(super) struct Verdict {
 }
 
 /// A verdict to come.
-type Pending = BoxFuture<'static, Verdict>;
+pub(super) type Pending = BoxFuture<'static, Verdict>;
 
 /// See the module.
 #[derive(Debug)]
@@ -108,7 +107,7 @@ impl Desk {
 
     /// Takes a message in. What is to be written is on its way, behind that of all earlier
     /// messages, when this returns.
-    fn take(self: &Arc<Self>, letter: &Letter) -> Result<Verdict, Pending> {
+    pub(super) fn take(self: &Arc<Self>, letter: &Letter) -> Result<Verdict, Pending> {
         let Some(topic) = Topic::parse(&letter.topic, &self.node) else {
             self.stats.received(Outcome::Ignored);
             return Ok(Verdict::default());
@@ -136,6 +135,17 @@ impl Desk {
                 }
             }
         }
+    }
+
+    /// Whether a report says, with its source times, just what is known.
+    pub(super) fn is_newest(&self, letter: &Letter) -> bool {
+        let (Some(Topic::TwinUpdate(name)), Content::Payload(payload)) =
+            (Topic::parse(&letter.topic, &self.node), &letter.content)
+        else {
+            return false;
+        };
+        let device = self.twins.read(|twins| twins.get(&name).cloned());
+        device.is_some_and(|device| is_newest(payload, &device))
     }
 
     /// The payload, if there is one and the topic is not too loud.
@@ -349,75 +359,5 @@ impl Desk {
             let none = BTreeMap::new();
             self.reported(topic, base, names, &none, &device)
         })
-    }
-}
-
-/// The messages of one connection whose verdicts are to come, in order. `T` says which message it
-/// was.
-#[derive(Debug)]
-pub(super) struct Intake<T> {
-    desk: Arc<Desk>,
-    pending: FuturesOrdered<BoxFuture<'static, (T, Verdict)>>,
-    /// The lengths of what is pending, in order.
-    lengths: VecDeque<usize>,
-    bytes: usize,
-}
-
-/// Messages that may wait for their verdicts on one connection: enough for one fsync of a slow
-/// disk, few enough to forget.
-const PENDING_MAX: usize = 1024;
-/// Bytes of messages that may wait so; one that is larger waits alone.
-const PENDING_BYTES_MAX: usize = 2 * 1024 * 1024;
-
-impl<T: Send + 'static> Intake<T> {
-    pub(super) fn new(desk: Arc<Desk>) -> Self {
-        Self {
-            desk,
-            pending: FuturesOrdered::new(),
-            lengths: VecDeque::new(),
-            bytes: 0,
-        }
-    }
-
-    pub(super) fn has_room(&self) -> bool {
-        self.pending.len() < PENDING_MAX && self.bytes < PENDING_BYTES_MAX
-    }
-
-    pub(super) fn is_empty(&self) -> bool {
-        self.pending.is_empty()
-    }
-
-    /// Takes a message in, behind the others.
-    pub(super) fn take(&mut self, tag: T, letter: &Letter) {
-        let length = match &letter.content {
-            Content::Payload(payload) => payload.len(),
-            Content::Oversized { .. } => 0,
-        };
-        match self.desk.take(letter) {
-            Ok(verdict) => self.settle(tag, verdict),
-            Err(pending) => self.push(length, pending.map(|verdict| (tag, verdict)).boxed()),
-        }
-    }
-
-    /// Puts a message behind the others whose verdict is known.
-    pub(super) fn settle(&mut self, tag: T, verdict: Verdict) {
-        self.push(0, std::future::ready((tag, verdict)).boxed());
-    }
-
-    fn push(&mut self, length: usize, verdict: BoxFuture<'static, (T, Verdict)>) {
-        self.pending.push_back(verdict);
-        self.lengths.push_back(length);
-        self.bytes += length;
-    }
-
-    /// The next verdict, in the order of the messages. Waits for ever when there is no message.
-    pub(super) async fn next(&mut self) -> (T, Verdict) {
-        match self.pending.next().await {
-            Some(verdict) => {
-                self.bytes -= self.lengths.pop_front().unwrap_or_default();
-                verdict
-            }
-            None => std::future::pending().await,
-        }
     }
 }

@@ -22,6 +22,7 @@ mod broker;
 mod client;
 mod decide;
 mod desk;
+mod intake;
 mod limits;
 mod mqtt;
 mod outbox;

@@ -12,7 +12,8 @@ use tokio::time::{Instant, sleep_until, timeout};
 use uuid::Uuid;
 
 use super::super::client::letter;
-use super::super::desk::{Intake, Verdict};
+use super::super::desk::Verdict;
+use super::super::intake::Intake;
 use super::super::mqtt::{
     Connect, Incoming, Packet, ProtocolError, Publish, Qos, TOPIC_BYTES_MAX, Will, Wire, WireError,
 };
@@ -278,7 +279,7 @@ impl Connection {
                 retain: false,
                 ..publish
             };
-            self.intake.take(receipt, &letter(publish, oversized));
+            self.intake.take(receipt, letter(publish, oversized));
         } else {
             self.intake.settle(receipt, Verdict::default());
         }

@@ -151,3 +151,32 @@ async fn a_broker_that_speaks_nonsense_costs_the_connection() {
     peer.report(1, false, "a").await;
     peer.acked(true, 1).await;
 }
+
+#[tokio::test]
+async fn what_was_taken_before_a_crash_is_not_taken_again_by_the_next_process() {
+    let (rig, broker) = (Rig::new().await, Broker::start().await);
+    let client = rig.client(&broker);
+    let mut peer = broker.accept(false).await;
+    peer.subscribed().await;
+    for (id, value) in [(1, "a"), (2, "b"), (3, "c")] {
+        peer.report(id, false, value).await;
+    }
+    peer.acked(true, 3).await;
+    drop(client);
+    // Another process on the same store. The broker heard of no acknowledgement, and has one more.
+    let _client = rig.client(&broker);
+    let mut peer = broker.accept(true).await;
+    for (id, value) in [(1, "a"), (2, "b"), (3, "c"), (4, "d")] {
+        peer.report(id, true, value).await;
+    }
+    peer.acked(true, 4).await;
+    assert_eq!(rig.changes(), 4);
+    let value = rig
+        .device()
+        .twin
+        .reported
+        .properties
+        .value("label")
+        .cloned();
+    assert_eq!(&*value.unwrap().value, "d");
+}

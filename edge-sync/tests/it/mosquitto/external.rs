@@ -49,12 +49,13 @@ async fn what_is_reported_while_the_edge_is_away_arrives_when_it_is_back() {
     cloud.device("thermo", Some("22"), "");
     let all = Listener::start(site.port, &ALL).await;
     let edge = Edge::start_with(external(dir.path(), &cloud, site.port)).await;
-    all.hears("the last report", |topic, it| {
+    let is_result = |topic: &str| topic.ends_with("update/result");
+    all.hears("all answers", |topic, it| {
         let value = &it["twin"]["temperature"]["actual"]["value"];
-        topic.ends_with("update/result") && *value == "50"
+        let all_there = all.count(|topic, _| is_result(topic)) == 50;
+        is_result(topic) && *value == "50" && all_there
     })
     .await;
-    assert_eq!(all.count(|topic, _| topic.ends_with("update/result")), 50);
     // What changed meanwhile on the other side is told, too.
     all.hears("the delta", |topic, it| {
         topic.ends_with("update/delta") && it["delta"]["target"] == "22"

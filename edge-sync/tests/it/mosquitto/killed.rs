@@ -112,6 +112,12 @@ async fn nothing_that_a_broker_holds_is_lost_when_the_edge_is_killed() {
     cloud
         .hears("all readings", |_| arrived(&cloud.readings()))
         .await;
+    let twice: Vec<_> = cloud
+        .readings()
+        .into_iter()
+        .filter(|(_, count)| *count > 1)
+        .collect();
+    assert!(twice.is_empty(), "taken twice: {twice:?}");
 }
 
 #[tokio::test]
