@@ -90,6 +90,10 @@ pub(crate) fn run(args: &Args) -> Result<bool> {
 }
 
 /// Waits until the probe of the chart succeeds; gives what it says.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "waiting for a container, in a program of one thread"
+)]
 fn serves(engine: &str, container: &str) -> Result<String> {
     let probe = [
         "exec",

@@ -106,7 +106,7 @@ impl Place {
         let streams = self.leavers.store.streams().unwrap().into_iter();
         let known = streams.filter_map(|stream| match stream {
             StreamId::Node(node, Direction::Down) => Some(node.to_string()),
-            _ => None,
+            StreamId::Node(_, Direction::Up) | StreamId::Cluster => None,
         });
         known.collect()
     }
