@@ -138,13 +138,14 @@ impl Client {
         let mut backoff = Backoff::new(fastrand::u64(..));
         let mut failures = 0_u32;
         while !stop.is_set() {
-            let mut stood = false;
+            let mut stood = None;
             let ended = self.once(stop.clone(), &mut stood).await;
             if matches!(ended, Ended::Stopped) {
                 break;
             }
             self.desk.stats.failed();
-            if stood {
+            // One that breaks as soon as it stands must not come back at once, for ever.
+            if stood.is_some_and(|stood| stood.elapsed() >= PING_EVERY) {
                 backoff.reset();
                 failures = 0;
             }
@@ -163,8 +164,8 @@ impl Client {
         self.desk.stats.connected.set(0);
     }
 
-    /// One connection. `stood` says whether it came to carry messages.
-    async fn once(&mut self, mut stop: Stop, stood: &mut bool) -> Ended {
+    /// One connection. `stood` says since when it could carry messages.
+    async fn once(&mut self, mut stop: Stop, stood: &mut Option<Instant>) -> Ended {
         let dialed = tokio::select! {
             () = stop.wait() => return Ended::Stopped,
             dialed = timeout(CONNECT_TIMEOUT, self.dial()) => dialed,
@@ -174,7 +175,7 @@ impl Client {
             Ok(Err(ended)) => return ended,
             Err(_) => return Ended::Timeout,
         };
-        *stood = true;
+        *stood = Some(Instant::now());
         self.desk.stats.stood();
         tracing::info!(broker = %self.url, session_present, "connected to the MQTT broker");
         let Err(ended) = Box::pin(self.session(wire, session_present, stop.clone())).await;

@@ -325,3 +325,6 @@ fn client_id(text: &str) -> Result<String, &'static str> {
     }
     Ok(text.to_owned())
 }
+
+#[cfg(test)]
+mod tests;

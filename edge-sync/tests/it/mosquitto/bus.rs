@@ -150,8 +150,18 @@ async fn refuses(site: Site) {
     assert_eq!(answer["code"], 404);
     let twin = site.ask(&all, "twin/get", "untouched", json!({})).await;
     assert_eq!(twin["twin"]["temperature"].get("actual"), None);
+    let dir = site.dir.path();
+    for (outcome, least) in [("invalid", 8), ("unknown", 2)] {
+        let name = format!("causeway_mqtt_received_total{{outcome=\"{outcome}\"}}");
+        let count = metric(dir, &name).await;
+        assert!(count >= least, "{outcome}: {count}");
+    }
+    site.stop().await;
+}
 
-    // Not even JSON; a device that there is not.
+/// What is no report at all does no harm either.
+async fn survives(site: Site) {
+    let all = site.listener().await;
     let on = |end: &'static str, reason: &'static str| {
         move |topic: &str, it: &Value| {
             topic.ends_with(end) && it["reason"].as_str().is_some_and(|it| it.contains(reason))
@@ -201,8 +211,8 @@ async fn refuses(site: Site) {
     assert_eq!(well["twin"]["temperature"]["actual"]["value"], "20");
     let dir = site.dir.path();
     for (outcome, least) in [
-        ("invalid", 9),
-        ("unknown", 3),
+        ("invalid", 6),
+        ("unknown", 1),
         ("too_large", 1),
         ("taken", 1),
     ] {
@@ -299,6 +309,7 @@ with_both! {
     a_device_speaks_and_is_answered: speaks;
     a_device_is_told_what_is_wanted_of_it: is_told_what_is_wanted;
     what_is_wrong_is_refused_with_a_reason: refuses;
+    what_is_no_report_at_all_does_no_harm: survives;
     a_stale_value_loses_by_version_and_never_by_time: orders_by_version;
     a_device_may_ask_for_another_desired_value: wishes;
 }

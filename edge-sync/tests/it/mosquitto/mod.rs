@@ -221,7 +221,11 @@ impl Listener {
         };
         match tokio::time::timeout(crate::DEADLINE, hearing).await {
             Ok(found) => found,
-            Err(_) => panic!("{what} was not heard in {:#?}", self.lines.lock()),
+            Err(_) => {
+                let lines = self.lines.lock();
+                let last = &lines[lines.len().saturating_sub(20)..];
+                panic!("{what} was not heard, at last {last:#?}")
+            }
         }
     }
 
