@@ -21,10 +21,12 @@ use process::Ran;
 
 mod process;
 
-/// How long a check may take: many times what the slowest takes on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(300);
-/// How long one seed may take.
-const SEED_PATIENCE: Duration = Duration::from_secs(60);
+/// How long a check may take without a bug.
+const PATIENCE: Duration = Duration::from_secs(3600);
+/// With one it may take so many times as long, because machines may be busier later.
+const PATIENCE_FACTOR: u32 = 8;
+/// And no check is given up before this.
+const PATIENCE_MIN: Duration = Duration::from_secs(120);
 
 /// Check the checks: each deliberate bug must be found
 #[derive(Debug, clap::Args)]
@@ -183,6 +185,7 @@ pub(crate) fn run(args: &Args) -> Result<bool> {
         .collect();
     let is_needed = |check: &&Check| chosen.iter().any(|(_, area)| check.areas.contains(area));
     for check in CHECKS.iter().filter(is_needed) {
+        let began = Instant::now();
         let passes = match check.looks {
             Seeds => true,
             Property(..) | Scenario(..) => {
@@ -192,6 +195,10 @@ pub(crate) fn run(args: &Args) -> Result<bool> {
         if !passes {
             bail!("{} does not pass without a bug", check.name);
         }
+        let patience = began.elapsed().saturating_mul(PATIENCE_FACTOR);
+        binaries
+            .patience
+            .insert(check.name, patience.max(PATIENCE_MIN));
     }
     let mut rows = Vec::new();
     let mut all_found = true;
@@ -248,6 +255,8 @@ struct Binaries {
     seeds: PathBuf,
     /// Seeds that fail without a bug.
     failing: BTreeSet<u64>,
+    /// How long each check may take.
+    patience: BTreeMap<&'static str, Duration>,
 }
 
 fn build() -> Result<Binaries> {
@@ -290,6 +299,7 @@ fn build() -> Result<Binaries> {
         tests: messages.iter().filter_map(binary).collect(),
         seeds: seeds.context("the program that runs seeds was not built")?,
         failing: BTreeSet::new(),
+        patience: BTreeMap::new(),
     })
 }
 
@@ -309,12 +319,19 @@ impl Binaries {
         match check.looks {
             Seeds => self.sweep(bug, seeds),
             Property(package, kind, filter) | Scenario(package, kind, filter) => {
-                self.test(package, kind, filter, bug)
+                let command = self.test(package, kind, filter, bug)?;
+                let patience = self.patience.get(check.name).copied();
+                Ok(match process::run(command, patience.unwrap_or(PATIENCE))? {
+                    Ran::Passed(text) if text.contains("0 passed; 0 failed") => Said::NoTest,
+                    Ran::Passed(_) => Said::Passed,
+                    Ran::Failed(text) => Said::Found(cases(&text)),
+                    Ran::Hung => Said::Hung(None),
+                })
             }
         }
     }
 
-    fn test(&self, package: &str, kind: &str, filter: &str, bug: &str) -> Result<Said> {
+    fn test(&self, package: &str, kind: &str, filter: &str, bug: &str) -> Result<Command> {
         let binary = self
             .tests
             .get(&(package.to_owned(), kind.to_owned()))
@@ -328,12 +345,7 @@ impl Binaries {
             .env("PROPTEST_DISABLE_FAILURE_PERSISTENCE", "1")
             .env("PROPTEST_MAX_SHRINK_ITERS", "0")
             .env("RUST_BACKTRACE", "0");
-        Ok(match process::run(command, PATIENCE)? {
-            Ran::Passed(text) if text.contains("0 passed; 0 failed") => Said::NoTest,
-            Ran::Passed(_) => Said::Passed,
-            Ran::Failed(text) => Said::Found(cases(&text)),
-            Ran::Hung => Said::Hung(None),
-        })
+        Ok(command)
     }
 
     /// The first seed that fails with the bug and not without it, among the first `seeds`.
@@ -362,7 +374,7 @@ impl Binaries {
             .args([seed.to_string(), (seed + 1).to_string()])
             .env("CAUSEWAY_MUTANT", bug);
         // An abort, as of a stack that overflows, is a failure too.
-        Ok(match process::run(command, SEED_PATIENCE)? {
+        Ok(match process::run(command, PATIENCE_MIN)? {
             Ran::Passed(_) => Said::Passed,
             Ran::Failed(_) => Said::Found(None),
             Ran::Hung => Said::Hung(None),
