@@ -347,10 +347,11 @@ impl Entry {
         if self.is_projected {
             let reported = self.status.as_ref();
             let reported = reported.and_then(|it| Reported::decode(it.body.bytes()).ok());
-            return match device_status(&self.key, &reported.unwrap_or_default()) {
-                Value::Object(object) => object,
-                _ => Map::new(),
+            let status = device_status(&self.key, &reported.unwrap_or_default());
+            let Value::Object(object) = status else {
+                return Map::new();
             };
+            return object;
         }
         let desired = self
             .desired()
