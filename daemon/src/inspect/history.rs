@@ -100,7 +100,7 @@ pub(super) async fn serve(
         store: inspected.store,
         node,
         asked,
-        at: extent.zip(from),
+        at: from,
         left: question.limit.unwrap_or(usize::MAX),
         format: question.format,
         counted: (0, 0),
@@ -165,8 +165,8 @@ struct Reader {
     store: Arc<dyn Store>,
     node: NodeName,
     asked: Asked,
-    /// What there is, and where to go on; `None`: nothing.
-    at: Option<(Extent, Place)>,
+    /// Where to go on; `None`: nowhere.
+    at: Option<Place>,
     left: usize,
     format: Format,
     /// Readings given, and readings given up.
@@ -192,15 +192,11 @@ impl Reader {
             self.line(item, &mut lines);
         }
         self.left -= page.items.len().min(self.left);
-        self.at = self
-            .at
-            .take()
-            .zip(page.next)
-            .map(|((extent, _), next)| (extent, next));
+        self.at = page.next;
         if self.at.is_none() || self.left == 0 {
             self.is_over = true;
             let (readings, dropped) = self.counted;
-            let next = self.at.map(|(_, next)| next.to_string());
+            let next = self.at.map(|next| next.to_string());
             let end = json!({ "readings": readings, "dropped": dropped, "next": next });
             if self.format == Format::Json {
                 lines.push_str(&format!("{}\n", json!({ "end": end })));
@@ -210,11 +206,11 @@ impl Reader {
     }
 
     fn next_page(&self) -> Result<Page, ReadError> {
-        match &self.at {
+        match self.at {
             None => Ok(Page::default()),
-            Some((extent, from)) => {
+            Some(from) => {
                 let limit = self.left.min(PIECE);
-                page(&*self.store, &self.node, &self.asked, extent, *from, limit)
+                page(&*self.store, &self.node, &self.asked, from, limit)
             }
         }
     }

@@ -16,6 +16,7 @@ use crate::twin;
 mod readings;
 #[cfg(test)]
 mod tests;
+mod waiting;
 
 pub use readings::{Asked, Extent, InvalidPlace, Item, Page, Place, extent, page};
 

@@ -6,9 +6,10 @@ use std::sync::Arc;
 
 use causeway_log::error::ReadError;
 use causeway_log::store::ReadLimit;
-use causeway_log::{NodeName, Op, Revision, Store, Stored, StreamId, WallTime};
+use causeway_log::{NodeName, Op, Revision, Slot, Store, Stored, StreamId, WallTime};
 
 use super::named;
+use super::waiting::Waiting;
 use crate::twin::history::{Chunk, Reading, readings};
 
 /// How far the clock of a reading's source may be from the node's for a search by time to find it.
@@ -31,8 +32,8 @@ pub struct Asked {
     pub until: Option<WallTime>,
 }
 
-/// The place of a reading: the record that holds it, and the how-manieth of the property it is in that
-/// record; 0 is what was given up before them. Written `118-3`; what is asked for after a place goes on there.
+/// The place of a reading: a revision, and how many readings, and gaps, of the property come before it
+/// from there on. It stays right when readings that wait are sent on. Written `118-3`; what is asked for after a place goes on there.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Place {
     revision: Revision,
@@ -67,8 +68,6 @@ impl FromStr for Place {
 pub struct Extent {
     /// Where reading begins for what was asked.
     pub begin: Place,
-    /// The record of the newest reading of the device.
-    end: Revision,
     /// When the node took the oldest reading that is still there, by its clock.
     pub oldest: WallTime,
     /// Whether there were older ones, which the history window has let go.
@@ -107,16 +106,17 @@ pub fn extent(
     asked: &Asked,
 ) -> Result<Option<Extent>, ReadError> {
     let up = StreamId::up(node.clone());
-    let lives = named(store, &up, &readings(), &asked.namespace, &asked.name)?;
-    let facts = || lives.iter().filter(|it| it.record.header.op == Op::Fact);
-    let (Some(since), Some(end)) = (
-        facts().map(|it| it.since).min(),
-        facts().map(|it| it.revision).max(),
-    ) else {
-        return Ok(None);
+    let lives = facts_of(store, &up, asked)?;
+    let (since, end) = (
+        lives.iter().map(|it| it.since).min(),
+        lives.iter().map(|it| it.revision).max(),
+    );
+    let first = match since {
+        Some(since) => first_after(store, &up, just_before(since), asked)?,
+        None => None,
     };
-    let Some(first) = first_after(store, &up, just_before(since), asked)? else {
-        return Ok(None);
+    let (Some(since), Some(end), Some(first)) = (since, end, first) else {
+        return first_waiting(store, &up, asked);
     };
     let mut begin = just_before(first.revision);
     if let Some(since) = asked.since {
@@ -128,13 +128,36 @@ pub fn extent(
             revision: begin.next().unwrap_or(begin),
             index: 0,
         },
-        end,
         oldest: first.record.header.time,
         is_trimmed: first.revision > since,
     }))
 }
 
-/// The next readings from `from` on, at most `limit`.
+/// The extent of readings none of which was sent on yet.
+fn first_waiting(
+    store: &dyn Store,
+    up: &StreamId,
+    asked: &Asked,
+) -> Result<Option<Extent>, ReadError> {
+    let chunks = Waiting::of(store, asked).next_page()?;
+    let mut readings = chunks.iter().flat_map(Chunk::series);
+    let Some(oldest) = readings.find_map(|(_, readings)| readings.first()) else {
+        return Ok(None);
+    };
+    // What is sent on from here on comes after everything that is there.
+    let last = store.stream(up)?.map(|_| store.watermarks().durable);
+    let last = last.unwrap_or_default();
+    Ok(Some(Extent {
+        begin: Place {
+            revision: last.next().unwrap_or(last),
+            index: 0,
+        },
+        oldest: oldest.time,
+        is_trimmed: false,
+    }))
+}
+
+/// The next readings from `from` on, at most `limit`. A page may be empty and not the last.
 ///
 /// # Errors
 /// [`ReadError`] when the store cannot be read.
@@ -142,89 +165,141 @@ pub fn page(
     store: &dyn Store,
     node: &NodeName,
     asked: &Asked,
-    extent: &Extent,
     from: Place,
     limit: usize,
 ) -> Result<Page, ReadError> {
     let up = StreamId::up(node.clone());
-    let mut found = Page::default();
-    let mut from = from;
-    let mut passed = 0;
-    while from.revision <= extent.end {
-        if passed >= RECORDS_PER_PAGE_MAX {
-            found.next = Some(from);
-            return Ok(found);
-        }
-        let records = store.read(&up, just_before(from.revision), ReadLimit::FRAME)?;
-        if records.is_empty() {
-            return Ok(found);
-        }
-        passed += records.len();
-        for stored in &records {
-            if stored.revision > extent.end || is_past(asked, stored) {
-                return Ok(found);
+    let mut reader = Reader {
+        asked,
+        limit,
+        at: from,
+        skip: from.index,
+        page: Page::default(),
+    };
+    reader.at.index = 0;
+    let is_over = reader.read_stream(store, &up)?;
+    if is_over {
+        reader.read_waiting(store, &up)?;
+    }
+    Ok(reader.page)
+}
+
+/// A page under construction.
+struct Reader<'a> {
+    asked: &'a Asked,
+    limit: usize,
+    /// Where it stands: the things after this revision that were passed.
+    at: Place,
+    /// Things that an earlier page gave.
+    skip: usize,
+    page: Page,
+}
+
+impl Reader<'_> {
+    /// Reads what was sent on; `true`: all of it.
+    fn read_stream(&mut self, store: &dyn Store, up: &StreamId) -> Result<bool, ReadError> {
+        let facts = facts_of(store, up, self.asked)?;
+        let end = facts.iter().map(|it| it.revision).max();
+        let mut passed = 0;
+        while end.is_some_and(|end| self.at.revision <= end) {
+            if passed >= RECORDS_PER_PAGE_MAX {
+                self.stop();
+                return Ok(false);
             }
-            if stored.revision > from.revision {
-                from = Place {
-                    revision: stored.revision,
+            let records = store.read(up, just_before(self.at.revision), ReadLimit::FRAME)?;
+            if records.is_empty() {
+                return Ok(true);
+            }
+            passed += records.len();
+            for stored in &records {
+                if is_past(self.asked, stored) {
+                    return Ok(false);
+                }
+                if is_of(self.asked, stored) {
+                    // What is received is checked before it is kept.
+                    let chunk = Chunk::decode(stored.record.body.bytes()).unwrap_or_default();
+                    if !self.take(&chunk) {
+                        return Ok(false);
+                    }
+                }
+                self.at = Place {
+                    revision: stored.revision.next().unwrap_or(stored.revision),
                     index: 0,
                 };
             }
-            if !is_of(asked, stored) {
-                continue;
-            }
-            if let Some(next) = take(asked, stored, from, limit, &mut found) {
-                found.next = Some(next);
-                return Ok(found);
+        }
+        Ok(true)
+    }
+
+    /// Reads what waits.
+    fn read_waiting(&mut self, store: &dyn Store, up: &StreamId) -> Result<(), ReadError> {
+        let mut waiting = Waiting::of(store, self.asked);
+        let mut chunks = waiting.next_page()?;
+        // What was sent on meanwhile is no row any more, and comes before those that are left.
+        for fact in facts_of(store, up, self.asked)? {
+            let key = &fact.record.header.key;
+            let newest = store.newest(up, key, Slot::Fact)?;
+            if newest.is_some_and(|newest| newest.revision >= self.at.revision) {
+                self.stop();
+                return Ok(());
             }
         }
-        let Some(next) = records.last().and_then(|last| last.revision.next()) else {
-            return Ok(found);
-        };
-        from = Place {
-            revision: next,
-            index: 0,
-        };
+        while !chunks.is_empty() {
+            for chunk in &chunks {
+                if !self.take(chunk) {
+                    return Ok(());
+                }
+            }
+            chunks = waiting.next_page()?;
+        }
+        Ok(())
     }
-    Ok(found)
+
+    /// Takes what a chunk has of the property. `false`: the page is full.
+    fn take(&mut self, chunk: &Chunk) -> bool {
+        let dropped = Some(chunk.dropped()).filter(|dropped| *dropped > 0);
+        let series = chunk
+            .series()
+            .find_map(|(name, readings)| (*name == self.asked.property).then_some(readings));
+        let readings = series.unwrap_or_default().iter();
+        let dropped = dropped.map(Item::Dropped).into_iter();
+        for item in dropped.chain(readings.cloned().map(Item::Reading)) {
+            if self.skip == 0 && self.is_asked(&item) {
+                if self.page.items.len() >= self.limit {
+                    self.stop();
+                    return false;
+                }
+                self.page.items.push(item);
+            }
+            self.skip = self.skip.saturating_sub(1);
+            self.at.index += 1;
+        }
+        true
+    }
+
+    fn is_asked(&self, item: &Item) -> bool {
+        let Item::Reading(reading) = item else {
+            return true;
+        };
+        let Asked { since, until, .. } = self.asked;
+        since.is_none_or(|since| reading.time >= since)
+            && until.is_none_or(|until| reading.time <= until)
+    }
+
+    /// There is more.
+    fn stop(&mut self) {
+        self.page.next = Some(Place {
+            revision: self.at.revision,
+            index: self.at.index + self.skip,
+        });
+    }
 }
 
-/// Takes what one record has from a place on; where to go on when the page is full.
-fn take(
-    asked: &Asked,
-    stored: &Stored,
-    from: Place,
-    limit: usize,
-    page: &mut Page,
-) -> Option<Place> {
-    // A record that is no chunk was never one: what is received is checked before it is kept.
-    let chunk = Chunk::decode(stored.record.body.bytes()).ok()?;
-    let place = |index| Place {
-        revision: stored.revision,
-        index,
-    };
-    if page.items.len() >= limit {
-        return Some(from);
-    }
-    if chunk.dropped() > 0 && from.index == 0 {
-        page.items.push(Item::Dropped(chunk.dropped()));
-    }
-    let of_property = chunk
-        .series()
-        .find_map(|(name, readings)| (*name == asked.property).then_some(readings))
-        .unwrap_or_default();
-    for (index, reading) in (1..).zip(of_property).skip(from.index.saturating_sub(1)) {
-        let is_asked = asked.since.is_none_or(|since| reading.time >= since)
-            && asked.until.is_none_or(|until| reading.time <= until);
-        if !is_asked {
-            continue;
-        }
-        if page.items.len() >= limit {
-            return Some(place(index));
-        }
-        page.items.push(Item::Reading(reading.clone()));
-    }
-    None
+/// The newest readings that were sent on of each life of the device.
+fn facts_of(store: &dyn Store, up: &StreamId, asked: &Asked) -> Result<Vec<Stored>, ReadError> {
+    let mut facts = named(store, up, &readings(), &asked.namespace, &asked.name)?;
+    facts.retain(|stored| stored.record.header.op == Op::Fact);
+    Ok(facts)
 }
 
 fn is_of(asked: &Asked, stored: &Stored) -> bool {

@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use causeway_log::batch::{Entry, Place as At, StreamChange};
+use causeway_log::batch::{Entry, Place as At, Row, StreamChange, Table};
 use causeway_log::store::TrimPolicy;
 use causeway_log::store::memory::MemoryStore;
 use causeway_log::{Batch, Body, Draft, Epoch, EventId, WallTime};
@@ -30,6 +30,23 @@ fn key(resource: &str, name: &str, life: u64) -> Key {
         twin::GROUP
     };
     Key::new(Resource::new(group, resource), "default", name, uid).unwrap()
+}
+
+fn key_uid() -> String {
+    key("devices", "a", 1).uid.to_string()
+}
+
+/// Readings at these minutes, which are their values too.
+fn chunk_of(dropped: u64, minutes: &[u64]) -> Chunk {
+    let mut chunk = Chunk::after(dropped);
+    for minute in minutes {
+        let reading = Reading {
+            time: WallTime::from_unix_millis(minute * MINUTE),
+            value: minute.to_string().into(),
+        };
+        assert!(chunk.push(&"temperature".into(), reading));
+    }
+    chunk
 }
 
 impl Node {
@@ -107,17 +124,47 @@ impl Node {
 
     /// One record of a device's readings: their times in minutes are their values.
     fn chunk(&mut self, name: &str, dropped: u64, minutes: &[u64]) {
-        let mut chunk = Chunk::after(dropped);
-        for minute in minutes {
-            let reading = Reading {
-                time: WallTime::from_unix_millis(minute * MINUTE),
-                value: minute.to_string().into(),
-            };
-            assert!(chunk.push(&"temperature".into(), reading));
-        }
+        let chunk = chunk_of(dropped, minutes);
         let last = minutes.last().copied().unwrap_or_default() * MINUTE;
         let key = key("devicereadings", name, 1);
         self.write(StreamId::up(node()), key, Op::Fact, last, chunk.encode());
+    }
+
+    /// The key of the row of a chunk.
+    fn row(name: &str, number: u64) -> bytes::Bytes {
+        let mut key = vec![2];
+        for part in ["default", name, &key_uid()] {
+            key.push(part.len() as u8);
+            key.extend(part.as_bytes());
+        }
+        key.extend(number.to_be_bytes());
+        key.into()
+    }
+
+    fn rows(&self, rows: Vec<(bytes::Bytes, Option<Vec<u8>>)>) {
+        let row = |(key, value): (bytes::Bytes, Option<Vec<u8>>)| Row {
+            table: Table("readings"),
+            key,
+            value: value.map(Into::into),
+        };
+        let batch = Batch {
+            rows: rows.into_iter().map(row).collect(),
+            ..Batch::default()
+        };
+        self.store.append(&batch).unwrap();
+        self.store.sync().unwrap();
+    }
+
+    /// Readings that wait in a row.
+    fn wait(&mut self, name: &str, number: u64, minutes: &[u64]) {
+        let mut value = vec![1];
+        value.extend(chunk_of(0, minutes).encode());
+        self.rows(vec![(Self::row(name, number), Some(value))]);
+    }
+
+    fn sent_on(&mut self, name: &str, numbers: &[u64]) {
+        let gone = |number: &u64| (Self::row(name, *number), None);
+        self.rows(numbers.iter().map(gone).collect());
     }
 
     /// The history as text, read in pages of `limit`.
@@ -128,7 +175,7 @@ impl Node {
         let mut shown = Vec::new();
         let mut from = extent.begin;
         loop {
-            let page = page(&self.store, &node(), asked, &extent, from, limit).unwrap();
+            let page = page(&self.store, &node(), asked, from, limit).unwrap();
             assert!(page.items.len() <= limit);
             shown.extend(page.items.iter().map(|item| match item {
                 Item::Reading(reading) => reading.value.to_string(),
@@ -260,6 +307,47 @@ fn a_search_by_time_begins_near_and_gives_what_was_asked() {
     assert!(skipped && !extent.is_trimmed, "{extent:?}");
     assert_eq!(extent.oldest.unix_millis(), 0);
     assert_eq!(node_.history(&asked("a", Some(900), None), 10), [""; 0]);
+}
+
+#[test]
+fn readings_that_wait_come_last_and_keep_their_place_when_they_are_sent_on() {
+    let mut node_ = Node::new();
+    for minute in 0..3 {
+        node_.chunk("a", 0, &[minute]);
+    }
+    for number in 0..300 {
+        node_.wait("a", number, &[10 + number]);
+        node_.wait("ab", number, &[1]);
+    }
+    let all = asked("a", None, None);
+    let whole = node_.history(&all, 1000);
+    assert_eq!(whole.len(), 303);
+    assert_eq!((&*whole[2], &*whole[3], &*whole[302]), ("2", "10", "309"));
+    assert_eq!(node_.history(&all, 7), whole);
+    let since = node_.history(&asked("a", Some(305), None), 1000);
+    assert_eq!(since, ["305", "306", "307", "308", "309"]);
+    let extent = extent(&node_.store, &node(), &all).unwrap().unwrap();
+    let first = page(&node_.store, &node(), &all, extent.begin, 5).unwrap();
+    let next = first.next.unwrap();
+    // Two rows become one record.
+    node_.chunk("a", 0, &[10, 11]);
+    node_.sent_on("a", &[0, 1]);
+    let rest = page(&node_.store, &node(), &all, next, 1000).unwrap();
+    assert_eq!(rest.items.len(), 298);
+    let Item::Reading(reading) = &rest.items[0] else {
+        panic!("{rest:?}");
+    };
+    assert_eq!(&*reading.value, "12");
+}
+
+#[test]
+fn readings_none_of_which_was_sent_on_are_read() {
+    let mut node_ = Node::new();
+    node_.device("a", 1, "1", "1");
+    node_.wait("a", 4, &[7, 8]);
+    assert_eq!(node_.history(&asked("a", None, None), 1), ["7", "8"]);
+    let extent = extent(&node_.store, &node(), &asked("a", None, None)).unwrap();
+    assert_eq!(extent.unwrap().oldest.unix_millis(), 7 * MINUTE);
 }
 
 #[test]
