@@ -2,8 +2,10 @@
 
 use super::{Pair, Side, body};
 use crate::body::Body;
+use crate::id::Revision;
 use crate::record::{Op, Slot};
 use crate::replication::Start;
+use crate::store::{ReadLimit, Store as _};
 
 /// Both ends in step, with `keys` objects from the cloud and a status from the edge.
 fn settled(keys: usize) -> Pair {
@@ -284,6 +286,42 @@ fn facts_that_only_the_receiver_has_are_kept_and_those_it_lacks_are_sent() {
         pair.cloud.sees_slot("new", Slot::Fact),
         Some(body("happened too"))
     );
+}
+
+/// Of a key that many facts were written about, only the last one came.
+#[test]
+fn all_facts_of_one_key_that_the_receiver_lacks_are_sent() {
+    let facts_of = |pair: &Pair| -> Vec<Body> {
+        let stream = pair.edge.own();
+        let store = &pair.cloud.store;
+        let records = store.read(&stream, Revision::ZERO, ReadLimit::SCAN);
+        let records = records.unwrap().into_iter().map(|it| it.record);
+        let key = super::pair::End::key("readings");
+        records
+            .filter(|it| it.header.op == Op::Fact && it.header.key == key)
+            .map(|it| it.body)
+            .collect()
+    };
+    let mut pair = Pair::new();
+    pair.edge.put("other", "state");
+    pair.sync();
+    pair.wipe(Side::Edge);
+    for text in ["1", "2", "3"] {
+        pair.edge.write(Op::Fact, "readings", body(text));
+    }
+    pair.sync();
+    assert_eq!(last_sending(&pair, Side::Edge), Start::Reconcile);
+    assert_eq!(facts_of(&pair), ["1", "2", "3"].map(body));
+    // The cloud's store is from before the last two, and of an epoch that the edge has left since.
+    let image = pair.backup(Side::Cloud);
+    pair.wipe(Side::Edge);
+    for text in ["1", "2", "3", "4", "5"] {
+        pair.edge.write(Op::Fact, "readings", body(text));
+    }
+    pair.restore(Side::Cloud, &image);
+    pair.sync();
+    let found = facts_of(&pair);
+    assert!(found.ends_with(&["4", "5"].map(body)), "{found:?}");
 }
 
 #[test]
