@@ -101,6 +101,7 @@ impl Desk {
     }
 
     /// Whether a topic is of the bus at all.
+    #[cfg(feature = "broker")]
     pub(super) fn knows(&self, topic: &str) -> bool {
         Topic::parse(topic, &self.node).is_some()
     }

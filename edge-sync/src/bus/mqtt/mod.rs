@@ -14,8 +14,12 @@ mod tests;
 mod topic;
 mod wire;
 
-pub(super) use packet::{Connect, Incoming, Packet, ProtocolError, Publish, Qos, Will};
-pub(super) use topic::{is_filter, is_topic, matches};
+#[cfg(feature = "broker")]
+pub(super) use packet::Will;
+pub(super) use packet::{Connect, Incoming, Packet, ProtocolError, Publish, Qos};
+#[cfg(feature = "broker")]
+pub(super) use topic::matches;
+pub(super) use topic::{is_filter, is_topic};
 pub(super) use wire::{Wire, WireError};
 
 /// Longest filter, and longest topic of a client, that the embedded broker takes. MQTT allows 65,535

@@ -3,8 +3,12 @@
 use bytes::{Bytes, BytesMut};
 use tokio::io::AsyncWriteExt as _;
 
-use super::packet::decode;
-use super::*;
+use super::packet::{Will, decode};
+use super::topic::matches;
+use super::{
+    Connect, Incoming, Packet, ProtocolError, Publish, Qos, TOPIC_BYTES_MAX, Wire, WireError,
+    is_filter, is_topic,
+};
 
 const MAX: usize = 1024;
 
