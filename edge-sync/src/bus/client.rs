@@ -45,8 +45,6 @@ const PING_EVERY: Duration = Duration::from_secs(10);
 const PINGS_UNANSWERED_MAX: u32 = 3;
 /// The broker closes a connection from which nothing comes for one and a half of it.
 const KEEP_ALIVE_SECONDS: u16 = 30;
-/// A broker that does not acknowledge a message for so long has lost it, or its acknowledgement.
-const ACK_TIMEOUT: Duration = Duration::from_secs(30);
 /// No more is handed to a connection that has so much to send.
 const UNSENT_BYTES_MAX: usize = 64 * 1024;
 
@@ -424,8 +422,7 @@ impl Client {
         if unanswered >= PINGS_UNANSWERED_MAX {
             return Err(Ended::Silent);
         }
-        let oldest = self.window.oldest();
-        if oldest.is_some_and(|oldest| oldest.elapsed() >= ACK_TIMEOUT) {
+        if self.window.is_overdue(Instant::now()) {
             return Err(Ended::NoAck);
         }
         wire.send(&Packet::PingReq);

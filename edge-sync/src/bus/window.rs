@@ -1,11 +1,14 @@
 //! Messages on their way to the other side, until it says that it has them.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use tokio::time::Instant;
 
 use super::mqtt::{Publish, Qos};
 
+/// A broker that does not acknowledge a message for so long has lost it, or its acknowledgement.
+const ACK_TIMEOUT: Duration = Duration::from_secs(30);
 /// Messages on their way at a time.
 const WINDOW_MAX: usize = 256;
 
@@ -49,9 +52,10 @@ impl Window {
         }
     }
 
-    /// When the oldest message was sent.
-    pub(super) fn oldest(&self) -> Option<Instant> {
-        self.sent.first_key_value().map(|(_, (_, at))| *at)
+    /// Whether a message is not acknowledged for so long that it is lost, or its acknowledgement.
+    pub(super) fn is_overdue(&self, now: Instant) -> bool {
+        let oldest = self.sent.first_key_value();
+        oldest.is_some_and(|(_, (_, at))| now.saturating_duration_since(*at) >= ACK_TIMEOUT)
     }
 
     /// All messages, to be sent once more on a new connection; `dup`: the other side may have

@@ -87,6 +87,25 @@ fn a_message_is_known_by_id_content_and_mark() {
 }
 
 #[test]
+fn an_acknowledgement_that_is_lost_is_missed() {
+    let mut window = Window::default();
+    let now = Instant::now();
+    let later = |seconds| now + Duration::from_secs(seconds);
+    assert!(!window.is_overdue(later(1000)));
+    let first = window.send(publish(0, "x"), now);
+    window.send(publish(0, "y"), later(20));
+    assert!(!window.is_overdue(later(29)));
+    assert!(window.is_overdue(later(30)));
+    // Others that are acknowledged do not hide it.
+    window.acked(first.id);
+    assert!(!window.is_overdue(later(49)));
+    assert!(window.is_overdue(later(50)));
+    // Sent again, it has its time again.
+    assert_eq!(window.again(true, later(60)).count(), 1);
+    assert!(!window.is_overdue(later(80)));
+}
+
+#[test]
 fn a_window_is_bounded_and_keeps_its_order() {
     let mut window = Window::default();
     let now = Instant::now();

@@ -6,8 +6,8 @@ use causeway_edge_sync::config::MqttMode;
 use serde_json::json;
 
 use super::{
-    ALL, Listener, Site, internal, is_open, knows, listens, port, publish, publish_with, topic,
-    try_publish,
+    ALL, Listener, Mosquitto, Site, actual, external, internal, is_open, knows, listens, port,
+    publish, publish_with, topic, try_publish,
 };
 use crate::Edge;
 use crate::linked::Cloud;
@@ -134,5 +134,44 @@ async fn who_subscribes_is_told_what_is_still_to_be_done() {
     listens(site.port).await;
     let after = Listener::start(site.port, &ALL).await;
     after.hears("the delta after a restart", is_delta).await;
+    edge.stop().await;
+}
+
+#[tokio::test]
+async fn with_both_brokers_what_is_said_at_one_is_told_at_the_other() {
+    let dir = tempfile::tempdir().unwrap();
+    let (broker, port) = (Mosquitto::start("").await, port());
+    let cloud = Cloud::start().await;
+    cloud.model();
+    cloud.device("thermo", None, "");
+    let mut config = external(dir.path(), &cloud, broker.port);
+    config.mqtt.mode = MqttMode::Both;
+    config.mqtt.listen = internal(dir.path(), &cloud, port).mqtt.listen;
+    let edge = Edge::start_with(config).await;
+    listens(port).await;
+    knows(port, "thermo").await;
+    knows(broker.port, "thermo").await;
+    let is_document = |value: &'static str| {
+        move |topic: &str, it: &serde_json::Value| {
+            let pair = &it["twin"]["temperature"];
+            topic.ends_with("update/document") && pair["current"]["actual"]["value"] == value
+        }
+    };
+    let (here, there) = tokio::join!(
+        Listener::start(port, &ALL),
+        Listener::start(broker.port, &ALL)
+    );
+    let update = topic("thermo", "twin/update");
+    publish(port, &update, &actual("temperature", "1").to_string()).await;
+    there.hears("what was said here", is_document("1")).await;
+    publish(
+        broker.port,
+        &update,
+        &actual("temperature", "2").to_string(),
+    )
+    .await;
+    here.hears("what was said there", is_document("2")).await;
+    // An answer is for who asked.
+    assert_eq!(here.count(|topic, _| topic.ends_with("update/result")), 1);
     edge.stop().await;
 }
