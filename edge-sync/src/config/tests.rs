@@ -16,6 +16,8 @@ fn a_dump_reads_back() {
     let node = NodeName::new("kiosk.berlin").unwrap();
     let mut config = EdgeConfig::new(node, "/tmp/edge".into(), None);
     config.api.listen = None;
+    config.twins.history_bytes_max = 7;
+    config.twins.history_delay = std::time::Duration::from_millis(250);
     config.dmi.socket = None;
     config.dmi.reports_per_s = 7;
     config.log.level = Level::Debug;

@@ -16,6 +16,8 @@
 //!   a few seconds.
 
 mod rows;
+#[cfg(test)]
+mod tests;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -363,7 +365,7 @@ impl Backlog {
         }
         work.rows.extend(gone);
         delta.head.bytes = delta.head.bytes.saturating_sub(gone_bytes);
-        if let Some(chunk) = chunk {
+        if let Some(chunk) = chunk.filter(|chunk| !chunk.is_empty()) {
             work.send(waiting.key.clone(), chunk.encode());
         }
         Ok(waiting)

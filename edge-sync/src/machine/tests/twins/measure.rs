@@ -1,8 +1,6 @@
 //! How many reports a second become durable on a disk:
 //! `cargo test -p causeway-edge-sync --lib reports_per_second -- --ignored --nocapture`.
 
-#![expect(clippy::disallowed_methods, reason = "it measures time")]
-
 use std::time::Instant;
 
 use causeway_log::store::fjall::{FjallConfig, FjallStore};
@@ -30,9 +28,7 @@ fn measure(history: &str, properties_per_report: usize, in_flight: usize) -> f64
         first_sync,
         Arc::new(SystemClock),
     );
-    let machine = machine
-        .with_twins(twins.clone(), TwinsConfig::default())
-        .unwrap();
+    let machine = machine.with_twins(twins, TwinsConfig::default()).unwrap();
     let (thread, writer) = Writer::spawn("measured", store, machine);
     let records = (0..DEVICES).map(|number| {
         let name = format!("d{number}");

@@ -76,7 +76,10 @@ fn storm(history: &str) -> (Bench, Sent) {
                     let chunk = Chunk::decode(stored.record.body.bytes()).unwrap();
                     sent.readings += chunk.len();
                 }
-                _ => sent.status = Some(second - SECONDS / 2),
+                Op::Status => sent.status = Some(second - SECONDS / 2),
+                op @ (Op::Put | Op::Delete | Op::Apply | Op::Reject) => {
+                    panic!("nothing writes {op:?}")
+                }
             }
         }
         acks.push(at);
@@ -85,6 +88,14 @@ fn storm(history: &str) -> (Bench, Sent) {
             bench.round([request]);
         }
     }
+    // To be seen with `--nocapture`.
+    println!(
+        "history {history:?}: {} documents of {} devices, {} readings, the status after {:?} s",
+        sent.documents,
+        sent.devices.len(),
+        sent.readings,
+        sent.status
+    );
     (bench, sent)
 }
 
