@@ -35,34 +35,61 @@ const ACCOUNT: &str = "system:serviceaccount:causeway:cloud-sync";
 /// Measures those that are wanted.
 pub(super) async fn measure(samples: &mut Samples, wanted: impl Fn(&[&str]) -> bool) -> Result<()> {
     let programs = Binaries::build(&mut |text| say::line(text))?;
-    let scratch = tempfile::tempdir()?;
-    let options = Options {
-        audit: true,
-        ..Options::default()
-    };
-    let plane = ControlPlane::start(programs.clone(), &scratch.path().join("plane"), options)?;
-    plane.apply(&manifests::plain(&programs)?)?;
-    let proxy = FaultyApi::start(&plane)?;
-    let cluster = Cluster {
-        // Straight to the API server, with the rights of the deployment.
-        kubeconfig: plane.kubeconfig_of_account("causeway", "cloud-sync")?,
-        api: Http::tcp(proxy.plain()),
-    };
-    let mut site = Site::start_for(Some(cluster)).await?;
-    pods::takes_pods(&site).await?;
-    if wanted(&[NAMES[0], NAMES[1], NAMES[3]]) {
-        propagation(&site, &plane, samples)
-            .await
-            .context("propagation")?;
-    }
-    if wanted(&[NAMES[2]]) {
-        pods::running(&site, samples).await.context("pods")?;
+    if wanted(&[NAMES[0], NAMES[1], NAMES[2], NAMES[3]]) {
+        let stage = Stage::set(&programs)?;
+        let site = Site::start_for(Some(stage.cluster()?)).await?;
+        pods::takes_pods(&site).await?;
+        if wanted(&[NAMES[0], NAMES[1], NAMES[3]]) {
+            propagation(&site, &stage.plane, samples)
+                .await
+                .context("propagation")?;
+        }
+        if wanted(&[NAMES[2]]) {
+            pods::running(&site, samples).await.context("pods")?;
+        }
     }
     if wanted(&[NAMES[4], NAMES[5]]) {
-        say::line("a thousand pods; this takes some minutes");
+        say::line("measuring with a thousand pods");
+        let stage = Stage::set(&programs)?;
+        let mut site = Site::start_without_agent(stage.cluster()?).await?;
         pods::many(&mut site, samples).await.context("many pods")?;
     }
     Ok(())
+}
+
+/// A control plane with the deployment's manifests.
+struct Stage {
+    plane: ControlPlane,
+    proxy: FaultyApi,
+    /// Its state; gone after it.
+    _scratch: tempfile::TempDir,
+}
+
+impl Stage {
+    fn set(programs: &Binaries) -> Result<Self> {
+        let scratch = tempfile::tempdir()?;
+        let options = Options {
+            audit: true,
+            ..Options::default()
+        };
+        let dir = scratch.path().join("plane");
+        let plane = ControlPlane::start(programs.clone(), &dir, options)?;
+        plane.apply(&manifests::plain(programs)?)?;
+        let proxy = FaultyApi::start(&plane)?;
+        Ok(Self {
+            plane,
+            proxy,
+            _scratch: scratch,
+        })
+    }
+
+    /// Straight to the API server, with the rights of the deployment.
+    fn cluster(&self) -> Result<Cluster> {
+        Ok(Cluster {
+            kubeconfig: self.plane.kubeconfig_of_account("causeway", "cloud-sync")?,
+            api: Http::tcp(self.proxy.plain()),
+        })
+    }
 }
 
 /// From the API server's answer to a write until the record is durable at the edge; and what was

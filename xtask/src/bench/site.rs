@@ -57,6 +57,42 @@ impl Site {
     /// # Errors
     /// When one does not start.
     pub(super) async fn start_for(cluster: Option<Cluster>) -> Result<Self> {
+        Self::start_with(cluster, "").await
+    }
+
+    /// The same with more in the configuration of the edge.
+    ///
+    /// # Errors
+    /// When one does not start.
+    pub(super) async fn start_with(cluster: Option<Cluster>, edge: &str) -> Result<Self> {
+        let site = Self::launch(cluster, edge, &[]).await?;
+        let node = format!("/api/v1/nodes/{NODE}");
+        seen(&site.plane, &node, |node| {
+            node.to_string().contains("\"Ready\"")
+        })
+        .await?;
+        Ok(site)
+    }
+
+    /// The same with an edge that runs no pods: its node is registered, and says nothing.
+    ///
+    /// # Errors
+    /// When one does not start.
+    pub(super) async fn start_without_agent(cluster: Cluster) -> Result<Self> {
+        let site = Self::launch(Some(cluster), "", &["--no-kubelet"]).await?;
+        let node = json!({"apiVersion": "v1", "kind": "Node", "metadata": {"name": NODE}});
+        let register = eventually("the edge", PATIENCE, async || {
+            let made = site
+                .edge_http
+                .json(Method::POST, "/api/v1/nodes", Some(&node));
+            made.await.map_err(|error| error.to_string())
+        });
+        register.await?;
+        seen(&site.plane, &format!("/api/v1/nodes/{NODE}"), |_| true).await?;
+        Ok(site)
+    }
+
+    async fn launch(cluster: Option<Cluster>, edge: &str, more: &[&str]) -> Result<Self> {
         let scratch = tempfile::Builder::new()
             .prefix("causeway-bench")
             .tempdir()?;
@@ -81,12 +117,19 @@ impl Site {
             format!("--cloud=ws://{}", link.local_addr()),
             format!("--api-listen={local}"),
         ];
-        let mut edge = process(dir, "causeway-edge", arguments.to_vec())?;
+        let mut arguments = arguments.to_vec();
+        arguments.extend(more.iter().map(|argument| (*argument).to_owned()));
+        if !edge.is_empty() {
+            let config = dir.join("edge.toml");
+            std::fs::write(&config, edge)?;
+            arguments.push(format!("--config={}", show(&config)));
+        }
+        let mut edge = process(dir, "causeway-edge", arguments)?;
         edge.start().context("cannot start the edge")?;
         let socket = dir.join("edge").join("edge.sock");
         let (cloud_http, edge_http) = (Http::tcp(api), Http::new(Endpoint::Unix(socket)));
         let plane = cluster.map_or_else(|| cloud_http.clone(), |cluster| cluster.api);
-        let site = Self {
+        Ok(Self {
             cloud,
             edge,
             link,
@@ -94,13 +137,7 @@ impl Site {
             edge_http,
             plane,
             scratch,
-        };
-        let node = format!("/api/v1/nodes/{NODE}");
-        seen(&site.plane, &node, |node| {
-            node.to_string().contains("\"Ready\"")
         })
-        .await?;
-        Ok(site)
     }
 
     /// Creates an object in the cloud.
@@ -249,7 +286,7 @@ fn process(dir: &Path, name: &str, arguments: Vec<String>) -> Result<Process> {
     }))
 }
 
-fn free_address() -> Result<SocketAddr> {
+pub(super) fn free_address() -> Result<SocketAddr> {
     Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?)
 }
 

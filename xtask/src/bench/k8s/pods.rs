@@ -3,7 +3,9 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail, ensure};
-use serde_json::Value;
+use causeway_simulator::http::Http;
+use http::Method;
+use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
 use super::{Arrivals, ROUNDS, first, follow, is_running, milliseconds};
@@ -86,43 +88,25 @@ async fn why(site: &Site, name: &str, error: anyhow::Error) -> anyhow::Error {
     }
 }
 
-/// Memory of the cloud while a thousand pods run on one node, and what the edge is sent when the
-/// cloud then starts anew, lists the cluster, and nothing has changed.
+/// Memory of the cloud with a thousand pods of one node that report that they run, and what the
+/// edge is sent when the cloud then starts anew, lists the cluster, and nothing has changed.
+///
+/// Nobody runs them: what is measured is the cloud's, and a thousand processes would be in its way.
 pub(super) async fn many(site: &mut Site, samples: &mut Samples) -> Result<()> {
-    let mut events = watch(site).await?;
-    let mut makers = JoinSet::new();
-    for maker in 0..MAKERS {
-        let plane = site.plane.clone();
-        makers.spawn(async move {
-            for number in (maker..MANY_PODS).step_by(MAKERS) {
-                let pod = pod(&many_name(number), &[]);
-                plane.json(http::Method::POST, PODS, Some(&pod)).await?;
-            }
-            Ok::<_, anyhow::Error>(())
-        });
-    }
-    let mut missing: std::collections::BTreeSet<String> = (0..MANY_PODS).map(many_name).collect();
-    while !missing.is_empty() {
-        while let Some(made) = makers.try_join_next() {
-            made??;
-        }
-        let any = |event: &Value| {
-            let name = event["object"]["metadata"]["name"].as_str();
-            is_running(&event["object"]) && name.is_some_and(|name| missing.contains(name))
-        };
-        let event = match first(&mut events, "another pod that runs", any).await {
-            Ok((event, _)) => event,
-            Err(error) => {
-                let name = missing.pop_first().unwrap_or_default();
-                return Err(why(site, &name, error).await);
-            }
-        };
-        missing.remove(
-            event["object"]["metadata"]["name"]
-                .as_str()
-                .unwrap_or_default(),
-        );
-    }
+    each(site, make).await?;
+    let held = format!("{PODS}?limit={MANY_PODS}");
+    seen(&site.edge_http, &held, |list| {
+        let items = list["items"].as_array();
+        items.is_some_and(|items| items.len() == MANY_PODS)
+    })
+    .await?;
+    each(site, report).await?;
+    let told = format!("{PODS}?resourceVersion=0");
+    seen(&site.plane, &told, |list| {
+        let items = list["items"].as_array().map_or(&[][..], Vec::as_slice);
+        items.iter().filter(|pod| is_running(pod)).count() == MANY_PODS
+    })
+    .await?;
     site.quiet().await;
     let (all, own) = resident(site)?;
     samples.add("cloud_rss_mb", all);
@@ -136,8 +120,54 @@ pub(super) async fn many(site: &mut Site, samples: &mut Samples) -> Result<()> {
     Ok(())
 }
 
-fn many_name(number: usize) -> String {
-    format!("many-{number}")
+/// Does something for each of the pods, some at a time.
+async fn each<F>(site: &Site, act: impl Fn(Http, Http, String) -> F) -> Result<()>
+where
+    F: Future<Output = Result<()>> + Send + 'static,
+{
+    let mut acts = JoinSet::new();
+    for number in 0..MANY_PODS {
+        if acts.len() >= MAKERS
+            && let Some(done) = acts.join_next().await
+        {
+            done??;
+        }
+        let (plane, edge) = (site.plane.clone(), site.edge_http.clone());
+        acts.spawn(act(plane, edge, format!("many-{number}")));
+    }
+    while let Some(done) = acts.join_next().await {
+        done??;
+    }
+    Ok(())
+}
+
+/// A user makes a pod.
+async fn make(plane: Http, _: Http, name: String) -> Result<()> {
+    plane
+        .json(Method::POST, PODS, Some(&pod(&name, &[])))
+        .await?;
+    Ok(())
+}
+
+/// The node says of it what a node agent would.
+async fn report(_: Http, edge: Http, name: String) -> Result<()> {
+    let now = "2026-01-01T00:00:00Z";
+    let conditions: Vec<_> = ["Initialized", "Ready", "ContainersReady"]
+        .iter()
+        .map(|kind| json!({"type": kind, "status": "True", "lastTransitionTime": now}))
+        .collect();
+    let container = json!({
+        "name": "main", "image": "host", "imageID": "", "ready": true, "restartCount": 0,
+        "started": true, "containerID": format!("process://{name}"),
+        "state": {"running": {"startedAt": now}},
+    });
+    let status = json!({
+        "phase": "Running", "startTime": now, "conditions": conditions,
+        "hostIP": "127.0.0.1", "podIP": "127.0.0.1", "containerStatuses": [container],
+    });
+    let path = format!("{PODS}/{name}/status");
+    edge.merge_patch(&path, &json!({"status": status})).await?;
+    Ok(())
 }
 
 /// Megabytes in memory, and how much of them is not mapped from disk.
