@@ -22,6 +22,7 @@ use crate::output::talk;
 mod apply;
 mod control;
 mod dir;
+mod mapper;
 mod plane;
 mod ports;
 mod progress;
@@ -41,7 +42,7 @@ const NODES_MAX: u16 = 32;
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
-  causeway up                                one node, with examples/hello
+  causeway up                                one node, with examples/hello and a thermostat
   causeway up --nodes 3 --no-example         three nodes, empty
   causeway up --manifest my/pods.yaml        one node, with your manifests
   causeway up --dir /tmp/road                somewhere else
@@ -121,6 +122,7 @@ async fn play(
 ) -> Result<()> {
     let _control = control::serve(site.clone(), &directory.control())?;
     directory.write(&site.describe())?;
+    let _mappers = mapper::serve(site, directory);
     tokio::select! {
         result = Box::pin(bring_up(site, documents, steps)) => result?,
         died = site.first_end() => bail!(died),

@@ -1,4 +1,4 @@
-//! What `up` prints once everything runs: addresses, kubeconfigs, and five things to try.
+//! What `up` prints once everything runs: addresses, kubeconfigs, and things to try.
 
 use std::path::Path;
 
@@ -52,7 +52,9 @@ fn things_to_try(site: &Site, dir: &Directory, example: bool, at: Option<u64>) -
     let cloud = format!("kubectl --kubeconfig {}", near(&up.cloud.kubeconfig));
     let edge_config = first.map(|node| near(&node.kubeconfig)).unwrap_or_default();
     let edge = format!("kubectl --kubeconfig {edge_config}");
-    let mut lines = vec!["Five things to try, in another terminal:".to_owned()];
+    let has_device = example && site.cluster().is_none();
+    let count = if has_device { "Six" } else { "Five" };
+    let mut lines = vec![format!("{count} things to try, in another terminal:")];
     let mut thing = |title: &str, commands: &[String]| {
         lines.push(format!("\n  # {title}"));
         lines.extend(commands.iter().map(|command| format!("  {command}")));
@@ -63,56 +65,56 @@ fn things_to_try(site: &Site, dir: &Directory, example: bool, at: Option<u64>) -
     ];
     thing("1. Look, from the cloud and at the whole", &look);
     let cut = format!("{causeway} link cut {node}");
-    let restart = [
-        format!("{causeway} node restart {node}"),
-        format!("{edge} get pods -A"),
-    ];
-    let heal = [
+    let mut heal = vec![
         format!("{causeway} link heal {node}"),
         format!("{causeway} digest {node} --wait 40s"),
     ];
-    if example {
+    let goes_on = format!("{edge} get pods -A");
+    let effect = if example {
         let patch = r#"-p '{"data":{"message":"Written while the tide was in"}}'"#;
         let edit = format!("{cloud} patch configmap greeting -n hello {patch}");
         let stale = format!("{edge} get configmap greeting -n hello -o yaml");
-        let pods = near(&dir.node(node).join("edged").join("pods"));
-        let effect = format!("tail -n 2 {pods}/hello_reader_*/reader/*.log");
-        let at = at.map_or_else(String::new, |revision| format!(" --at {revision}"));
-        let then = format!("{causeway} get cm greeting --node {node} -n hello{at} -o yaml");
-        let [heal, digest] = heal;
         let cut_title = "2. Cut the link, edit in the cloud; the edge goes on with what it has";
         thing(cut_title, &[cut, edit, stale]);
-        thing(
-            "3. Kill the node's daemon while it is cut off: pods go on, its API is back",
-            &restart,
-        );
-        thing(
-            "4. Heal it: only what changed travels, both sides agree",
-            &[heal, digest, effect],
-        );
-        thing(
-            "5. Read the story, and what the node saw before",
-            &[format!("{causeway} log {node}"), then],
-        );
+        let pods = near(&dir.node(node).join("edged").join("pods"));
+        Some(format!("tail -n 2 {pods}/hello_reader_*/reader/*.log"))
     } else {
-        let goes_on = format!("{edge} get pods -A");
-        thing(
-            "2. Cut the link; the edge goes on with what it has",
-            &[cut, goes_on],
-        );
-        thing(
-            "3. Kill the node's daemon while it is cut off: its API is back at once",
-            &restart,
-        );
-        thing(
-            "4. Heal it: only what changed travels, both sides agree",
-            &heal,
-        );
-        thing("5. Read the story", &[format!("{causeway} log {node}")]);
+        let cut_title = "2. Cut the link; the edge goes on with what it has";
+        thing(cut_title, &[cut, goes_on.clone()]);
+        None
+    };
+    let restart = [format!("{causeway} node restart {node}"), goes_on];
+    let restart_title =
+        "3. Kill the node's daemon while it is cut off: pods go on, its API is back";
+    thing(restart_title, &restart);
+    heal.extend(effect);
+    thing(
+        "4. Heal it: only what changed travels, both sides agree",
+        &heal,
+    );
+    let mut read = vec![format!("{causeway} log {node}")];
+    if example {
+        let at = at.map_or_else(String::new, |revision| format!(" --at {revision}"));
+        let then = format!("{causeway} get cm greeting --node {node} -n hello{at} -o yaml");
+        read.push(then);
+    }
+    thing("5. Read the story, and what the node saw before", &read);
+    if has_device {
+        let title = "6. Want another temperature of the thermostat, and see it reached";
+        thing(title, &thermostat(&cloud));
     }
     lines.push(String::new());
     lines.extend(without_kubectl(&causeway, node));
     lines
+}
+
+/// What to do with the device of the example.
+fn thermostat(cloud: &str) -> [String; 2] {
+    let patch = r#"[{"op":"replace","path":"/spec/properties/0/desired/value","value":"25"}]"#;
+    [
+        format!("{cloud} patch device thermostat --type=json -p '{patch}'"),
+        format!("{cloud} get devicestatus thermostat -o yaml"),
+    ]
 }
 
 /// The revision a node's store is at.

@@ -19,6 +19,7 @@ mod kubernetes;
 mod live;
 mod road;
 mod sim;
+mod thermostat;
 mod up;
 mod wiped;
 mod world;

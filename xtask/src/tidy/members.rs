@@ -23,7 +23,10 @@ const ARROWS: [(&str, &[&str]); 15] = [
     ("dmi", &[]),
     ("mapper", &["dmi"]),
     ("cloud-sync", &["log", "projections", "kube-api", "daemon"]),
-    ("edge-sync", &["log", "projections", "kube-api", "daemon", "dmi"]),
+    (
+        "edge-sync",
+        &["log", "projections", "kube-api", "daemon", "dmi"],
+    ),
     ("edged", &["log", "projections", "kube-api", "daemon"]),
     ("edge", &["log", "daemon", "edge-sync", "edged"]),
     (
@@ -62,6 +65,7 @@ const ARROWS: [(&str, &[&str]); 15] = [
             "edge",
             "edge-sync",
             "edged",
+            "mapper",
             "simulator",
         ],
     ),

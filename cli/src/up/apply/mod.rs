@@ -10,20 +10,27 @@ use super::{Args, Plane};
 use crate::discovery::{Kind, Kinds};
 use crate::exit::Coded;
 
-/// The files of `examples/hello`, in the order they are applied.
+/// A file of `examples` in this binary: its path there, and what it says.
+macro_rules! example {
+    ($path:literal) => {
+        (
+            concat!("examples/", $path),
+            include_str!(concat!("../../../../examples/", $path)),
+        )
+    };
+}
+
+/// The example, in the order in which it is applied.
 const EXAMPLE: [(&str, &str); 3] = [
-    (
-        "00-namespace.yaml",
-        include_str!("../../../../examples/hello/00-namespace.yaml"),
-    ),
-    (
-        "10-config.yaml",
-        include_str!("../../../../examples/hello/10-config.yaml"),
-    ),
-    (
-        "20-pods.yaml",
-        include_str!("../../../../examples/hello/20-pods.yaml"),
-    ),
+    example!("hello/00-namespace.yaml"),
+    example!("hello/10-config.yaml"),
+    example!("hello/20-pods.yaml"),
+];
+
+/// A device, for a control plane that has the Device API.
+const DEVICE: [(&str, &str); 2] = [
+    example!("thermostat/10-model.yaml"),
+    example!("thermostat/20-device.yaml"),
 ];
 
 /// The label of edge nodes in a Kubernetes cluster.
@@ -65,8 +72,8 @@ impl fmt::Display for Applied {
 pub(super) fn load(args: &Args) -> Result<Vec<Document>> {
     let mut documents = Vec::new();
     if args.manifest.is_empty() && !args.no_example {
-        for (name, text) in EXAMPLE {
-            parse(&format!("examples/hello/{name}"), text, &mut documents)?;
+        for (source, text) in EXAMPLE {
+            parse(source, text, &mut documents)?;
         }
         if args.cluster.is_given() {
             // The cluster may have other nodes, which run images.
@@ -75,6 +82,10 @@ pub(super) fn load(args: &Args) -> Result<Vec<Document>> {
                 .filter(|one| one.object["kind"] == "Pod")
             {
                 pod.object["spec"]["nodeSelector"] = json!({EDGE_LABEL: ""});
+            }
+        } else {
+            for (source, text) in DEVICE {
+                parse(source, text, &mut documents)?;
             }
         }
     }

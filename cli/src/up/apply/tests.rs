@@ -5,7 +5,7 @@ use super::*;
 #[test]
 fn the_embedded_example_is_well_formed() {
     let mut documents = Vec::new();
-    for (name, text) in EXAMPLE {
+    for (name, text) in EXAMPLE.into_iter().chain(DEVICE) {
         parse(name, text, &mut documents).unwrap();
     }
     assert_eq!(pods(&documents).len(), 2);
@@ -13,7 +13,16 @@ fn the_embedded_example_is_well_formed() {
         .iter()
         .map(|one| one.object["kind"].as_str().unwrap())
         .collect();
-    assert_eq!(kinds, ["Namespace", "ConfigMap", "Secret", "Pod", "Pod"]);
+    let wanted = [
+        "Namespace",
+        "ConfigMap",
+        "Secret",
+        "Pod",
+        "Pod",
+        "DeviceModel",
+        "Device",
+    ];
+    assert_eq!(kinds, wanted);
 }
 
 #[test]
