@@ -49,15 +49,32 @@ pub(super) struct Scrape {
 
 impl Collector for Scrape {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
-        let Tally {
+        for (name, help, value) in self.tally.counters() {
+            let counter = ConstCounter::new(value.get());
+            let kind = counter.metric_type();
+            counter.encode(encoder.encode_descriptor(name, help, None, kind)?)?;
+        }
+        let counts = self.desk.lock().counts();
+        for (name, help, value) in gauges(counts) {
+            let gauge = ConstGauge::new(i64::try_from(value).unwrap_or(i64::MAX));
+            gauge.encode(encoder.encode_descriptor(name, help, None, gauge.metric_type())?)?;
+        }
+        Ok(())
+    }
+}
+
+impl Tally {
+    /// Each with its name and what it says.
+    const fn counters(&self) -> [(&'static str, &'static str, &Counter); 6] {
+        let Self {
             registrations,
             reports,
             refused,
             delayed,
             calls,
             calls_failed,
-        } = &*self.tally;
-        let counters = [
+        } = self;
+        [
             (
                 "dmi_registrations",
                 "Registrations of mappers",
@@ -80,44 +97,38 @@ impl Collector for Scrape {
                 "Calls to mappers that did not reach them, or were refused",
                 calls_failed,
             ),
-        ];
-        for (name, help, value) in counters {
-            let counter = ConstCounter::new(value.get());
-            let kind = counter.metric_type();
-            counter.encode(encoder.encode_descriptor(name, help, None, kind)?)?;
-        }
-        let Counts {
-            mappers,
-            unreachable,
-            served,
-            unserved,
-            unready,
-            untold,
-        } = self.desk.lock().counts();
-        let gauges = [
-            ("dmi_mappers", "Mappers that are registered", mappers),
-            (
-                "dmi_mappers_unreachable",
-                "Mappers that the last call did not reach",
-                unreachable,
-            ),
-            ("dmi_devices_served", "Devices that have a mapper", served),
-            (
-                "dmi_devices_unserved",
-                "Devices for whose protocol there is no mapper",
-                unserved,
-            ),
-            (
-                "dmi_devices_unready",
-                "Devices without their model, or with settings that messages cannot carry",
-                unready,
-            ),
-            ("dmi_devices_untold", "Devices that wait for a call", untold),
-        ];
-        for (name, help, value) in gauges {
-            let gauge = ConstGauge::new(i64::try_from(value).unwrap_or(i64::MAX));
-            gauge.encode(encoder.encode_descriptor(name, help, None, gauge.metric_type())?)?;
-        }
-        Ok(())
+        ]
     }
+}
+
+/// Each with its name and what it says.
+const fn gauges(counts: Counts) -> [(&'static str, &'static str, usize); 6] {
+    let Counts {
+        mappers,
+        unreachable,
+        served,
+        unserved,
+        unready,
+        untold,
+    } = counts;
+    [
+        ("dmi_mappers", "Mappers that are registered", mappers),
+        (
+            "dmi_mappers_unreachable",
+            "Mappers that the last call did not reach",
+            unreachable,
+        ),
+        ("dmi_devices_served", "Devices that have a mapper", served),
+        (
+            "dmi_devices_unserved",
+            "Devices for whose protocol there is no mapper",
+            unserved,
+        ),
+        (
+            "dmi_devices_unready",
+            "Devices without their model, or with settings that messages cannot carry",
+            unready,
+        ),
+        ("dmi_devices_untold", "Devices that wait for a call", untold),
+    ]
 }

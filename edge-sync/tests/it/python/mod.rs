@@ -17,6 +17,7 @@ use crate::within;
 const PYTHON: &str = "CAUSEWAY_PYTHON";
 
 /// `None` where there is none that has gRPC.
+#[expect(clippy::print_stdout, reason = "a test that tests nothing says so")]
 fn python() -> Option<PathBuf> {
     let python = std::env::var_os(PYTHON).unwrap_or_else(|| "python3".into());
     let modules = ["-c", "import grpc, grpc_tools.protoc"];

@@ -60,9 +60,10 @@ fn the_next_mapper_waits_until_the_last_one_let_go() {
     // The removal is under way.
     let mut removal = None;
     while let Some(errand) = world.desk.poll(world.now) {
-        match errand.call {
-            Call::Remove(_) => removal = Some(errand),
-            _ => world.obey(errand),
+        if matches!(errand.call, Call::Remove(_)) {
+            removal = Some(errand);
+        } else {
+            world.obey(errand);
         }
     }
     assert!(world.served("modbus-1").is_empty());

@@ -168,10 +168,14 @@ impl Fake {
                     return refused(Refusal::Other);
                 }
                 let is_there = self.devices.contains_key(&message.name);
-                match call {
-                    Call::Register(_) if is_there => return refused(Refusal::Exists),
-                    Call::Update(_) if !is_there => return refused(Refusal::Missing),
-                    _ => {}
+                let is_new = matches!(call, Call::Register(_));
+                if is_new == is_there {
+                    let why = if is_new {
+                        Refusal::Exists
+                    } else {
+                        Refusal::Missing
+                    };
+                    return refused(why);
                 }
                 self.devices.insert(message.name.clone(), wish(&message));
             }
