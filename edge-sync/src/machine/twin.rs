@@ -17,6 +17,10 @@ use crate::twins::{
     Backlog, Delta, DeviceReport, Moment, Outcome, ReportError, Samplers, Told, TwinsView, Working,
 };
 
+/// Spreads the numbers of rounds evenly: 2^64 by the golden ratio. Each round begins with another
+/// device, or on a link that is too slow for all the same ones would always be first.
+const SPREAD: u64 = 0x9E37_79B9_7F4A_7C15;
+
 type Done = oneshot::Sender<Result<Told, ReportError>>;
 
 /// The part of the machine that takes reports.
@@ -26,6 +30,8 @@ pub(super) struct Reports {
     backlog: Backlog,
     /// What was kept last of each device that was heard of since the start.
     samplers: BTreeMap<DeviceName, (Uid, Samplers)>,
+    /// Counts rounds with reports.
+    rounds: u64,
     round: Round,
 }
 
@@ -60,6 +66,7 @@ impl Reports {
             view,
             backlog,
             samplers: BTreeMap::new(),
+            rounds: 0,
             round: Round::default(),
         }
     }
@@ -143,7 +150,14 @@ impl Reports {
     pub(super) fn seal(&mut self, up: &StreamId, clock: &dyn Clock, batch: &mut Batch) {
         let round = &mut self.round;
         let mut kept = Vec::new();
-        for working in round.devices.values_mut() {
+        let mut devices: Vec<_> = round.devices.values_mut().collect();
+        if !devices.is_empty() {
+            self.rounds = self.rounds.wrapping_add(1);
+            let turn = self.rounds.wrapping_mul(SPREAD) >> 32;
+            let turn = usize::try_from(turn).unwrap_or_default() % devices.len();
+            devices.rotate_left(turn);
+        }
+        for working in devices {
             let key = &working.base.key;
             if working.has_changed {
                 let body = working.reported.encode();

@@ -116,6 +116,7 @@ fn state_is_sent_once_as_it_is_by_then() {
     // A document has some 700 bytes.
     let most = usize::try_from(SECONDS).unwrap() * LINK_BYTES / 600;
     assert!(sent.documents <= most, "{sent:?}");
+    assert_eq!(sent.devices.len(), DEVICES, "each has its turn");
     assert!(sent.status.is_some_and(|after| after <= 1), "{sent:?}");
 }
 
@@ -131,4 +132,5 @@ fn readings_do_not_block_state() {
     assert!(bench.metric("twin_history_waiting_bytes") > 1024 * 1024);
     assert!(sent.status.is_some_and(|after| after <= 10), "{sent:?}");
     assert!(sent.documents > 200 && sent.readings > 2000, "{sent:?}");
+    assert!(sent.devices.len() > DEVICES / 2, "{sent:?}");
 }
