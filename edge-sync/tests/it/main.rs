@@ -5,9 +5,9 @@
 mod alone;
 mod killed;
 mod linked;
-mod mosquitto;
 #[cfg(feature = "dmi")]
 mod mappers;
+mod mosquitto;
 #[cfg(feature = "dmi")]
 mod python;
 
