@@ -23,3 +23,6 @@ static DEFINITIONS: LazyLock<Vec<Value>> = LazyLock::new(|| {
 pub fn definitions() -> &'static [Value] {
     &DEFINITIONS
 }
+
+#[cfg(test)]
+mod tests;

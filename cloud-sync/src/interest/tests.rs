@@ -295,6 +295,26 @@ fn any_namespace() -> impl Strategy<Value = &'static str> {
     prop::sample::select(vec!["x", "y"])
 }
 
+fn any_device() -> impl Strategy<Value = (Resource, Value)> {
+    (0..4_usize, any_name()).prop_map(|(on, model)| {
+        let nodes = [Value::Null, json!("n1"), json!("n2"), json!("n3")];
+        let body = json!({"spec": {"nodeName": nodes[on], "deviceModelRef": {"name": model}}});
+        (Resource::new(GROUP, "devices"), body)
+    })
+}
+
+fn any_definition_of_devices()
+-> impl Strategy<Value = (Resource, &'static str, &'static str, Value)> {
+    let names = vec![
+        "devices.devices.kubeedge.io",
+        "devicemodels.devices.kubeedge.io",
+    ];
+    prop::sample::select(names).prop_map(|name| {
+        let crds = Resource::new("apiextensions.k8s.io", "customresourcedefinitions");
+        (crds, "", name, json!({"spec": {"group": GROUP}}))
+    })
+}
+
 fn any_object() -> impl Strategy<Value = (Key, Value)> {
     let pod = (0..4_usize, any_name(), any_name(), any_name(), any_name()).prop_map(
         |(on, map, secret, claim, volume)| {
@@ -318,11 +338,6 @@ fn any_object() -> impl Strategy<Value = (Key, Value)> {
             json!({"spec": {"volumeName": volume}}),
         )
     });
-    let device = (0..4_usize, any_name()).prop_map(|(on, model)| {
-        let nodes = [Value::Null, json!("n1"), json!("n2"), json!("n3")];
-        let body = json!({"spec": {"nodeName": nodes[on], "deviceModelRef": {"name": model}}});
-        (Resource::new(GROUP, "devices"), body)
-    });
     let plain = prop::sample::select(vec![
         Resource::new(GROUP, "devicemodels"),
         Resource::new(GROUP, "devicestatuses"),
@@ -335,7 +350,7 @@ fn any_object() -> impl Strategy<Value = (Key, Value)> {
     ])
     .prop_map(|resource| (resource, json!({})));
     let namespaced = (
-        prop_oneof![3 => pod, 1 => claim, 2 => device, 3 => plain],
+        prop_oneof![3 => pod, 1 => claim, 2 => any_device(), 3 => plain],
         any_namespace(),
         any_name(),
     )
@@ -352,14 +367,7 @@ fn any_object() -> impl Strategy<Value = (Key, Value)> {
     let scoped = prop_oneof![
         any_name().prop_map(|name| (Resource::core("persistentvolumes"), "", name, json!({}))),
         any_namespace().prop_map(|name| (Resource::core("namespaces"), "", name, json!({}))),
-        prop::sample::select(vec!["devices", "devicemodels"]).prop_map(|plural| {
-            let crds = Resource::new("apiextensions.k8s.io", "customresourcedefinitions");
-            let name = match plural {
-                "devices" => "devices.devices.kubeedge.io",
-                _ => "devicemodels.devices.kubeedge.io",
-            };
-            (crds, "", name, json!({"spec": {"group": GROUP}}))
-        }),
+        any_definition_of_devices(),
         (any_name(), any_name()).prop_map(|(name, group)| {
             let crds = Resource::new("apiextensions.k8s.io", "customresourcedefinitions");
             let group = if group == "a" { "g.io" } else { "h.io" };

@@ -152,7 +152,7 @@ impl Rig {
 fn a_store_without_documents_gets_them_at_the_next_start() {
     let mut rig = Rig::new();
     let (key, device) = oven("n1", "20");
-    rig.create((key.clone(), device.clone()));
+    rig.create((key.clone(), device));
     // As a program that knew no twins left it.
     let stream = StreamId::down(node("n1"));
     let draft = rig.draft(&key, Op::Twin, b"");

@@ -15,8 +15,8 @@ fn name(name: &str) -> DeviceName {
     DeviceName::new("shop", name)
 }
 
-fn node(name: &str) -> Option<NodeName> {
-    Some(NodeName::new(name).unwrap())
+fn node(name: &str) -> NodeName {
+    NodeName::new(name).unwrap()
 }
 
 #[test]
@@ -30,11 +30,16 @@ fn a_device_rests_for_its_interval_and_what_happens_meanwhile_is_one_write() {
     assert_eq!(pacing.start(Duration::ZERO), None, "under way");
     // Marked while it is under way.
     pacing.mark(oven.clone());
-    pacing.finish(&oven, node("n1"), Ending::Written(10 * SECOND), SECOND);
+    pacing.finish(
+        &oven,
+        Some(node("n1")),
+        Ending::Written(10 * SECOND),
+        SECOND,
+    );
     assert_eq!(pacing.wake(), Some(11 * SECOND));
     assert_eq!(pacing.start(10 * SECOND), None);
     assert_eq!(pacing.start(11 * SECOND), Some(oven.clone()));
-    pacing.finish(&oven, node("n1"), Ending::Same, 11 * SECOND);
+    pacing.finish(&oven, Some(node("n1")), Ending::Same, 11 * SECOND);
     assert_eq!((pacing.wake(), pacing.waiting()), (None, 0));
 }
 
@@ -85,7 +90,7 @@ fn all_devices_together_have_a_rate() {
     for millis in (0..10_000).step_by(10) {
         let now = Duration::from_millis(millis);
         while let Some(name) = pacing.start(now) {
-            pacing.finish(&name, node("n1"), Ending::Written(SECOND), now);
+            pacing.finish(&name, Some(node("n1")), Ending::Written(SECOND), now);
             written += 1;
         }
     }
@@ -108,7 +113,7 @@ fn a_hundred_noisy_devices_are_six_hundred_writes_a_minute_at_most() {
             // Intervals are only ever drawn out.
             let jitter = (tick % 11) * 100;
             let interval = 10 * SECOND + Duration::from_millis(jitter);
-            pacing.finish(&name, node("n1"), Ending::Written(interval), now);
+            pacing.finish(&name, Some(node("n1")), Ending::Written(interval), now);
             *minutes.entry(now.as_secs() / 60).or_default() += 1;
         }
     }
@@ -124,14 +129,14 @@ fn a_noisy_node_delays_another_by_one_turn() {
     for (name, on) in noisy.iter().map(|it| (it, "n1")).chain([(&quiet, "n2")]) {
         pacing.mark(name.clone());
         let started = pacing.start(SECOND).unwrap();
-        pacing.finish(&started, node(on), Ending::Same, SECOND);
+        pacing.finish(&started, Some(node(on)), Ending::Same, SECOND);
     }
     for name in &noisy {
         pacing.mark(name.clone());
     }
     let now = 2 * SECOND;
     let first = pacing.start(now).unwrap();
-    pacing.finish(&first, node("n1"), Ending::Same, now);
+    pacing.finish(&first, Some(node("n1")), Ending::Same, now);
     pacing.mark(quiet.clone());
     assert_eq!(pacing.start(now), Some(quiet));
 }

@@ -129,7 +129,7 @@ fn a_node_may_ask_for_other_desired_values_of_its_devices_and_nothing_else() {
     let mut rig = Rig::new();
     rig.create(heater());
     let (device, object) = oven("n1", "20");
-    rig.create((device.clone(), object.clone()));
+    rig.create((device.clone(), object));
     assert_eq!(ask(&mut rig, "n1", oven("n1", "25").1), (Op::Apply, 0));
     let target = |rig: &Rig| rig.get(&device).unwrap()["spec"]["properties"][0]["desired"].clone();
     assert_eq!(target(&rig), json!({"value": "25"}));
