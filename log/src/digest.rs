@@ -10,6 +10,7 @@
 //! The digest of a stream leaves them out; a reconcile lists them (see [`Scope`]) so that none is
 //! sent in vain, and never drops them.
 
+use std::collections::BTreeSet;
 use std::fmt;
 
 use serde::Serialize;
@@ -265,7 +266,8 @@ pub fn scan(
     })
 }
 
-/// Calls `visit` with the newest record of every key and slot of a stream, and what it means.
+/// Calls `visit` with the newest record of every key and slot of a stream, and every fact, and what
+/// it means. Facts that share a key come last.
 pub(crate) fn scan_standing(
     store: &dyn Store,
     stream: &StreamId,
@@ -278,15 +280,20 @@ pub(crate) fn scan_standing(
     let mut last: Option<(Key, Slot)> = None;
     // The slot of the object comes first of its key.
     let mut gone: Option<(Key, Revision)> = None;
+    let mut shared: BTreeSet<Key> = BTreeSet::new();
     loop {
         let after = last.as_ref().map(|(key, slot)| (key, *slot));
         let page = store.scan_newest(stream, after, ReadLimit::SCAN)?;
         let Some(end) = page.last() else {
-            return Ok(());
+            break;
         };
         last = Some((end.record.header.key.clone(), end.record.header.op.slot()));
         for stored in page {
             let header = &stored.record.header;
+            if header.op == Op::Fact && stored.since < stored.revision {
+                shared.insert(header.key.clone());
+                continue;
+            }
             if ends_object(&stored.record) {
                 gone = Some((header.key.clone(), stored.revision));
             }
@@ -296,6 +303,19 @@ pub(crate) fn scan_standing(
             visit(stored, standing);
         }
     }
+    let mut after = Revision::ZERO;
+    while !shared.is_empty() {
+        let page = store.read(stream, after, ReadLimit::SCAN)?;
+        let Some(end) = page.last() else { break };
+        after = end.revision;
+        for stored in page {
+            let header = &stored.record.header;
+            if header.op == Op::Fact && shared.contains(&header.key) {
+                visit(stored, Standing::Counts);
+            }
+        }
+    }
+    Ok(())
 }
 
 /// Whether a record ends an object with everything that is kept of it. A `Delete` that a reconcile

@@ -258,9 +258,6 @@ fn base(
 #[derive(Clone, Debug, Default)]
 struct Comparison {
     own: BTreeMap<KeyHash, Own>,
-    /// The facts of keys that have more than one, oldest first: the receiver names the last that it
-    /// has.
-    facts: BTreeMap<KeyHash, Vec<(Offset, StateHash)>>,
     last: Option<KeyHash>,
     drops: Vec<KeyHash>,
     differences: Vec<Difference>,
@@ -288,11 +285,9 @@ enum Own {
 impl Comparison {
     fn new(store: &dyn Store, stream: &StreamId, upto: Offset) -> Result<Self, ReadError> {
         let mut own = BTreeMap::new();
-        let mut facts = BTreeMap::new();
         let mut failed = None;
         let is_up = matches!(stream, StreamId::Node(_, Direction::Up));
         digest::scan_standing(store, stream, |newest, standing| {
-            let is_first = newest.since == newest.revision;
             let newest = newest.record;
             let key = KeyHash::of(&newest);
             let slot = newest.header.op.slot();
@@ -307,10 +302,6 @@ impl Comparison {
                     own.insert(key, Own::Any);
                     return;
                 }
-            }
-            if slot == Slot::Fact && !is_first {
-                facts.insert(key, Vec::new());
-                return;
             }
             let then = if newest.header.offset <= upto {
                 Some(newest)
@@ -333,37 +324,13 @@ impl Comparison {
             }
             own.insert(key, then);
         })?;
-        if let Some(error) = failed {
-            return Err(error);
+        match failed {
+            None => Ok(Self {
+                own,
+                ..Self::default()
+            }),
+            Some(error) => Err(error),
         }
-        list_facts(store, stream, upto, &mut facts)?;
-        for (key, facts) in &facts {
-            if let Some((offset, state)) = facts.last().copied() {
-                own.insert(*key, Own::Present { offset, state });
-            }
-        }
-        Ok(Self {
-            own,
-            facts,
-            ..Self::default()
-        })
-    }
-
-    /// What the receiver is to be sent of a key, of which it has `held`.
-    fn differ(&mut self, key: &KeyHash, offset: Offset, held: Option<StateHash>) {
-        let Some(facts) = self.facts.get(key) else {
-            let held = held.map(|held| held.body);
-            self.differences.push(Difference { offset, held });
-            return;
-        };
-        // One that is not known here is of another past: what came after it nobody can tell.
-        let known = held.and_then(|held| facts.iter().rposition(|(_, state)| *state == held));
-        let lacking = facts.iter().skip(known.map_or(0, |at| at + 1));
-        let differences = lacking.map(|(offset, _)| Difference {
-            offset: *offset,
-            held: None,
-        });
-        self.differences.extend(differences);
     }
 
     fn digest(&self) -> Digest {
@@ -387,6 +354,7 @@ impl Comparison {
                 return Err(Violation::Digest);
             }
             self.last = Some(entry.key);
+            let held = Some(entry.state.body);
             match self.own.remove(&entry.key) {
                 Some(Own::Present { state, .. }) if state == entry.state => {}
                 Some(
@@ -395,7 +363,7 @@ impl Comparison {
                     | Own::Gone { offset }
                     | Own::Finished { offset },
                 ) => {
-                    self.differ(&entry.key, offset, Some(entry.state));
+                    self.differences.push(Difference { offset, held });
                 }
                 Some(Own::Settled { .. } | Own::Any) => {}
                 None if self.drops.len() >= DIGEST_ENTRIES_MAX => return Err(Violation::Digest),
@@ -405,49 +373,22 @@ impl Comparison {
         Ok(())
     }
 
-    fn finish(mut self) -> Step {
-        for (key, own) in std::mem::take(&mut self.own) {
+    fn finish(self) -> Step {
+        let mut differences = self.differences;
+        for own in self.own.into_values() {
             if let Own::Present { offset, .. }
             | Own::Since { offset, .. }
             | Own::Finished { offset } = own
             {
-                self.differ(&key, offset, None);
+                differences.push(Difference { offset, held: None });
             }
         }
-        let mut differences = self.differences;
         differences.sort_unstable_by_key(|difference| difference.offset);
         Step::Send {
             drops: self.drops,
             differences: differences.into(),
         }
     }
-}
-
-/// Lists the facts of these keys up to an offset.
-fn list_facts(
-    store: &dyn Store,
-    stream: &StreamId,
-    upto: Offset,
-    facts: &mut BTreeMap<KeyHash, Vec<(Offset, StateHash)>>,
-) -> Result<(), ReadError> {
-    let mut after = Revision::ZERO;
-    while !facts.is_empty() {
-        let page = store.read(stream, after, ReadLimit::SCAN)?;
-        let Some(last) = page.last() else {
-            return Ok(());
-        };
-        after = last.revision;
-        for Stored { record, .. } in &page {
-            let offset = record.header.offset;
-            if record.header.op == Op::Fact
-                && offset <= upto
-                && let Some(facts) = facts.get_mut(&KeyHash::of(record))
-            {
-                facts.push((offset, StateHash::of(record)));
-            }
-        }
-    }
-    Ok(())
 }
 
 impl Own {
