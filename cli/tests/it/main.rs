@@ -12,11 +12,13 @@
 
 mod commands;
 mod crash;
+mod devices;
 mod disk;
 mod hostile;
 mod kubectl;
 mod kubernetes;
 mod live;
+mod mqtt;
 mod road;
 mod sim;
 mod thermostat;
