@@ -14,6 +14,7 @@
 //! - [`live`]: scenarios on real daemons, sockets and disks.
 //! - [`daemons`]: how several daemons are started on one machine, and what they leave running.
 //! - [`process`]: real processes that can be killed at any instant.
+//! - [`mqtt`]: a small MQTT client, for devices of live runs and benchmarks.
 //! - [`http`]: a small HTTP/1.1 client over TCP or a Unix socket, for probes and the command line.
 //! - [`wait`]: waiting for a condition with a deadline.
 
@@ -21,6 +22,7 @@ pub mod daemons;
 pub mod errors;
 pub mod http;
 pub mod live;
+pub mod mqtt;
 pub mod process;
 pub mod proxy;
 pub mod replay;

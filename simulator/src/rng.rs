@@ -33,6 +33,8 @@ pub enum Purpose {
     Facts = 12,
     /// Many changes at once.
     Rollouts = 13,
+    /// Devices: what is wanted of them and what they report.
+    Devices = 14,
 }
 
 /// The stream of `seed` for `purpose`. Nothing of the operating system is in it.

@@ -49,6 +49,9 @@ invariants! {
     SnapshotEqual = "PROJ-2", "a snapshot and its tail equal a full replay";
     TwinMerge = "TWIN-1", "merging twins twice changes nothing more";
     TwinReported = "TWIN-2", "a reported property never overwrites a desired one";
+    TwinDesired = "TWIN-3", "what a node was told to want of a device is what its Device says";
+    TwinTaken = "TWIN-4", "a report that was acknowledged is not forgotten while its Device is there";
+    ReadingsOnce = "TWIN-5", "a reading that was kept reaches the cloud once and in order, or is counted as given up";
     WatchComplete = "WATCH-1", "a list at N and the changes after N equal a list at M";
     WatchGone = "WATCH-2", "below the trim point the answer is Gone, never silence";
     PlanConverged = "PLAN-1", "planning a converged pod yields no action";

@@ -27,6 +27,7 @@ impl Live {
                 target,
                 patch,
             } => self.edge_write(nodes, target, patch),
+            Action::Report(report) => self.report(report),
             Action::Kill(parts) => {
                 for part in parts {
                     for daemon in self.site.part(part) {

@@ -14,6 +14,7 @@
 
 mod act;
 mod copy;
+mod devices;
 mod flap;
 mod look;
 mod pace;
@@ -39,7 +40,9 @@ use self::look::Sights;
 use self::pace::{Gait, Pace};
 use self::site::Site;
 use self::users::Users;
-use crate::scenario::{Action, Ends, Mistake, Outcome, Pacing, Scenario, System, SystemError, run};
+use crate::scenario::{
+    Action, Ends, Mistake, Outcome, Pacing, Scenario, System, SystemError, TwinEnds, run,
+};
 use crate::world::NodeState;
 
 /// How often a live run looks after what it waits for.
@@ -360,6 +363,20 @@ impl System for Live {
         let edge = self.site.node(node)?.api.clone();
         let cloud = self.site.cloud_api.clone();
         self.runtime.block_on(look::streams(&cloud, &edge, node))
+    }
+
+    fn twin(&mut self, node: &NodeName, namespace: &str, name: &str) -> TwinEnds {
+        self.twin_ends(node, namespace, name)
+    }
+
+    fn readings(
+        &mut self,
+        node: &NodeName,
+        namespace: &str,
+        name: &str,
+        property: &str,
+    ) -> Option<u64> {
+        self.count_readings(node, namespace, name, property)
     }
 
     fn pulse(&self) -> Option<Duration> {

@@ -34,6 +34,7 @@ pub(super) fn impossible(scenario: &Scenario) -> Vec<Mistake> {
             | Action::Apply(_)
             | Action::Delete(_)
             | Action::EdgeWrite { .. }
+            | Action::Report(_)
             | Action::Kill(_)
             | Action::Start(_)
             | Action::Reboot(_)

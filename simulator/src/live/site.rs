@@ -43,7 +43,7 @@ pub(super) struct Site {
     dir: PathBuf,
     pub(super) cloud: Daemon,
     pub(super) cloud_api: Client,
-    api: SocketAddr,
+    pub(super) api: SocketAddr,
     pub(super) nodes: Vec<Node>,
 }
 
@@ -65,6 +65,8 @@ pub(super) struct Node {
     pub(super) sync: Daemon,
     pub(super) kubelet: Daemon,
     pub(super) api: Client,
+    /// Where its broker listens, once there is a device.
+    pub(super) mqtt: SocketAddr,
     pub(super) link: Proxy,
     /// How slow the link is while it carries.
     pub(super) slow: Option<Slow>,
@@ -241,6 +243,11 @@ impl Node {
         let mut arguments = daemons::edge(name.as_str(), &sync_dir, link.local_addr(), None);
         arguments.extend(["--no-kubelet".to_owned(), "--socket".to_owned()]);
         arguments.push(socket.display().to_string());
+        let mqtt =
+            daemons::free_address().map_err(|error| LiveError::host("open a port", &dir, error))?;
+        let config = dir.join("edge.toml");
+        write(&config, &format!("[mqtt]\nlisten = \"{mqtt}\"\n"))?;
+        arguments.extend(["--config".to_owned(), config.display().to_string()]);
         let config = dir.join("edged.toml");
         write_config(&config, name, &socket, &kubelet_dir)?;
         let kubelet = ["edged".to_owned(), "--exit-with-parent".to_owned()];
@@ -256,6 +263,7 @@ impl Node {
             sync: daemon("edge-sync", arguments, sync_dir),
             kubelet: daemon("edged", kubelet, kubelet_dir),
             api: Client::unix(&socket),
+            mqtt,
             link,
             slow: None,
             flap: None,
@@ -420,6 +428,10 @@ fn write_config(file: &Path, node: &NodeName, socket: &Path, dir: &Path) -> Resu
         quoted(&PathBuf::from(format!("unix:{}", socket.display()))),
         quoted(dir),
     );
+    write(file, &text)
+}
+
+fn write(file: &Path, text: &str) -> Result<(), LiveError> {
     let parent = file.parent().unwrap_or(file);
     fs::create_dir_all(parent)
         .and_then(|()| fs::write(file, text))

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use super::devices;
 use super::fields::{Fields, Notes};
 use super::model::{Claim, Expectation, PodClaim, When};
 use super::read::Names;
@@ -10,9 +11,9 @@ use super::span;
 use super::targets::split_name;
 use super::tree::{At, Tree};
 
-const KNOWN: &str = "one of at, within, node, runs, others, serves, connected, converged, never, \
-                     from, until";
-const CLAIMS: &str = "one of runs, serves, connected, converged, never";
+const KNOWN: &str = "one of at, within, node, runs, others, serves, connected, twins, converged, \
+                     never, from, until";
+const CLAIMS: &str = "one of runs, serves, connected, twins, converged, never";
 
 /// What must never happen.
 #[derive(Clone, Copy)]
@@ -122,6 +123,9 @@ fn momentary(fields: &mut Fields<'_>, notes: &mut Notes) -> Vec<Claim> {
             Claim::Runs(pods)
         });
     }
+    if let Some(tree) = fields.take("twins") {
+        claims.extend(devices::claims(tree, notes));
+    }
     let mut truth = |name, claim: fn(bool) -> Claim| {
         let claimed = fields.take(name).and_then(|tree| notes.truth(tree));
         claims.extend(claimed.map(claim));
@@ -210,6 +214,7 @@ impl Claim {
             Self::Converged => "converged".to_owned(),
             Self::OneCopy => "never runs a pod twice".to_owned(),
             Self::Undisturbed => "never stops or restarts a pod".to_owned(),
+            Self::Twin(claim) => claim.label(),
         }
     }
 }

@@ -1,11 +1,12 @@
 //! A system that does what a test says, to try expectations on.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use causeway_log::NodeName;
 use serde_json::Value;
 
-use crate::scenario::{Action, Ends, Held, System, SystemError};
+use crate::scenario::{Action, Ends, Held, System, SystemError, TwinEnds};
 use crate::world::{ContainerState, NodeState, PodState};
 
 type States = Box<dyn Fn(Duration) -> NodeState>;
@@ -20,6 +21,10 @@ pub(crate) struct Fake {
     pub(crate) acts: Vec<(Duration, Action)>,
     /// The system breaks at this time.
     pub(crate) breaks: Option<Duration>,
+    /// The device `default/oven`.
+    pub(crate) twin: Option<TwinEnds>,
+    /// How many readings of it the cloud has.
+    pub(crate) readings: BTreeMap<String, u64>,
 }
 
 impl Fake {
@@ -31,6 +36,8 @@ impl Fake {
             held: Held::default(),
             acts: Vec::new(),
             breaks: None,
+            twin: None,
+            readings: BTreeMap::new(),
         }
     }
 }
@@ -75,6 +82,15 @@ impl System for Fake {
             edge: Held::default(),
         };
         Some([ends("down", self.held.clone()), ends("up", Held::default())])
+    }
+
+    fn twin(&mut self, _node: &NodeName, namespace: &str, name: &str) -> TwinEnds {
+        let is_asked = (namespace, name) == ("default", "oven");
+        self.twin.clone().filter(|_| is_asked).unwrap_or_default()
+    }
+
+    fn readings(&mut self, _: &NodeName, _: &str, _: &str, property: &str) -> Option<u64> {
+        self.readings.get(property).copied()
     }
 }
 

@@ -10,6 +10,7 @@ use causeway_kube_api::{Catalog, ServedKind};
 use causeway_log::{NodeName, WallTime};
 use serde_json::Value;
 
+use super::devices;
 use super::fields::Notes;
 use super::model::Manifest;
 use super::tree::{At, Place, Tree};
@@ -106,11 +107,12 @@ pub(super) fn entry(
     manifests
 }
 
-/// The same; those of no built-in kind are of `resource`.
+/// The same; those of no built-in kind are of `resource`. Every cloud serves the kinds of devices.
 fn of_kind(mut manifests: Vec<Manifest>, resource: Option<&str>) -> Vec<Manifest> {
     for manifest in &mut manifests {
         if manifest.kind().is_none() {
-            manifest.resource = resource.map(ToOwned::to_owned);
+            let named = resource.or_else(|| devices::resource_of(&manifest.object));
+            manifest.resource = named.map(ToOwned::to_owned);
         }
     }
     manifests

@@ -11,6 +11,7 @@
 
 mod claims;
 mod desired;
+mod devices;
 mod expectations;
 #[cfg(test)]
 pub(crate) mod fake;
@@ -29,12 +30,13 @@ mod targets;
 mod tree;
 mod virtually;
 
+pub use self::devices::{TwinEnds, TwinSight};
 pub use self::history::{Look, NodeHistory, Spans};
 pub use self::manifests::{Directory, Files, NoFiles};
 pub use self::mistake::{Mistake, Mistakes};
 pub use self::model::{
-    Action, Claim, Cut, DiskFault, Expectation, Manifest, Part, PodClaim, Road, Scenario, Step,
-    Target, When,
+    Action, Claim, Cut, DiskFault, Expectation, Manifest, Part, PodClaim, Report, Road, Scenario,
+    Step, Target, TwinClaim, When,
 };
 pub use self::run::{Outcome, Verdict, run};
 pub use self::streams::{Ends, Held};

@@ -108,6 +108,8 @@ pub enum Action {
         /// A JSON merge patch.
         patch: Value,
     },
+    /// A device reports through its node.
+    Report(Report),
     /// Processes die; what they had not synced is lost. They stay dead until they are started.
     Kill(Vec<Part>),
     /// Processes start.
@@ -134,6 +136,21 @@ pub enum Action {
         /// How far, in milliseconds; negative is into the past.
         by_millis: i64,
     },
+}
+
+/// What a device says.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Report {
+    /// At which nodes.
+    pub nodes: Vec<NodeName>,
+    /// The namespace of the Device.
+    pub namespace: String,
+    /// Its name.
+    pub name: String,
+    /// Values by property.
+    pub values: BTreeMap<String, String>,
+    /// How it is.
+    pub state: Option<String>,
 }
 
 /// What happens to a disk.
@@ -266,6 +283,27 @@ pub enum Claim {
     OneCopy,
     /// No pod that runs stops, is replaced, or starts again.
     Undisturbed,
+    /// A device is so.
+    Twin(TwinClaim),
+}
+
+/// What is expected of a device.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TwinClaim {
+    /// Its namespace.
+    pub namespace: String,
+    /// Its name.
+    pub name: String,
+    /// What its node knows to be desired, by property; others may be too.
+    pub desired: BTreeMap<String, String>,
+    /// What it reports, by property; others may be too.
+    pub reported: BTreeMap<String, String>,
+    /// How it is.
+    pub state: Option<String>,
+    /// Whether both ends have the same of it.
+    pub equal: bool,
+    /// How many readings the cloud has, by property.
+    pub readings: BTreeMap<String, u64>,
 }
 
 /// A pod that is expected to run.

@@ -7,6 +7,7 @@ use causeway_log::NodeName;
 
 use super::claims;
 use super::desired::Desired;
+use super::devices;
 use super::history::NodeHistory;
 use super::model::{Action, Claim, Expectation, Scenario, When};
 use super::streams::Ends;
@@ -309,6 +310,7 @@ impl<'a> Runner<'a> {
                     .ok_or_else(|| "the cloud does not answer".to_owned())
                     .and_then(|desired| desired.differs(node.as_str(), state)),
                 Claim::OneCopy => claims::one_copy(state),
+                Claim::Twin(claim) => devices::check(self.system, node, claim),
                 Claim::Undisturbed => {
                     before.map_or(Ok(()), |before| claims::undisturbed(before, state))
                 }

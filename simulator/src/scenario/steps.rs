@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use causeway_log::NodeName;
 
+use super::devices;
 use super::fields::{Fields, Notes};
 use super::manifests::{self, Files};
-use super::model::{Action, Cut, DiskFault, Manifest, Part, Road, Step};
+use super::model::{Action, Cut, DiskFault, Manifest, Part, Report, Road, Step};
 use super::read::Names;
 use super::span;
 use super::targets::target;
@@ -16,7 +17,7 @@ use super::tree::{At, Tree};
 /// The most steps, repetitions included.
 const STEPS_MAX: usize = 100_000;
 
-const VERBS: [&str; 16] = [
+const VERBS: [&str; 17] = [
     "cut",
     "heal",
     "flap",
@@ -25,6 +26,7 @@ const VERBS: [&str; 16] = [
     "apply",
     "delete",
     "edge-write",
+    "report",
     "kill",
     "start",
     "reboot",
@@ -34,8 +36,8 @@ const VERBS: [&str; 16] = [
     "restore",
     "clock",
 ];
-const KNOWN: &str = "one of cut, heal, flap, slow, storm, apply, delete, edge-write, kill, start, \
-                     reboot, disk, wipe, snapshot, restore, clock";
+const KNOWN: &str = "one of cut, heal, flap, slow, storm, apply, delete, edge-write, report, kill, \
+                     start, reboot, disk, wipe, snapshot, restore, clock";
 
 /// Reads the steps, in the order of time.
 pub(super) fn read(
@@ -113,6 +115,10 @@ impl Reader<'_> {
             return;
         };
         let label = label(verb, subject);
+        if *verb == "report" {
+            self.report(at, label, subject, fields, steps, notes);
+            return;
+        }
         let lasting = match *verb {
             "cut" | "flap" | "slow" | "kill" | "disk" => {
                 fields.take("for").and_then(|tree| notes.span(tree))
@@ -141,6 +147,33 @@ impl Reader<'_> {
             action,
         });
         steps.extend(undo);
+    }
+
+    /// A report, and those that repeat it.
+    fn report(
+        &self,
+        at: Duration,
+        label: String,
+        subject: &At<Tree>,
+        mut fields: Fields<'_>,
+        steps: &mut Vec<Step>,
+        notes: &mut Notes,
+    ) {
+        let place = fields.place;
+        let nodes = fields.need("node", "that the device is attached to", notes);
+        let nodes = nodes.map(|tree| self.names.nodes(tree, notes));
+        let read = devices::reports(subject, nodes.unwrap_or_default(), &mut fields, notes);
+        fields.finish(
+            "one of at, node, values, state, every, for beside `report`",
+            notes,
+        );
+        let reports = read.into_iter().flatten();
+        steps.extend(reports.map(|(after, action)| Step {
+            at: at.saturating_add(after).min(span::LONGEST),
+            place,
+            label: label.clone() + &detail(&action),
+            action,
+        }));
     }
 
     /// The action, and which keys it may have beside it.
@@ -296,6 +329,7 @@ fn undo(action: &Action) -> Option<(Action, &'static str)> {
         | Action::Apply(_)
         | Action::Delete(_)
         | Action::EdgeWrite { .. }
+        | Action::Report(_)
         | Action::Start(_)
         | Action::Reboot(_)
         | Action::Wipe(_)
@@ -404,7 +438,7 @@ fn label(verb: &str, subject: &At<Tree>) -> String {
 
 /// What the subject of a step does not say of it.
 fn detail(action: &Action) -> String {
-    if let Action::EdgeWrite { nodes, .. } = action {
+    if let Action::EdgeWrite { nodes, .. } | Action::Report(Report { nodes, .. }) = action {
         let shown = nodes.iter().take(3).map(NodeName::as_str);
         let shown: Vec<&str> = shown.collect();
         let dots = if nodes.len() > shown.len() {

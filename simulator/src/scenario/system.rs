@@ -5,6 +5,7 @@ use std::time::Duration;
 use causeway_log::NodeName;
 use serde_json::Value;
 
+use super::devices::TwinEnds;
 use super::model::Action;
 use super::streams::Ends;
 use crate::world::NodeState;
@@ -38,6 +39,18 @@ pub trait System {
 
     /// What both ends hold of a node's streams, `down` first; none while one of them does not say.
     fn streams(&mut self, node: &NodeName) -> Option<[Ends; 2]>;
+
+    /// A device of a node, as both ends have it.
+    fn twin(&mut self, node: &NodeName, namespace: &str, name: &str) -> TwinEnds;
+
+    /// How many readings of a device's property the cloud has; none while it does not say.
+    fn readings(
+        &mut self,
+        node: &NodeName,
+        namespace: &str,
+        name: &str,
+        property: &str,
+    ) -> Option<u64>;
 
     /// How often the nodes are to be looked at from now on, besides what the scenario asks for.
     fn pulse(&self) -> Option<Duration> {

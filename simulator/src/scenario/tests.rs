@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::*;
 
+mod devices;
 mod examples;
 mod running;
 

@@ -6,12 +6,13 @@ use causeway_log::NodeName;
 use causeway_log::replication::Moment;
 use serde_json::Value;
 
+use super::devices::TwinEnds;
 use super::model::{Action, Cut, DiskFault, Manifest, Part, Road, Scenario, Target};
 use super::run::{Outcome, run};
 use super::streams::Ends;
 use super::system::{System, SystemError};
 use crate::trace::Trace;
-use crate::world::{self, Act, NodeState, Options, Stats, Violation, Who, World};
+use crate::world::{self, Act, NodeState, Options, Said, Stats, Violation, Who, World};
 
 /// A custom kind is defined by an object that may be applied at the same moment; users look for it
 /// so often,
@@ -207,6 +208,17 @@ impl System for Virtual {
                 name: target.name.clone(),
                 patch: patch.clone(),
             }),
+            Action::Report(report) => self.each(&report.nodes, |node| {
+                Act::Report(Said {
+                    node,
+                    namespace: report.namespace.clone(),
+                    name: report.name.clone(),
+                    properties: report.values.clone(),
+                    state: report.state.clone(),
+                    version: None,
+                    all_or_nothing: true,
+                })
+            }),
             Action::Kill(parts) => self.parts(parts, |who| Act::Kill { who }),
             Action::Start(parts) => self.parts(parts, |who| Act::Start { who }),
             Action::Reboot(nodes) => self.each(nodes, |node| Act::Reboot { node }),
@@ -255,6 +267,20 @@ impl System for Virtual {
 
     fn streams(&mut self, node: &NodeName) -> Option<[Ends; 2]> {
         self.world.streams(node)
+    }
+
+    fn twin(&mut self, node: &NodeName, namespace: &str, name: &str) -> TwinEnds {
+        self.world.twin(node, namespace, name)
+    }
+
+    fn readings(
+        &mut self,
+        node: &NodeName,
+        namespace: &str,
+        name: &str,
+        property: &str,
+    ) -> Option<u64> {
+        self.world.readings(node, namespace, name, property)
     }
 }
 

@@ -1,5 +1,6 @@
 //! What users and faults do, drawn from a seed as data: it can be shown, replayed and shortened.
 
+mod devices;
 mod faults;
 mod troubles;
 mod users;
@@ -52,6 +53,9 @@ impl Schedule {
             faults::draw(at, options, &mut random, &nodes, &mut acts);
         }
         troubles::draw(seed, options, &nodes, &mut acts);
+        if options.devices {
+            devices::draw(seed, options, &nodes, &mut acts);
+        }
         // What would end later is healed with everything else.
         acts.retain(|(at, _)| *at < options.safety);
         // Stable: of one moment, the one that was drawn first.

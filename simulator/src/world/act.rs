@@ -1,5 +1,6 @@
 //! What is done to a world: workload and faults, as data.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use causeway_log::NodeName;
@@ -155,6 +156,8 @@ pub enum Act {
         /// What it speaks.
         versions: (u8, u8),
     },
+    /// A device at the edge reports through its node.
+    Report(Said),
     /// An application at the edge writes an Event through the local API.
     EdgeEvent {
         /// Where.
@@ -163,6 +166,31 @@ pub enum Act {
         /// Its name.
         name: String,
     },
+}
+
+/// What a device says.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Said {
+    /// The node that it is attached to.
+    #[serde(with = "node_name")]
+    pub node: NodeName,
+    /// The namespace of its Device.
+    pub namespace: String,
+    /// The name of its Device.
+    pub name: String,
+    /// Properties with their values.
+    #[serde(default)]
+    pub properties: BTreeMap<String, String>,
+    /// How it is, when it says so.
+    #[serde(default)]
+    pub state: Option<String>,
+    /// The version that it gives all these properties; the next ones of their own when it says none.
+    #[serde(default)]
+    pub version: Option<u64>,
+    /// Whether one property that is refused refuses the report.
+    #[serde(default)]
+    pub all_or_nothing: bool,
 }
 
 /// How a link goes.

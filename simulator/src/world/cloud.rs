@@ -91,6 +91,7 @@ impl World {
     fn open_cloud(&mut self, life: u64) -> Result<CloudRun, String> {
         let (store, _) = MemoryStore::on(&self.cloud_disk).map_err(|error| error.to_string())?;
         self.note_applied(Owner::Cloud, &store);
+        self.note_cloud_opened(&store);
         let store = Arc::new(store);
         let time: Arc<dyn Monotonic> = self.cloud_clock.clone();
         let clock: Arc<dyn Clock> = self.cloud_clock.clone();
@@ -255,6 +256,7 @@ impl World {
         let (batch, after) = cloud.writer.synced();
         if !cloud.writer.store.stats().read_only {
             self.check_applied(Owner::Cloud, &batch);
+            self.note_arrived(&batch);
         }
         self.after_cloud_round(life, after, &batch);
     }
@@ -307,10 +309,13 @@ impl World {
             return;
         };
         cloud.recovering = false;
-        if cloud.writer.store.try_recover().is_err() {
+        let store = cloud.writer.store.clone();
+        if store.try_recover().is_err() {
             cloud.recovering = true;
             let (at, owner) = (self.now + TICK, Owner::Cloud);
             self.queue.push(at, Event::Recover { owner, life });
+        } else {
+            self.note_cloud_opened(&*store);
         }
         self.turn_soon();
     }

@@ -5,8 +5,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use causeway_daemon::session_driver::{SessionEnd, WriteRefused};
+use causeway_edge_sync::config::TwinsConfig;
 use causeway_edge_sync::first_sync::FirstSync;
 use causeway_edge_sync::machine::{EdgeMachine, Request, begin};
+use causeway_edge_sync::twins::TwinsView;
 use causeway_kube_api::decide::{Context, Subresource, prepare_patch};
 use causeway_kube_api::patch::Patch;
 use causeway_kube_api::schema::FieldValidation;
@@ -17,10 +19,12 @@ use causeway_log::store::memory::MemoryStore;
 use causeway_log::wire::Encoder;
 use causeway_log::{Batch, Direction, Epoch, NodeName, Resource, Store, StreamId};
 use causeway_projections::rebuild::rebuild;
+use causeway_projections::twin::rebuild_twins;
 use serde_json::Value;
 use tokio::sync::{oneshot, watch};
 use uuid::Uuid;
 
+use super::device::Reporting;
 use super::link::{Budget, Conn, End, Pipe};
 use super::queue::{Event, Owner};
 use super::writer::{After, Writer};
@@ -35,6 +39,7 @@ pub(super) struct EdgeRun {
     pub(super) life: u64,
     pub(super) writer: Writer<EdgeMachine>,
     pub(super) view: View,
+    pub(super) twins: TwinsView,
     pub(super) first_sync: FirstSync,
     backoff: Backoff,
     incarnation: Uuid,
@@ -43,6 +48,12 @@ pub(super) struct EdgeRun {
     lingering: VecDeque<oneshot::Receiver<Result<(), WriteRefused>>>,
     /// Writes of applications.
     pub(super) apps: Vec<oneshot::Receiver<Result<Written, WriteError>>>,
+    /// Reports of devices.
+    pub(super) reports: Vec<Reporting>,
+    /// Readings that wait are being sent on.
+    pub(super) draining: Option<oneshot::Receiver<()>>,
+    /// When they are looked at next.
+    pub(super) drains_at: Option<Duration>,
     pub(super) conn: Option<u64>,
     pub(super) recovering: bool,
 }
@@ -61,6 +72,7 @@ impl World {
         match started {
             Ok(edge) => {
                 self.nodes[n].edge = Some(edge);
+                self.drain_later(n);
                 self.trace
                     .event(self.now, "start", name.as_str(), format_args!("edge"));
                 self.nodes[n].edge_frozen = Duration::ZERO;
@@ -93,6 +105,7 @@ impl World {
         let node = &self.nodes[n];
         let (store, _) = MemoryStore::on(&node.disk).map_err(|error| error.to_string())?;
         self.note_applied(Owner::Edge(n), &store);
+        self.note_opened(n, &store);
         let store = Arc::new(store);
         let node = &self.nodes[n];
         let epoch = Epoch::new(node.clock.uid());
@@ -102,6 +115,8 @@ impl World {
             StreamId::up(node.name.clone()),
         ];
         let view = View::new(rebuild(&*store, &streams).map_err(|error| error.to_string())?);
+        let twins = rebuild_twins(&*store, &node.name).map_err(|error| error.to_string())?;
+        let twins = TwinsView::new(twins);
         let first_sync = FirstSync::read(&*store, &node.name).map_err(|error| error.to_string())?;
         let (sender, _) = watch::channel(head);
         let dyn_store: Arc<dyn Store> = store.clone();
@@ -113,17 +128,23 @@ impl World {
             sender,
             first_sync.clone(),
             clock,
-        );
+        )
+        .with_twins(twins.clone(), TwinsConfig::default())
+        .map_err(|error| error.to_string())?;
         Ok(EdgeRun {
             life,
             writer: Writer::new(machine, store),
             view,
+            twins,
             first_sync,
             backoff: Backoff::new(self.chance.network.u64(..)),
             incarnation: node.clock.uid(),
             encoder: Arc::new(Encoder::new(ENCODER_BYTES)),
             lingering: VecDeque::new(),
             apps: Vec::new(),
+            reports: Vec::new(),
+            draining: None,
+            drains_at: None,
             conn: None,
             recovering: false,
         })
@@ -192,6 +213,7 @@ impl World {
         let (batch, after) = edge.writer.synced();
         if !edge.writer.store.stats().read_only {
             self.check_applied(Owner::Edge(n), &batch);
+            self.note_kept(n, &batch);
         }
         self.note_fairness(n);
         self.after_edge_round(n, life, after, &batch);
@@ -199,6 +221,8 @@ impl World {
 
     fn after_edge_round(&mut self, n: usize, life: u64, after: After, batch: &Batch) {
         self.next_round(Owner::Edge(n), life, after);
+        self.hear_devices(n);
+        self.hear_drain(n);
         let Some(edge) = self.nodes[n].edge.as_mut() else {
             return;
         };
@@ -240,10 +264,13 @@ impl World {
             return;
         };
         edge.recovering = false;
-        if edge.writer.store.try_recover().is_err() {
+        let store = edge.writer.store.clone();
+        if store.try_recover().is_err() {
             edge.recovering = true;
             let (at, owner) = (self.now + Duration::from_secs(1), Owner::Edge(n));
             self.queue.push(at, Event::Recover { owner, life });
+        } else {
+            self.note_opened(n, &*store);
         }
     }
 
@@ -453,10 +480,12 @@ impl World {
 
     pub(super) fn edge_is_idle(&self, n: usize) -> bool {
         let node = &self.nodes[n];
-        let idle = node
-            .edge
-            .as_ref()
-            .is_some_and(|edge| edge.writer.is_idle() && edge.apps.is_empty());
+        let idle = node.edge.as_ref().is_some_and(|edge| {
+            edge.writer.is_idle()
+                && edge.apps.is_empty()
+                && edge.reports.is_empty()
+                && edge.draining.is_none()
+        });
         idle && node
             .kubelet
             .as_ref()

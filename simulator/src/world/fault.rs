@@ -81,6 +81,7 @@ impl World {
                 swallows,
             } => self.roll(drain, gap, swallows),
             Act::Release { who, versions } => self.release(&who, Versions::from(versions)),
+            Act::Report(said) => self.with(&said.node, |world, n| world.report(n, &said)),
             Act::EdgeEvent { node, name } => {
                 self.with(&node, |world, n| world.edge_event(n, &name));
             }
@@ -244,6 +245,7 @@ impl World {
                 let after = self.cloud_disk.clone();
                 self.lose_history(Owner::Cloud, &before, &after);
                 self.has_lost_history = true;
+                self.forget_arrivals();
                 self.cloud_has_fault = false;
                 self.start_cloud();
             }
@@ -253,6 +255,7 @@ impl World {
                 let after = world.nodes[n].disk.clone();
                 world.lose_history(Owner::Edge(n), &before, &after);
                 world.nodes[n].has_lost_history = true;
+                world.forget_node(n);
                 world.nodes[n].has_fault = false;
                 world.start_edge(n);
                 world.stir(n);

@@ -66,9 +66,9 @@ impl World {
             | Event::Lost { conn, at: side, .. }
             | Event::Timer { conn, side, .. } => end(*conn, *side),
             Event::Dialed { conn } => end(*conn, Side::Edge),
-            Event::DialFailed { node, .. } | Event::Dial { node, .. } => {
-                self.nodes[*node].edge_frozen
-            }
+            Event::DialFailed { node, .. }
+            | Event::Dial { node, .. }
+            | Event::Drain { node, .. } => self.nodes[*node].edge_frozen,
             Event::Trim { owner, .. }
             | Event::Round { owner, .. }
             | Event::Synced { owner, .. }

@@ -36,6 +36,9 @@ impl World {
         if let Ok(trimmed) = trimmed
             && trimmed.records > 0
         {
+            if let Owner::Edge(n) = owner {
+                self.nodes[n].ledger.given_up += trimmed.facts_dropped;
+            }
             let who = match owner {
                 Owner::Cloud => "cloud",
                 Owner::Edge(n) => self.nodes[n].name.as_str(),

@@ -16,6 +16,7 @@ mod balancer;
 mod check;
 mod clock;
 mod cloud;
+mod device;
 mod differ;
 mod edge;
 mod facts;
@@ -34,6 +35,7 @@ mod runtime;
 mod session;
 mod state;
 mod streams;
+mod twins;
 mod user;
 mod writer;
 
@@ -50,7 +52,7 @@ use causeway_log::replication::{Invariant, Moment};
 use causeway_log::store::memory::{Disk, Image};
 use serde_json::Value;
 
-pub use act::{Act, Cut, DiskFault, Who};
+pub use act::{Act, Cut, DiskFault, Said, Who};
 pub use options::Options;
 pub use state::{ContainerState, NodeState, PodState, Stats, Violation};
 
@@ -403,6 +405,7 @@ impl World {
             Event::Dial { node, life } => self.dial(node, life),
             Event::Timer { conn, side, at } => self.timer(conn, side, at),
             Event::Fence { conn } => self.fence(conn),
+            Event::Drain { node, life } => self.drain(node, life),
             Event::Trim { owner, life } => self.trim(owner, life),
             Event::Round { owner, life } => match owner {
                 Owner::Cloud => self.cloud_round(life),

@@ -9,6 +9,7 @@ use causeway_log::store::memory::{Disk, Image};
 
 use super::Options;
 use super::clock::MachineClock;
+use super::device::Ledger;
 use super::edge::EdgeRun;
 use super::kubelet::Kubelet;
 use super::link::Link;
@@ -50,6 +51,8 @@ pub(super) struct Node {
     pub(super) kubelet_frozen: Duration,
     /// What its sync daemon speaks.
     pub(super) speaks: Versions,
+    /// What its devices were told.
+    pub(super) ledger: Ledger,
 }
 
 impl Node {
@@ -85,6 +88,7 @@ impl Node {
             edge_frozen: Duration::ZERO,
             kubelet_frozen: Duration::ZERO,
             speaks: Versions::OWN,
+            ledger: Ledger::default(),
         }
     }
 }

@@ -57,6 +57,8 @@ pub struct Options {
     pub facts: bool,
     /// Whether everything is changed at once.
     pub rollouts: bool,
+    /// Whether there are devices.
+    pub devices: bool,
     /// Keep the lines of the trace.
     pub trace: bool,
 }
@@ -87,6 +89,7 @@ impl Default for Options {
             releases: false,
             facts: false,
             rollouts: false,
+            devices: false,
             trace: false,
         }
     }
@@ -139,6 +142,7 @@ impl Options {
             releases: chosen(Purpose::Releases),
             facts: chosen(Purpose::Facts),
             rollouts: chosen(Purpose::Rollouts),
+            devices: chosen(Purpose::Devices),
             trace: false,
         }
     }
@@ -170,6 +174,7 @@ impl fmt::Display for Options {
             releases,
             facts,
             rollouts,
+            devices,
             trace: _,
         } = self;
         write!(
@@ -181,7 +186,7 @@ impl fmt::Display for Options {
              {breaks_disks}, jumps clocks: {jumps_clocks}, trims every {trim_every:?} to \
              {facts_max} facts, freezes: {freezes}, storms: {storms}, replaces the cloud: \
              {rolls}, other releases: {releases}, events at the edge: {facts}, rollouts: \
-             {rollouts}",
+             {rollouts}, devices: {devices}",
             safety.as_secs(),
             liveness.as_secs(),
         )

@@ -47,6 +47,11 @@ pub(super) enum Event {
     Fence {
         conn: u64,
     },
+    /// Readings of devices that wait at a node are due.
+    Drain {
+        node: usize,
+        life: u64,
+    },
     /// A store lets go of its history.
     Trim {
         owner: Owner,

@@ -19,7 +19,7 @@ use super::user::Promises;
 use super::{Invariant, Side, World};
 
 /// What does not hold yet.
-type Differs = (Invariant, String);
+pub(super) type Differs = (Invariant, String);
 
 impl World {
     /// Whether everything is as it should be at last; else the first thing that is not.
@@ -56,6 +56,7 @@ impl World {
                 let what = format!("{name}: a request about {key} is not answered");
                 return Err((Invariant::Answered, what));
             }
+            self.same_twins(n)?;
             self.same_pods(n)?;
         }
         Ok(())
@@ -214,6 +215,9 @@ impl World {
             let streams = [StreamId::down(name.clone()), StreamId::up(name.clone())];
             same(name.as_str(), &edge.view, &*edge.writer.store, &streams)?;
         }
+        for n in 0..self.nodes.len() {
+            self.twins_rebuilt(n)?;
+        }
         cloud.view.read(|objects| kept(&self.promises, objects))
     }
 }
@@ -235,6 +239,8 @@ fn kept(promises: &Promises, objects: &Objects) -> Result<(), Differs> {
             (None, Some(_)) => return broken("was deleted and is there"),
             (Some(manifest), Some(entry)) => {
                 let object = entry.object();
+                // What is desired of a device others may change too: TWIN-3 looks at it.
+                let manifest = without_desired(manifest);
                 let parts = ["data", "spec"];
                 if !parts
                     .iter()
@@ -247,6 +253,20 @@ fn kept(promises: &Promises, objects: &Objects) -> Result<(), Differs> {
         }
     }
     Ok(())
+}
+
+fn without_desired(manifest: &Value) -> Value {
+    let mut manifest = manifest.clone();
+    if manifest["kind"] == "Device" {
+        let properties = manifest.pointer_mut("/spec/properties");
+        let properties = properties.and_then(Value::as_array_mut);
+        for property in properties.into_iter().flatten() {
+            if let Some(property) = property.as_object_mut() {
+                property.remove("desired");
+            }
+        }
+    }
+    manifest
 }
 
 /// Whether `whole` says everything that `part` says.

@@ -62,6 +62,11 @@ fn deleted_and_made_anew() {
 }
 
 #[test]
+fn devices_through_three_days_without_the_cloud() {
+    passes("devices");
+}
+
+#[test]
 fn every_example_has_a_test() {
     let files = std::fs::read_dir(directory()).unwrap();
     let count = files
@@ -73,7 +78,7 @@ fn every_example_has_a_test() {
                 .is_some_and(|end| end == "yaml")
         })
         .count();
-    assert_eq!(count, 8);
+    assert_eq!(count, 9);
 }
 
 #[test]
