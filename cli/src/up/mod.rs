@@ -30,8 +30,8 @@ mod site;
 mod story;
 
 use dir::Directory;
-pub(crate) use plane::{Plane, PlaneError};
 use plane::{Cluster, ClusterArgs};
+pub(crate) use plane::{Plane, PlaneError};
 use progress::Steps;
 use site::Site;
 
