@@ -15,6 +15,7 @@ use crate::world::*;
 
 mod clients;
 mod credentials;
+mod devices;
 mod kubelet;
 mod narrow;
 mod outages;
