@@ -29,6 +29,7 @@ use crate::store::{
 mod admit;
 mod append;
 mod bodies;
+mod ended;
 mod open;
 mod plan;
 mod read;

@@ -5,16 +5,17 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use bytes::Bytes;
 
 use super::append::{Changes, Outcome};
+use super::ended::ended_with;
 use super::get;
 use super::read::get_record;
 use super::state::{Published, StreamState};
 use crate::batch::{Batch, Entry, Place, Row, StreamChange};
 use crate::body::{Body, BodyHash};
 use crate::error::{AppendError, ReadError};
-use crate::id::{Epoch, EventId, Offset, Revision, StreamId, Version, WallTime};
+use crate::id::{Epoch, Offset, Revision, StreamId, Version, WallTime};
 use crate::key::Key;
 use crate::limits::BODY_INLINE_BYTES_MAX;
-use crate::record::{Draft, Op, Slot};
+use crate::record::{Op, Slot};
 use crate::store::codec::{
     self, Arena, BodyAt, LogValue, Newest, Pending, StreamValue, Superseded,
 };
@@ -468,36 +469,6 @@ impl<'a, V: View> Plan<'a, V> {
         for name in received {
             self.save_stream(&name);
         }
-    }
-}
-
-/// Says that what a slot holds of the life before ended with it, just before `entry` begins another
-/// life. In a copy it shares the offset of the entry: the peer may have said nothing, because it has
-/// let go of all that by now.
-fn ended_with(entry: &Entry, slot: Slot) -> Entry {
-    let draft = &entry.draft;
-    let op = match slot {
-        Slot::Twin => Op::Twin,
-        Slot::Status | Slot::Object | Slot::Request | Slot::Fact => Op::Status,
-    };
-    // No writer named this event: its name is derived.
-    let mut hasher = blake3::Hasher::new();
-    hasher.update(draft.id.uuid().as_bytes());
-    hasher.update(&[codec::op_byte(op)]);
-    let mut id = [0; 16];
-    hasher.finalize_xof().fill(&mut id);
-    Entry {
-        stream: entry.stream.clone(),
-        place: entry.place,
-        draft: Draft {
-            id: EventId::new(uuid::Builder::from_custom_bytes(id).into_uuid()),
-            cause: None,
-            time: draft.time,
-            key: draft.key.clone(),
-            version: Some(Version::ZERO),
-            op,
-            body: Body::EMPTY,
-        },
     }
 }
 
