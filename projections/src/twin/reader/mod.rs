@@ -87,11 +87,20 @@ pub fn device(
         namespace,
         name,
     )?;
+    // One without a body, or from before an end of the object, says nothing any more.
     let twin_in = |records: &[Stored]| {
-        let is_twin = |it: &&Stored| {
-            it.record.header.op == Op::Twin && it.record.header.key == put.record.header.key
-        };
-        records.iter().find(is_twin).cloned()
+        let of_life = |it: &&Stored| it.record.header.key == put.record.header.key;
+        let ended = records
+            .iter()
+            .filter(of_life)
+            .find(|it| it.record.header.op == Op::Delete)
+            .map(|it| it.revision);
+        records
+            .iter()
+            .filter(of_life)
+            .find(|it| it.record.header.op == Op::Twin && !it.record.body.is_empty())
+            .filter(|it| ended.is_none_or(|ended| ended < it.revision))
+            .cloned()
     };
     let (desired, reported) = (twin_in(&down), twin_in(&up));
     seen(store, node, put, desired, reported).map(Some)

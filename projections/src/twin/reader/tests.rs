@@ -134,7 +134,7 @@ impl Node {
     fn row(name: &str, number: u64) -> bytes::Bytes {
         let mut key = vec![2];
         for part in ["default", name, &key_uid()] {
-            key.push(part.len() as u8);
+            key.push(u8::try_from(part.len()).unwrap());
             key.extend(part.as_bytes());
         }
         key.extend(number.to_be_bytes());
@@ -245,6 +245,29 @@ fn of_several_lives_of_a_name_the_one_that_is_there_is_seen() {
         .unwrap();
     let value = seen.twin.reported.properties.value("temperature").unwrap();
     assert_eq!(&*value.value, "new");
+}
+
+#[test]
+fn a_report_that_ended_or_was_taken_back_is_none() {
+    let mut node_ = Node::new();
+    let reported = |node_: &Node| {
+        let seen = device(&node_.store, &node(), "default", "a").unwrap();
+        seen.unwrap().twin.reported.properties.values().count()
+    };
+    node_.device("a", 1, "21", "20");
+    assert_eq!(reported(&node_), 1);
+    let up = StreamId::up(node());
+    let key = key("devices", "a", 1);
+    node_.write(up.clone(), key.clone(), Op::Delete, 0, Vec::new());
+    assert_eq!(
+        reported(&node_),
+        0,
+        "the device was moved away, and came back"
+    );
+    node_.device("a", 1, "21", "20");
+    assert_eq!(reported(&node_), 1);
+    node_.write(up, key, Op::Twin, 0, Vec::new());
+    assert_eq!(reported(&node_), 0, "a reconcile took it back");
 }
 
 #[test]

@@ -27,14 +27,14 @@ fn a_report_is_a_step_and_may_be_repeated() {
     let reports: Vec<(u64, String)> = scenario
         .steps
         .iter()
-        .map(|step| match &step.action {
-            Action::Report(report) => {
-                assert_eq!((&*report.namespace, &*report.name), ("default", "oven"));
-                assert_eq!(report.values["door"], "open");
-                assert_eq!(report.state.as_deref(), Some("online"));
-                (step.at.as_secs(), report.values["temperature"].clone())
-            }
-            other => panic!("{other:?}"),
+        .map(|step| {
+            let Action::Report(report) = &step.action else {
+                panic!("{:?}", step.action);
+            };
+            assert_eq!((&*report.namespace, &*report.name), ("default", "oven"));
+            assert_eq!(report.values["door"], "open");
+            assert_eq!(report.state.as_deref(), Some("online"));
+            (step.at.as_secs(), report.values["temperature"].clone())
         })
         .collect();
     let expected = [(60, "18"), (70, "19.5"), (80, "18"), (90, "19.5")];
