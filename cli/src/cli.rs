@@ -6,7 +6,9 @@ use std::time::Duration;
 use anyhow::{Context as _, Result};
 use clap::{CommandFactory as _, Parser, Subcommand};
 
-use crate::commands::{cloud, completions, digest, edge, edged, get, link, log, node, status};
+use crate::commands::{
+    cloud, completions, digest, edge, edged, get, link, log, node, status, twin,
+};
 use crate::exit::{self, Code};
 use crate::{sim, up};
 
@@ -40,6 +42,7 @@ enum Command {
     Log(log::Args),
     Get(get::Args),
     Digest(digest::Args),
+    Twin(twin::Args),
     Node(node::Args),
     Sim(sim::Args),
     Cloud(cloud::Args),
@@ -99,6 +102,7 @@ async fn dispatch(command: Command) -> Result<Code> {
         Command::Log(args) => Box::pin(log::run(args)).await,
         Command::Get(args) => Box::pin(get::run(args)).await,
         Command::Digest(args) => Box::pin(digest::run(args)).await,
+        Command::Twin(args) => Box::pin(twin::run(args)).await,
         Command::Node(args) => Box::pin(node::run(args)).await,
         Command::Sim(args) => sim::run(&args),
         Command::Cloud(args) => Box::pin(cloud::run(args)).await,

@@ -10,5 +10,6 @@ pub(crate) mod link;
 pub(crate) mod log;
 pub(crate) mod node;
 pub(crate) mod status;
+pub(crate) mod twin;
 
 mod parent;

@@ -122,6 +122,68 @@ async fn a_difference_is_found_named_and_has_a_code_of_its_own() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_twin_is_shown_with_both_sides_and_both_ends() {
+    let mut world = World::start().await;
+    let cloud = world.cloud.http();
+    let api = "/apis/devices.kubeedge.io/v1beta1/namespaces/default";
+    let model = json!({
+        "apiVersion": "devices.kubeedge.io/v1beta1", "kind": "DeviceModel",
+        "metadata": {"name": "room", "namespace": "default"},
+        "spec": {"properties": [{"name": "target", "type": "INT", "accessMode": "ReadWrite"}]},
+    });
+    create(&cloud, &format!("{api}/devicemodels"), &model).await;
+    let device = json!({
+        "apiVersion": "devices.kubeedge.io/v1beta1", "kind": "Device",
+        "metadata": {
+            "name": "oven", "namespace": "default",
+            "annotations": {"causeway.dev/history": "target=all"},
+        },
+        "spec": {
+            "nodeName": "edge-1",
+            "deviceModelRef": {"name": "room"},
+            "properties": [{"name": "target", "desired": {"value": "200"}}],
+        },
+    });
+    create(&cloud, &format!("{api}/devices"), &device).await;
+    let path = "/causeway/v1/nodes/edge-1/twins/default/oven";
+    seen(&world.edge().http(), path, "what is desired", |twin| {
+        twin["properties"][0]["desired"]["value"] == "200" && twin["modelIsHere"] == true
+    })
+    .await;
+    world.converged().await;
+
+    let list = world.causeway(&["twin", "edge-1"]);
+    assert_eq!(code(&list), 0, "{list:?}");
+    assert!(stdout(&list).contains("oven"), "{}", stdout(&list));
+    let twin = world.causeway(&["twin", "edge-1", "oven"]);
+    assert_eq!(code(&twin), 0, "{twin:?}");
+    let shown = stdout(&twin);
+    assert!(shown.contains("equal at cloud and edge"), "{shown}");
+    assert!(shown.contains("target") && shown.contains("200"), "{shown}");
+    let twin = world.causeway(&["twin", "edge-1", "default/oven", "--at=cloud", "--json"]);
+    let twin: Value = serde_json::from_str(&stdout(&twin)).unwrap();
+    assert_eq!(twin["digests"]["cloud"], twin["digests"]["edge"]);
+    assert_eq!(twin["properties"][0]["history"], "all");
+    let history = ["twin", "edge-1", "oven", "--history=target", "--since=1h"];
+    let none = world.causeway(&history);
+    assert_eq!((code(&none), stdout(&none)), (0, String::new()));
+    let csv = world.causeway(&[&history[..], &["--csv"]].concat());
+    assert_eq!(stdout(&csv), "time,value,dropped\n");
+    for (arguments, expected) in [
+        (&["twin", "edge-1", "fridge"][..], 1),
+        (&["twin", "edge-1", "oven", "--history=door"], 1),
+        (&["twin", "edge-1", "a/b/c"], 64),
+        (
+            &["twin", "edge-1", "oven", "--history=target", "--since=soon"],
+            64,
+        ),
+        (&["twin", "edge-1", "--history=target"], 64),
+    ] {
+        assert_eq!(code(&world.causeway(arguments)), expected, "{arguments:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_does_not_exist_is_an_error_with_a_code() {
     let world = World::start().await;
     let none = world.causeway(&["get", "pods", "none", "--node=edge-1"]);
