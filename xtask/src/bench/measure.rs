@@ -4,7 +4,7 @@ use anyhow::{Result, bail};
 
 use super::figures::{FIGURES, Samples};
 use super::site::Site;
-use super::{edit, footprint, k8s, resume, sim, store};
+use super::{devices, edit, footprint, k8s, resume, sim, store};
 use crate::{say, tree};
 
 /// Measures what was asked for, everything when nothing was; `false` when a budget is missed.
@@ -65,6 +65,10 @@ pub(super) fn run(names: &[String]) -> Result<bool> {
             say::line("measuring an idle edge; this takes some minutes");
             let mut site = Site::start().await?;
             footprint::idle(&mut site, &mut samples).await?;
+        }
+        if wanted(&devices::NAMES) {
+            say::line("measuring devices");
+            devices::measure(&mut samples, wanted).await?;
         }
         if wanted(&k8s::NAMES) {
             say::line("measuring on a Kubernetes control plane");

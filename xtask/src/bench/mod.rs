@@ -12,6 +12,8 @@ use anyhow::Result;
 use crate::test::cargo;
 
 #[cfg(feature = "bench")]
+mod devices;
+#[cfg(feature = "bench")]
 mod edit;
 #[cfg(feature = "bench")]
 mod figures;
@@ -40,6 +42,9 @@ Figures:
   edge_rss_mb edge_binary_mb cloud_binary_mb offline_start_ms
   k8s_propagation_p50_ms k8s_propagation_p99_ms k8s_pod_running_p50_ms
   k8s_api_writes_per_delivered_object cloud_rss_mb k8s_list_after_restart_bytes_to_edges
+  twin_updates_per_s twin_updates_mosquitto_per_s twin_desired_to_device_p50_ms
+  twin_desired_to_device_p99_ms twin_apiserver_writes_per_min offline_readings_lost
+  edge_rss_100_devices_mb
   sim_node_seconds_per_s sim_events_per_s sim_storm_1000_nodes_s model_states
 
 Each is a median of several runs, shown with its spread. docs/benchmarks.md says how each is
