@@ -76,7 +76,7 @@ async fn goes_on_without_the_kind(cluster: &Cluster, world: &World, device: &mut
         let text = std::fs::read_to_string(&log).unwrap_or_default();
         text.contains(said)
             .then_some(())
-            .ok_or(text.len().to_string())
+            .ok_or_else(|| text.len().to_string())
     })
     .await;
     device.report("temperature", "22").await;
