@@ -119,14 +119,14 @@ fn what_is_wrong_with_an_expectation_of_a_twin_is_told() {
     }
 }
 
-fn sight(desired: &str, reported: &str, digest: &str) -> Option<TwinSight> {
+fn sight(desired: &str, reported: &str, digest: &str) -> TwinSight {
     let one = |value: &str| [("temperature".to_owned(), value.to_owned())].into();
-    Some(TwinSight {
+    TwinSight {
         desired: one(desired),
         reported: one(reported),
         state: Some("online".to_owned()),
         digest: digest.to_owned(),
-    })
+    }
 }
 
 fn failure(twins: &str, cloud: Option<TwinSight>, edge: Option<TwinSight>) -> String {
@@ -141,7 +141,7 @@ fn failure(twins: &str, cloud: Option<TwinSight>, edge: Option<TwinSight>) -> St
 
 #[test]
 fn a_twin_is_compared_side_by_side() {
-    let here = || sight("200", "180", "aa");
+    let here = || Some(sight("200", "180", "aa"));
     for (claim, told) in [
         ("oven", ""),
         ("{ device: oven, desired: { temperature: 200 } }", ""),
@@ -175,7 +175,7 @@ fn a_twin_is_compared_side_by_side() {
             "{claim}: {found}"
         );
     }
-    let found = failure("oven", sight("200", "180", "bb"), here());
+    let found = failure("oven", Some(sight("200", "180", "bb")), here());
     assert!(
         found.contains("bb at the cloud and aa at the node"),
         "{found}"
