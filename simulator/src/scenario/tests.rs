@@ -167,7 +167,7 @@ expect:
             ),
             (
                 15,
-                "expected one of runs, serves, connected, converged, never here, found none",
+                "expected one of runs, serves, connected, twins, converged, never here, found none",
             ),
         ],
     );
