@@ -231,12 +231,8 @@ fn values(desired: &Desired) -> BTreeMap<Arc<str>, TwinValue> {
 }
 
 /// TWIN-5: readings that are neither in the cloud nor counted, and readings that nobody made.
-/// `is_whole`: no disk of the two went back in time, after which readings may come again, or be
-/// known to neither.
+/// `is_whole`: no disk of the two went back in time, after which readings may come again.
 fn readings_differ(ledger: &Ledger, is_whole: bool) -> Option<String> {
-    if !is_whole {
-        return None;
-    }
     let missing = ledger.kept.difference(&ledger.arrived).count() as u64;
     if missing > ledger.given_up {
         let odd = ledger.kept.difference(&ledger.arrived).next();
@@ -247,7 +243,7 @@ fn readings_differ(ledger: &Ledger, is_whole: bool) -> Option<String> {
     }
     let mut lost = 0;
     for ((device, property, value), count) in &ledger.readings {
-        if count.arrived > count.issued {
+        if count.arrived > count.issued && is_whole {
             let (arrived, issued) = (count.arrived, count.issued);
             return Some(format!(
                 "{device} {property}: {value} was read {issued} times and came {arrived} times"
