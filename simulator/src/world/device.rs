@@ -129,14 +129,13 @@ impl Ledger {
 impl World {
     /// A device reports.
     pub(super) fn report(&mut self, n: usize, said: &Said) {
-        let Some(edge) = self.nodes[n].edge.as_ref() else {
+        if self.nodes[n].edge.is_none() {
             let name = self.nodes[n].name.clone();
             let what = format_args!("its broker does not answer");
             self.trace.event(self.now, "refused", name.as_str(), what);
             return;
-        };
+        }
         let device = DeviceName::new(&said.namespace, &said.name);
-        let is_known = edge.twins.read(|twins| twins.get(&device).is_some());
         let time = self.nodes[n].clock.now();
         let properties: Vec<(Arc<str>, Report)> = said
             .properties
@@ -156,12 +155,11 @@ impl World {
             .iter()
             .map(|(name, value)| (name.as_str().into(), value.as_str().into()))
             .collect();
-        if is_known {
-            for (property, value) in &values {
-                let what = (device.clone(), Arc::clone(property), Arc::clone(value));
-                let count = self.nodes[n].ledger.readings.entry(what).or_default();
-                count.issued += 1;
-            }
+        // Whether the node knows the device shows once it looks at the report, not before.
+        for (property, value) in &values {
+            let what = (device.clone(), Arc::clone(property), Arc::clone(value));
+            let count = self.nodes[n].ledger.readings.entry(what).or_default();
+            count.issued += 1;
         }
         let report = Box::new(DeviceReport {
             device,

@@ -241,7 +241,7 @@ fn readings_differ(ledger: &Ledger, is_whole: bool) -> Option<String> {
             "{missing} records of readings did not arrive, {given_up} facts were given up: {odd:?}"
         ));
     }
-    let mut lost = 0;
+    let (mut lost, mut odd) = (0, None);
     for ((device, property, value), count) in &ledger.readings {
         if count.arrived > count.issued && is_whole {
             let (arrived, issued) = (count.arrived, count.issued);
@@ -249,11 +249,17 @@ fn readings_differ(ledger: &Ledger, is_whole: bool) -> Option<String> {
                 "{device} {property}: {value} was read {issued} times and came {arrived} times"
             ));
         }
-        lost += count.acked.saturating_sub(count.arrived);
+        let missing = count.acked.saturating_sub(count.arrived);
+        lost += missing;
+        if missing > 0 {
+            odd.get_or_insert((device, property, value));
+        }
     }
     // A record that was given up held some of them; how many is known to nobody.
     (lost > ledger.dropped && ledger.given_up == 0).then(|| {
         let dropped = ledger.dropped;
-        format!("{lost} readings that were acknowledged did not arrive, {dropped} are counted")
+        format!(
+            "{lost} readings that were acknowledged did not arrive, {dropped} are counted: {odd:?}"
+        )
     })
 }
