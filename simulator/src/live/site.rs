@@ -246,7 +246,7 @@ impl Node {
         let mqtt =
             daemons::free_address().map_err(|error| LiveError::host("open a port", &dir, error))?;
         let config = dir.join("edge.toml");
-        write(&config, &format!("[mqtt]\nlisten = \"{mqtt}\"\n"))?;
+        write_edge_config(&config, name, &sync_dir, mqtt)?;
         arguments.extend(["--config".to_owned(), config.display().to_string()]);
         let config = dir.join("edged.toml");
         write_config(&config, name, &socket, &kubelet_dir)?;
@@ -422,13 +422,29 @@ fn process(settings: &Settings, name: &str, arguments: Vec<String>) -> Process {
 }
 
 fn write_config(file: &Path, node: &NodeName, socket: &Path, dir: &Path) -> Result<(), LiveError> {
-    let quoted = |path: &Path| format!("{:?}", path.display().to_string());
     let text = format!(
         "node = \"{node}\"\napi = {}\ndir = {}\n",
         quoted(&PathBuf::from(format!("unix:{}", socket.display()))),
         quoted(dir),
     );
     write(file, &text)
+}
+
+/// What no flag says: where devices find the broker of this node.
+fn write_edge_config(
+    file: &Path,
+    node: &NodeName,
+    dir: &Path,
+    mqtt: SocketAddr,
+) -> Result<(), LiveError> {
+    let dir = quoted(dir);
+    let text = format!("node = \"{node}\"\ndir = {dir}\n[mqtt]\nlisten = \"{mqtt}\"\n");
+    write(file, &text)
+}
+
+/// A path as TOML has it.
+fn quoted(path: &Path) -> String {
+    format!("{:?}", path.display().to_string())
 }
 
 fn write(file: &Path, text: &str) -> Result<(), LiveError> {

@@ -7,6 +7,7 @@ use std::time::Duration;
 use causeway_kube_api::Catalog;
 use causeway_kube_api::client::{ApiError, Client, DeleteOptions, Gvr, PatchFormat};
 use causeway_log::Resource;
+use causeway_projections::twin;
 use serde_json::Value;
 use tokio::time::timeout;
 
@@ -86,7 +87,8 @@ impl Users {
                 (None, Some(custom)) => {
                     let plural = custom.split_once('.').map_or(custom, |(plural, _)| plural);
                     let resource = Resource::new(group, plural);
-                    (resource, namespace.unwrap_or_default(), PatchFormat::Merge)
+                    let usual = if group == twin::GROUP { "default" } else { "" };
+                    (resource, namespace.unwrap_or(usual), PatchFormat::Merge)
                 }
                 (None, None) => return Err(format!("{api_version} {kind} is no built-in kind")),
             };
