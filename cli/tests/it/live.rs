@@ -53,6 +53,11 @@ fn a_node_that_reboots_while_it_is_cut_off_runs_on_from_its_disk() {
 }
 
 #[test]
+fn a_device_loses_no_reading_in_a_cut() {
+    passes("devices-short.yaml");
+}
+
+#[test]
 fn a_wiped_node_learns_anew_what_to_run() {
     passes("wiped-disk.yaml");
 }

@@ -67,6 +67,11 @@ fn devices_through_three_days_without_the_cloud() {
 }
 
 #[test]
+fn a_device_through_ten_seconds_without_the_cloud() {
+    passes("devices-short");
+}
+
+#[test]
 fn every_example_has_a_test() {
     let files = std::fs::read_dir(directory()).unwrap();
     let count = files
@@ -78,7 +83,7 @@ fn every_example_has_a_test() {
                 .is_some_and(|end| end == "yaml")
         })
         .count();
-    assert_eq!(count, 9);
+    assert_eq!(count, 10);
 }
 
 #[test]
