@@ -172,6 +172,11 @@ impl Reports {
             }
         }
         let chunk = |key, body| entry(up, clock, key, Op::Fact, body);
+        if let StreamId::Node(node, _) = up
+            && let Err(error) = self.backlog.catch_up(node)
+        {
+            tracing::error!(error = %error_chain(&error), "kept readings cannot be read");
+        }
         let now = clock.monotonic();
         round.delta = Some(self.backlog.plan(kept, now, batch, chunk));
     }
@@ -252,6 +257,7 @@ impl Reports {
 
     /// Refuses the reports of a round that came to nothing.
     pub(super) fn failed(&mut self, error: &WriteError) {
+        self.backlog.failed();
         let round = std::mem::take(&mut self.round);
         for answer in round.answers {
             let refused: Result<Outcome, ReportError> = Err(error.clone().into());

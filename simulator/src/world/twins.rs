@@ -143,19 +143,29 @@ impl World {
         let broken = |what: String| (Invariant::RebuildEqual, format!("{}: {what}", node.name));
         let rebuilt = rebuild_twins(&*edge.writer.store, &node.name)
             .map_err(|error| broken(error.to_string()))?;
-        let shown = |twins: &Twins| -> BTreeMap<DeviceName, Device> {
+        let shown = |twins: &Twins| -> BTreeMap<DeviceName, Arc<Device>> {
             let all = twins.devices();
-            all.map(|(name, device)| (name.clone(), Device::clone(device)))
+            all.map(|(name, device)| (name.clone(), Arc::clone(device)))
                 .collect()
         };
         let (now, rebuilt) = (edge.twins.read(shown), shown(&rebuilt));
-        if now == rebuilt {
-            return Ok(());
-        }
-        let odd = now
-            .iter()
-            .find(|(name, one)| rebuilt.get(*name) != Some(one));
-        let odd = odd.or_else(|| rebuilt.iter().find(|(name, _)| !now.contains_key(*name)));
+        // What changed a device last may be a deletion that the store let go of.
+        let is_same = |now: &Device, rebuilt: &Device| {
+            let changed = now.changed;
+            rebuilt.changed <= changed
+                && *now
+                    == Device {
+                        changed,
+                        ..rebuilt.clone()
+                    }
+        };
+        let names = now.keys().chain(rebuilt.keys());
+        let mut both = names.map(|name| (now.get(name), rebuilt.get(name)));
+        let odd = both.find(|both| match both {
+            (Some(now), Some(rebuilt)) => !is_same(now, rebuilt),
+            _ => true,
+        });
+        let Some(odd) = odd else { return Ok(()) };
         Err(broken(format!("twins: {odd:?}")))
     }
 }

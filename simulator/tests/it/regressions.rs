@@ -202,9 +202,17 @@ fn a_freeze_within_a_freeze_does_not_shorten_it() {
 ///
 /// 6271: an edge got an old disk back and asked once more what had been refused. The cloud took it for
 /// the successor of a request that it had accepted later.
+///
+/// 185: a report waited for the disk that took its Device, and was of a device that nobody knew to
+/// the check of TWIN-5.
+///
+/// 680: a disk failed as it took readings that were sent on. The edge looked for them again before
+/// the disk was whole, found none, and forgot them until its next start.
+///
+/// 634: the store let go of the deletion of a model, and with it of when its devices changed last.
 #[test]
 fn seeds_that_once_failed() {
-    for seed in [83, 97, 111, 389, 722, 846, 849, 5962, 6271] {
+    for seed in [83, 97, 111, 185, 389, 634, 680, 722, 846, 849, 5962, 6271] {
         run(seed).unwrap_or_else(|failure| panic!("{failure}"));
     }
 }

@@ -15,6 +15,7 @@
 //!   acknowledged, so that state which changed meanwhile goes first; and it shrinks until that takes
 //!   a few seconds.
 
+mod again;
 mod rows;
 #[cfg(test)]
 mod tests;
@@ -65,6 +66,10 @@ pub(crate) struct Backlog {
     since: Option<Duration>,
     /// The device that was drained last: the next one goes first.
     last: Option<Place>,
+    /// The cloud has everything up to here.
+    acked: Offset,
+    /// A round failed: the store may hold more than is known here, or show what it will not keep.
+    is_stale: bool,
 }
 
 /// What waits of one device.
@@ -112,6 +117,8 @@ impl Backlog {
             closed: None,
             since: None,
             last: None,
+            acked: Offset::ZERO,
+            is_stale: false,
         }
     }
 
@@ -161,6 +168,7 @@ impl Backlog {
 
     /// The cloud has everything up to here, and said so at `now`.
     pub(crate) fn acked(&mut self, upto: Offset, now: Duration) {
+        self.acked = self.acked.max(upto);
         while let Some((_, bytes)) = self.unacked.pop_front_if(|(offset, _)| *offset <= upto) {
             self.unacked_bytes -= bytes;
         }
@@ -196,8 +204,8 @@ impl Backlog {
             rows: Vec::new(),
             chunks: Vec::new(),
             room: match self.closed {
-                None => self.window.saturating_sub(self.unacked_bytes),
-                Some(_) => 0,
+                None if !self.is_stale => self.window.saturating_sub(self.unacked_bytes),
+                _ => 0,
             },
         };
         let is_due = self.due().is_some_and(|due| due <= now);

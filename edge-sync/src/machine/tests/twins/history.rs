@@ -62,6 +62,48 @@ fn readings_wait_for_each_other_and_travel_together() {
     assert_eq!(bench.chunks().len(), 1, "once");
 }
 
+/// A store that takes no writes shows as gone what the round that failed would have removed: who
+/// asked for readings meanwhile, forgot them until the next start.
+#[test]
+fn readings_outlive_a_disk_that_fails_as_they_are_sent_on() {
+    let mut bench = Bench::with_device("d");
+    bench.restart(config(1 << 20, Duration::from_secs(60)));
+    temperature(&mut bench, 1).unwrap();
+    bench.clock.0.store(100, Ordering::Relaxed);
+    bench.store.disk().set_fault(Fault::SyncFails);
+    bench.drain();
+    assert!(bench.store.stats().read_only);
+    bench.drain();
+    assert!(temperature(&mut bench, 2).is_err(), "nothing is promised");
+    assert!(bench.twins.due().borrow().is_some(), "what waits is due");
+    bench.store.disk().heal();
+    bench.store.try_recover().unwrap();
+    temperature(&mut bench, 3).unwrap();
+    bench.drain();
+    assert_eq!(arrived(&bench, "d"), (vec![1, 3], 0));
+    assert_eq!(bench.metric("twin_history_waiting_bytes"), 0);
+    assert_eq!(*bench.twins.due().borrow(), None);
+}
+
+/// A count that only the process knows outlives a round that failed.
+#[test]
+fn a_count_outlives_a_disk_that_fails() {
+    let mut bench = Bench::with_device("d");
+    temperature(&mut bench, 7).unwrap();
+    bench.restart(config(1, Duration::ZERO));
+    for _ in 0..3 {
+        temperature(&mut bench, 7).unwrap();
+    }
+    bench.store.disk().set_fault(Fault::SyncFails);
+    assert!(temperature(&mut bench, 8).is_err());
+    bench.store.disk().heal();
+    bench.store.try_recover().unwrap();
+    temperature(&mut bench, 9).unwrap();
+    bench.restart(config(1 << 20, Duration::ZERO));
+    temperature(&mut bench, 10).unwrap();
+    assert_eq!(arrived(&bench, "d"), (vec![7, 10], 4));
+}
+
 /// However long the link is away, state that comes then waits behind a window of readings only.
 #[test]
 fn the_up_stream_holds_no_more_readings_than_the_window_until_they_are_acknowledged() {
