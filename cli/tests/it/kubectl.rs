@@ -317,6 +317,23 @@ async fn documents(api: &Http) -> BTreeMap<&'static str, Value> {
     documents
 }
 
+/// A write of a custom kind without the cloud: pending when it fits its schema.
+async fn held_to_its_schema(local: &Http, object: &str) {
+    let deeper = json!({"spec": {"depth": 8}});
+    let changed = local.merge_patch(object, &deeper).await.unwrap();
+    assert_eq!(
+        changed["metadata"]["annotations"]["causeway.dev/pending"],
+        "true"
+    );
+    let wrong = local
+        .merge_patch(object, &json!({"spec": {"depth": "very"}}))
+        .await;
+    assert_eq!(
+        wrong.unwrap_err().status(),
+        Some(http::StatusCode::UNPROCESSABLE_ENTITY)
+    );
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn which_kinds_there_are_is_known_at_the_edge_without_the_cloud() {
     let mut world = World::start().await;
@@ -363,19 +380,7 @@ async fn which_kinds_there_are_is_known_at_the_edge_without_the_cloud() {
         before,
         "and the edge has started again"
     );
-    let deeper = json!({"spec": {"depth": 8}});
-    let changed = local.merge_patch(&north, &deeper).await.unwrap();
-    assert_eq!(
-        changed["metadata"]["annotations"]["causeway.dev/pending"],
-        "true"
-    );
-    let wrong = local
-        .merge_patch(&north, &json!({"spec": {"depth": "very"}}))
-        .await;
-    assert_eq!(
-        wrong.unwrap_err().status(),
-        Some(http::StatusCode::UNPROCESSABLE_ENTITY)
-    );
+    held_to_its_schema(&local, &north).await;
 
     let Some(kubectl) = Kubectl::of_edge(&world, &world.edges[0]) else {
         return;

@@ -150,7 +150,7 @@ struct Round {
     wrote_back: BTreeSet<NodeName>,
     stuck: BTreeSet<(NodeName, Key)>,
     /// What this round tells nodes that is wanted of devices.
-    wishes: BTreeMap<(NodeName, Key), Desired>,
+    wishes: BTreeMap<(NodeName, Key), Option<Desired>>,
     flushed_acks: BTreeMap<NodeName, Offset>,
 }
 

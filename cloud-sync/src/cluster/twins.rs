@@ -30,13 +30,22 @@ impl ClusterMachine {
         // document itself says how far it got.
         let version = self.store.watermarks().durable.get().saturating_add(1);
         let now = self.clock.now();
-        let Some(desired) = told.advance(&wishes, TwinVersion::new(version), now) else {
+        let version = TwinVersion::new(version);
+        let desired = match told {
+            Some(told) => told.advance(&wishes, version, now),
+            // It may hold one of before, when it did not hear that the Device was withdrawn.
+            None => {
+                let nothing = Desired::default();
+                Some(nothing.advance(&wishes, version, now).unwrap_or(nothing))
+            }
+        };
+        let Some(desired) = desired else {
             return false;
         };
         let body = Body::from(desired.encode());
         self.send_record(batch, node, key, Op::Twin, body, cause);
         let at = (node.clone(), key.clone());
-        self.round.wishes.insert(at, desired);
+        self.round.wishes.insert(at, Some(desired));
         true
     }
 
@@ -77,30 +86,29 @@ impl ClusterMachine {
     /// A Device was withdrawn from a node: should it come back, everything is to be told anew.
     pub(super) fn forget_wishes(&mut self, node: &NodeName, key: &Key) {
         let at = (node.clone(), key.clone());
-        self.round.wishes.insert(at, Desired::default());
+        self.round.wishes.insert(at, None);
     }
 
-    /// What a node was told last, this round included.
-    fn told_wishes(&self, node: &NodeName, key: &Key) -> Desired {
+    /// What a node was told last, this round included; `None`: nothing since it was sent the Device.
+    fn told_wishes(&self, node: &NodeName, key: &Key) -> Option<Desired> {
         if let Some(desired) = self.round.wishes.get(&(node.clone(), key.clone())) {
             return desired.clone();
         }
         let stream = StreamId::down(node.clone());
         let newest = |slot| self.store.newest(&stream, key, slot).ok().flatten();
-        let Some(twin) = newest(Slot::Twin).filter(|twin| !twin.record.body.is_empty()) else {
-            return Desired::default();
-        };
+        let twin = newest(Slot::Twin).filter(|twin| !twin.record.body.is_empty())?;
         let is_over = newest(Slot::Object).is_some_and(|object| {
             object.record.header.op == Op::Delete && object.revision > twin.revision
         });
         if is_over {
-            return Desired::default();
+            return None;
         }
-        Desired::decode(twin.record.body.bytes()).unwrap_or_else(|error| {
+        let desired = Desired::decode(twin.record.body.bytes()).unwrap_or_else(|error| {
             let error = causeway_daemon::telemetry::error_chain(&error).to_string();
             tracing::warn!(%node, %key, error, "what a node was told of a device is told anew");
             Desired::default()
-        })
+        });
+        Some(desired)
     }
 }
 

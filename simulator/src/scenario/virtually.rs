@@ -7,7 +7,7 @@ use causeway_log::replication::Moment;
 use serde_json::Value;
 
 use super::devices::TwinEnds;
-use super::model::{Action, Cut, DiskFault, Manifest, Part, Road, Scenario, Target};
+use super::model::{Action, Cut, DiskFault, Manifest, Part, Report, Road, Scenario, Target};
 use super::run::{Outcome, run};
 use super::streams::Ends;
 use super::system::{System, SystemError};
@@ -208,17 +208,7 @@ impl System for Virtual {
                 name: target.name.clone(),
                 patch: patch.clone(),
             }),
-            Action::Report(report) => self.each(&report.nodes, |node| {
-                Act::Report(Said {
-                    node,
-                    namespace: report.namespace.clone(),
-                    name: report.name.clone(),
-                    properties: report.values.clone(),
-                    state: report.state.clone(),
-                    version: None,
-                    all_or_nothing: true,
-                })
-            }),
+            Action::Report(report) => self.each(&report.nodes, |node| said(report, node)),
             Action::Kill(parts) => self.parts(parts, |who| Act::Kill { who }),
             Action::Start(parts) => self.parts(parts, |who| Act::Start { who }),
             Action::Reboot(nodes) => self.each(nodes, |node| Act::Reboot { node }),
@@ -301,4 +291,17 @@ fn processes(part: &Part) -> Vec<Who> {
         Part::EdgeSync(node) => vec![Who::Edge(node.clone())],
         Part::Edged(node) => vec![Who::Edged(node.clone())],
     }
+}
+
+/// What a device says at a node.
+fn said(report: &Report, node: NodeName) -> Act {
+    Act::Report(Said {
+        node,
+        namespace: report.namespace.clone(),
+        name: report.name.clone(),
+        properties: report.values.clone(),
+        state: report.state.clone(),
+        version: None,
+        all_or_nothing: true,
+    })
 }

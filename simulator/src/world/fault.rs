@@ -66,12 +66,7 @@ impl World {
             Act::Wipe { who } => self.wipe(&who),
             Act::Snapshot { who } => self.snapshot(&who),
             Act::Restore { who } => self.restore(&who),
-            Act::Clock { who, by } => match &who {
-                Who::Cloud => self.cloud_clock.jump(by),
-                Who::Edge(node) | Who::Edged(node) => {
-                    self.with(node, |world, n| world.nodes[n].clock.jump(by));
-                }
-            },
+            Act::Clock { who, by } => self.jump_clock(&who, by),
             Act::Disk { who, fault } => self.break_disk(&who, fault),
             Act::Freeze { who, lasts } => self.freeze(who, lasts),
             Act::Reset { node } => self.with(&node, Self::reset),
@@ -84,6 +79,15 @@ impl World {
             Act::Report(said) => self.with(&said.node, |world, n| world.report(n, &said)),
             Act::EdgeEvent { node, name } => {
                 self.with(&node, |world, n| world.edge_event(n, &name));
+            }
+        }
+    }
+
+    fn jump_clock(&mut self, who: &Who, by: i64) {
+        match who {
+            Who::Cloud => self.cloud_clock.jump(by),
+            Who::Edge(node) | Who::Edged(node) => {
+                self.with(node, |world, n| world.nodes[n].clock.jump(by));
             }
         }
     }

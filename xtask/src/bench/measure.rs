@@ -9,12 +9,7 @@ use crate::{say, tree};
 
 /// Measures what was asked for, everything when nothing was; `false` when a budget is missed.
 pub(super) fn run(names: &[String]) -> Result<bool> {
-    for name in names {
-        if !FIGURES.iter().any(|figure| figure.name == name) {
-            let known: Vec<_> = FIGURES.iter().map(|figure| figure.name).collect();
-            bail!("there is no figure {name:?}; figures: {}", known.join(", "));
-        }
-    }
+    check(names)?;
     let wanted =
         |some: &[&str]| names.is_empty() || names.iter().any(|name| some.contains(&name.as_str()));
     let mut samples = Samples::default();
@@ -80,4 +75,17 @@ pub(super) fn run(names: &[String]) -> Result<bool> {
     let good = samples.report(&summary)?;
     say::line(format!("\nwritten to {}", summary.display()));
     Ok(good)
+}
+
+/// Refuses names of no figure.
+fn check(names: &[String]) -> Result<()> {
+    let is_known = |name: &String| FIGURES.iter().any(|figure| figure.name == name);
+    let Some(unknown) = names.iter().find(|name| !is_known(name)) else {
+        return Ok(());
+    };
+    let known: Vec<_> = FIGURES.iter().map(|figure| figure.name).collect();
+    bail!(
+        "there is no figure {unknown:?}; figures: {}",
+        known.join(", ")
+    );
 }
