@@ -121,7 +121,8 @@ impl Site {
         arguments.extend(more.iter().map(|argument| (*argument).to_owned()));
         if !edge.is_empty() {
             let config = dir.join("edge.toml");
-            std::fs::write(&config, edge)?;
+            let text = format!("node = {NODE:?}\ndir = {:?}\n{edge}", dir.join("edge"));
+            std::fs::write(&config, text)?;
             arguments.push(format!("--config={}", show(&config)));
         }
         let mut edge = process(dir, "causeway-edge", arguments)?;
