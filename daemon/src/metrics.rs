@@ -54,6 +54,37 @@ impl Metrics {
     }
 }
 
+/// Encodes counters without labels: name, what it counts, how far it got.
+///
+/// # Errors
+/// When the text of the scrape cannot be written.
+pub fn encode_counters<'a>(
+    encoder: &mut DescriptorEncoder<'_>,
+    counters: impl IntoIterator<Item = (&'a str, &'a str, u64)>,
+) -> Result<(), std::fmt::Error> {
+    for (name, help, value) in counters {
+        let counter = ConstCounter::new(value);
+        let kind = counter.metric_type();
+        counter.encode(encoder.encode_descriptor(name, help, None, kind)?)?;
+    }
+    Ok(())
+}
+
+/// Encodes gauges without labels: name, what it shows, how much it is now.
+///
+/// # Errors
+/// When the text of the scrape cannot be written.
+pub fn encode_gauges<'a>(
+    encoder: &mut DescriptorEncoder<'_>,
+    gauges: impl IntoIterator<Item = (&'a str, &'a str, u64)>,
+) -> Result<(), std::fmt::Error> {
+    for (name, help, value) in gauges {
+        let gauge = ConstGauge::new(i64::try_from(value).unwrap_or(i64::MAX));
+        gauge.encode(encoder.encode_descriptor(name, help, None, gauge.metric_type())?)?;
+    }
+    Ok(())
+}
+
 /// Reads the counters of a store at each scrape.
 #[derive(Debug)]
 pub struct StoreCollector {
@@ -88,15 +119,7 @@ impl Collector for StoreCollector {
                 stats.syncs,
             ),
         ];
-        for (name, help, value) in counters {
-            let counter = ConstCounter::new(value);
-            counter.encode(encoder.encode_descriptor(
-                name,
-                help,
-                None,
-                counter.metric_type(),
-            )?)?;
-        }
+        encode_counters(&mut encoder, counters)?;
         let gauges = [
             (
                 "store_written_revision",
@@ -114,11 +137,7 @@ impl Collector for StoreCollector {
                 u64::from(stats.read_only),
             ),
         ];
-        for (name, help, value) in gauges {
-            let gauge = ConstGauge::new(i64::try_from(value).unwrap_or(i64::MAX));
-            gauge.encode(encoder.encode_descriptor(name, help, None, gauge.metric_type())?)?;
-        }
-        Ok(())
+        encode_gauges(&mut encoder, gauges)
     }
 }
 

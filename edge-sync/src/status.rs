@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use causeway_daemon::inspect::store_status;
+use causeway_daemon::metrics::{encode_counters, encode_gauges};
 use causeway_daemon::session_driver::SessionEvent;
 use causeway_daemon::store_dir::{disk_space, wall_time};
 use causeway_kube_api::source::format_time;
@@ -15,9 +16,7 @@ use causeway_log::store::StreamInfo;
 use causeway_log::{NodeName, Offset, Store, StreamId, WallTime};
 use parking_lot::Mutex;
 use prometheus_client::collector::Collector;
-use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric as _};
-use prometheus_client::metrics::counter::ConstCounter;
-use prometheus_client::metrics::gauge::ConstGauge;
+use prometheus_client::encoding::DescriptorEncoder;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
@@ -241,15 +240,9 @@ impl Collector for EdgeStatus {
                 &board.failures,
             ),
         ];
-        for (name, help, value) in counters {
-            let counter = ConstCounter::new(value.load(Ordering::Relaxed));
-            counter.encode(encoder.encode_descriptor(
-                name,
-                help,
-                None,
-                counter.metric_type(),
-            )?)?;
-        }
+        let counters =
+            counters.map(|(name, help, value)| (name, help, value.load(Ordering::Relaxed)));
+        encode_counters(&mut encoder, counters)?;
         let free = disk_space(&self.dir).map_or(0, |disk| disk.free_bytes);
         let gauges = [
             (
@@ -265,10 +258,6 @@ impl Collector for EdgeStatus {
             ),
             ("disk_free_bytes", "What is left where the store is", free),
         ];
-        for (name, help, value) in gauges {
-            let gauge = ConstGauge::new(i64::try_from(value).unwrap_or(i64::MAX));
-            gauge.encode(encoder.encode_descriptor(name, help, None, gauge.metric_type())?)?;
-        }
-        Ok(())
+        encode_gauges(&mut encoder, gauges)
     }
 }

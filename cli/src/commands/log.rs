@@ -77,7 +77,7 @@ pub(crate) enum Side {
 
 /// Prints them.
 pub(crate) async fn run(args: Args) -> Result<Code> {
-    let server = choose(&args).await?;
+    let (server, _) = choose(&args.target, &args.node, args.at).await?;
     let stream = match args.stream {
         Stream::Down => "down",
         Stream::Up => "up",
@@ -134,28 +134,26 @@ async fn export(node: &str, lines: &mut Lines, file: &Path) -> Result<Code> {
     Ok(Code::Done)
 }
 
-async fn choose(args: &Args) -> Result<Http> {
-    let side = match args.at {
+/// The end to ask about a node: the one that `at` names, else the edge itself when it answers.
+pub(super) async fn choose(target: &Target, node: &str, at: Option<Side>) -> Result<(Http, Side)> {
+    let side = match at {
         Some(side) => side,
-        None if args.target.cloud.is_some() && args.target.edge.is_none() => Side::Cloud,
-        None => {
-            let edge = args.target.edge(&args.node)?;
-            match edge.text("/healthz").await {
-                Err(HttpError::Connect { .. }) if args.target.edge.is_none() => {
-                    talk(format_args!(
-                        "{} does not answer; this is what the cloud has",
-                        args.node
-                    ));
-                    Side::Cloud
-                }
-                Ok(_) | Err(_) => Side::Edge,
+        None if target.cloud.is_some() && target.edge.is_none() => Side::Cloud,
+        None => match target.edge(node)?.text("/healthz").await {
+            Err(HttpError::Connect { .. }) if target.edge.is_none() => {
+                talk(format_args!(
+                    "{node} does not answer; this is what the cloud has"
+                ));
+                Side::Cloud
             }
-        }
+            Ok(_) | Err(_) => Side::Edge,
+        },
     };
-    match side {
-        Side::Cloud => args.target.cloud(),
-        Side::Edge => args.target.edge(&args.node),
-    }
+    let server = match side {
+        Side::Cloud => target.cloud()?,
+        Side::Edge => target.edge(node)?,
+    };
+    Ok((server, side))
 }
 
 /// A record on one line for people:

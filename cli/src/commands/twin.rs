@@ -5,7 +5,7 @@ use causeway_daemon::config::{format_duration, parse_duration};
 use causeway_simulator::http::{Http, HttpError};
 use serde_json::{Value, json};
 
-use super::log::Side;
+use super::log::{Side, choose};
 use crate::exit::{Code, Coded};
 use crate::locate::Target;
 use crate::output::{Table, cell, data, json, talk};
@@ -64,7 +64,7 @@ pub(crate) struct Args {
 
 /// Asks and prints.
 pub(crate) async fn run(args: Args) -> Result<Code> {
-    let (server, side) = choose(&args).await?;
+    let (server, side) = choose(&args.target, &args.node, args.at).await?;
     let base = format!("/causeway/v1/nodes/{}/twins", args.node);
     let Some(device) = &args.device else {
         return list(&args, &server, &base).await;
@@ -79,31 +79,6 @@ pub(crate) async fn run(args: Args) -> Result<Code> {
         Some(property) => history::run(&args, &server, &path, property).await,
         None => one(&args, &server, &path, side).await,
     }
-}
-
-async fn choose(args: &Args) -> Result<(Http, Side)> {
-    let side = match args.at {
-        Some(side) => side,
-        None if args.target.cloud.is_some() && args.target.edge.is_none() => Side::Cloud,
-        None => {
-            let edge = args.target.edge(&args.node)?;
-            match edge.text("/healthz").await {
-                Err(HttpError::Connect { .. }) if args.target.edge.is_none() => {
-                    let node = &args.node;
-                    talk(format_args!(
-                        "{node} does not answer; this is what the cloud has"
-                    ));
-                    Side::Cloud
-                }
-                Ok(_) | Err(_) => Side::Edge,
-            }
-        }
-    };
-    let server = match side {
-        Side::Cloud => args.target.cloud()?,
-        Side::Edge => args.target.edge(&args.node)?,
-    };
-    Ok((server, side))
 }
 
 /// All devices of the node, page by page.

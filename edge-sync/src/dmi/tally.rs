@@ -4,11 +4,10 @@ use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use causeway_daemon::metrics::{encode_counters, encode_gauges};
 use parking_lot::Mutex;
 use prometheus_client::collector::Collector;
-use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric as _};
-use prometheus_client::metrics::counter::ConstCounter;
-use prometheus_client::metrics::gauge::ConstGauge;
+use prometheus_client::encoding::DescriptorEncoder;
 
 use super::desk::{Counts, Desk};
 
@@ -49,17 +48,13 @@ pub(super) struct Scrape {
 
 impl Collector for Scrape {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
-        for (name, help, value) in self.tally.counters() {
-            let counter = ConstCounter::new(value.get());
-            let kind = counter.metric_type();
-            counter.encode(encoder.encode_descriptor(name, help, None, kind)?)?;
-        }
+        let counters = self.tally.counters().into_iter();
+        let counters = counters.map(|(name, help, value)| (name, help, value.get()));
+        encode_counters(&mut encoder, counters)?;
         let counts = self.desk.lock().counts();
-        for (name, help, value) in gauges(counts) {
-            let gauge = ConstGauge::new(i64::try_from(value).unwrap_or(i64::MAX));
-            gauge.encode(encoder.encode_descriptor(name, help, None, gauge.metric_type())?)?;
-        }
-        Ok(())
+        let gauges = gauges(counts).into_iter();
+        let gauges = gauges.map(|(name, help, value)| (name, help, value as u64));
+        encode_gauges(&mut encoder, gauges)
     }
 }
 

@@ -3,11 +3,10 @@
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use causeway_daemon::metrics::{encode_counters, encode_gauges};
 use causeway_projections::twin::Took;
 use prometheus_client::collector::Collector;
-use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric as _};
-use prometheus_client::metrics::counter::ConstCounter;
-use prometheus_client::metrics::gauge::ConstGauge;
+use prometheus_client::encoding::DescriptorEncoder;
 
 use super::{Outcome, ReportError, TwinsView};
 
@@ -100,15 +99,9 @@ impl Collector for TwinsView {
                 &stats.dropped,
             ),
         ];
-        for (name, help, value) in counters {
-            let counter = ConstCounter::new(value.load(Ordering::Relaxed));
-            counter.encode(encoder.encode_descriptor(
-                name,
-                help,
-                None,
-                counter.metric_type(),
-            )?)?;
-        }
+        let counters =
+            counters.map(|(name, help, value)| (name, help, value.load(Ordering::Relaxed)));
+        encode_counters(&mut encoder, counters)?;
         let devices = self.read(|twins| twins.devices().count());
         let gauges = [
             ("twin_devices", "Devices of this node", devices as u64),
@@ -123,10 +116,6 @@ impl Collector for TwinsView {
                 stats.unacked_bytes.load(Ordering::Relaxed),
             ),
         ];
-        for (name, help, value) in gauges {
-            let gauge = ConstGauge::new(i64::try_from(value).unwrap_or(i64::MAX));
-            gauge.encode(encoder.encode_descriptor(name, help, None, gauge.metric_type())?)?;
-        }
-        Ok(())
+        encode_gauges(&mut encoder, gauges)
     }
 }
