@@ -139,12 +139,12 @@ impl EdgeConfig {
         }
     }
 
-    /// Reads a file.
+    /// Reads a file. It may leave the name of the node out when that is known from elsewhere.
     ///
     /// # Errors
     /// [`ConfigError`], with all mistakes of the file.
-    pub fn load(path: &Path) -> Result<Self, ConfigError> {
-        let config = load(path, read)?;
+    fn load(path: &Path, node: Option<&NodeName>) -> Result<Self, ConfigError> {
+        let config = load(path, |root| read(root, node))?;
         Ok(config.expect("a file without mistakes has a node"))
     }
 
@@ -153,7 +153,8 @@ impl EdgeConfig {
     /// # Errors
     /// All mistakes.
     pub fn parse(text: &str) -> Result<Self, Mistakes> {
-        Ok(parse(text, read)?.expect("a file without mistakes has a node"))
+        let config = parse(text, |root| read(root, None))?;
+        Ok(config.expect("a file without mistakes has a node"))
     }
 
     /// The file that [`EdgeConfig::parse`] reads as this.
@@ -220,10 +221,10 @@ impl EdgeConfig {
     }
 }
 
-/// `None` only when the node is missing or wrong, which is a mistake.
-fn read(root: &mut Section) -> Option<EdgeConfig> {
-    let node = root.text_with("node", NodeName::new);
-    let node = root.require("node", node);
+/// `None` only when the node is wrong, or nothing names it, which is a mistake.
+fn read(root: &mut Section, node: Option<&NodeName>) -> Option<EdgeConfig> {
+    let named = root.text_with("node", NodeName::new);
+    let node = root.require("node", named.or_else(|| node.cloned()));
     let dir: PathBuf = root.text("dir").unwrap_or_else(|| DIR.into());
     let cloud = root.text("cloud");
     let mut api = root.section("api");

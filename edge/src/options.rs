@@ -16,7 +16,8 @@ use crate::Edge;
 /// Options of an edge node.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Options {
-    /// Configuration file of the sync daemon; what stands on the command line wins
+    /// Configuration file of the sync daemon; what stands on the command line wins and need not be
+    /// in it
     #[arg(long, value_name = "PATH", required_unless_present_all = ["node", "dir"])]
     config: Option<PathBuf>,
     /// Name of the node

@@ -58,13 +58,14 @@ pub enum AssembleError {
 }
 
 impl EdgeConfig {
-    /// The configuration of a file, if one is named, and of what a command line says over it.
+    /// The configuration of a file, if one is named, and of what a command line says over it. The
+    /// file may leave out whatever the command line says.
     ///
     /// # Errors
     /// [`AssembleError`]
     pub fn assemble(file: Option<&Path>, overlay: Overlay) -> Result<Self, AssembleError> {
         let base = match (file, &overlay.node, &overlay.dir) {
-            (Some(path), _, _) => Self::load(path)?,
+            (Some(path), node, _) => Self::load(path, node.as_ref())?,
             (None, Some(node), Some(dir)) => Self::new(node.clone(), dir.clone(), None),
             (None, _, _) => return Err(AssembleError::Missing),
         };

@@ -86,6 +86,28 @@ fn a_command_line_wins_over_the_file_and_needs_none() {
 }
 
 #[test]
+#[test]
+fn a_file_may_leave_node_and_directory_to_the_command_line() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("edge.toml");
+    let assemble = |text: &str, node: Option<&str>| {
+        std::fs::write(&file, text).unwrap();
+        let overlay = Overlay {
+            node: node.map(|node| NodeName::new(node).unwrap()),
+            dir: Some("/there".into()),
+            ..Overlay::default()
+        };
+        EdgeConfig::assemble(Some(&file), overlay).map_err(|error| error.to_string())
+    };
+    let config = assemble("[dmi]\nreports_per_s = 7\n", Some("kiosk")).unwrap();
+    assert_eq!((config.node.as_str(), config.dmi.reports_per_s), ("kiosk", 7));
+    assert_eq!(config.api.socket, Path::new("/there/edge.sock"));
+    let unnamed = assemble("", None).unwrap_err();
+    assert!(unnamed.contains("node: must be given"), "{unnamed}");
+    let wrong = assemble("node = \"Edge_1\"\n", Some("kiosk")).unwrap_err();
+    assert!(wrong.contains("node: "), "a mistake that is not used: {wrong}");
+}
+
 fn a_file_without_a_node_is_refused() {
     assert!(
         EdgeConfig::parse("")

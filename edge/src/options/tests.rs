@@ -47,6 +47,18 @@ fn the_line_wins_over_the_file() {
 }
 
 #[test]
+fn a_file_need_not_say_what_the_line_says() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("edge-sync.toml");
+    std::fs::write(&file, "[mqtt]\nmode = \"off\"\n").unwrap();
+    let line = format!("--config {} --node of-the-line --dir there", file.display());
+    let edge = options(&line).read().unwrap();
+    assert_eq!(edge.sync.node.as_str(), "of-the-line");
+    assert_eq!(edge.sync.dir, std::path::Path::new("there"));
+    assert_eq!(edge.kubelet.unwrap().dir, edge.sync.dir.join("edged"));
+}
+
+#[test]
 fn names_and_files_that_are_wrong_are_told_apart() {
     let wrong = options("--node Not_A_Name --dir d").read();
     assert!(matches!(wrong, Err(OptionsError::Name(_))));

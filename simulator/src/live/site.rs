@@ -246,7 +246,8 @@ impl Node {
         let mqtt =
             daemons::free_address().map_err(|error| LiveError::host("open a port", &dir, error))?;
         let config = dir.join("edge.toml");
-        write_edge_config(&config, name, &sync_dir, mqtt)?;
+        // What no flag says: where devices find the broker of this node.
+        write(&config, &format!("[mqtt]\nlisten = \"{mqtt}\"\n"))?;
         arguments.extend(["--config".to_owned(), config.display().to_string()]);
         let config = dir.join("edged.toml");
         write_config(&config, name, &socket, &kubelet_dir)?;
@@ -427,18 +428,6 @@ fn write_config(file: &Path, node: &NodeName, socket: &Path, dir: &Path) -> Resu
         quoted(&PathBuf::from(format!("unix:{}", socket.display()))),
         quoted(dir),
     );
-    write(file, &text)
-}
-
-/// What no flag says: where devices find the broker of this node.
-fn write_edge_config(
-    file: &Path,
-    node: &NodeName,
-    dir: &Path,
-    mqtt: SocketAddr,
-) -> Result<(), LiveError> {
-    let dir = quoted(dir);
-    let text = format!("node = \"{node}\"\ndir = {dir}\n[mqtt]\nlisten = \"{mqtt}\"\n");
     write(file, &text)
 }
 

@@ -121,8 +121,7 @@ impl Site {
         arguments.extend(more.iter().map(|argument| (*argument).to_owned()));
         if !edge.is_empty() {
             let config = dir.join("edge.toml");
-            let text = format!("node = {NODE:?}\ndir = {:?}\n{edge}", dir.join("edge"));
-            std::fs::write(&config, text)?;
+            std::fs::write(&config, edge)?;
             arguments.push(format!("--config={}", show(&config)));
         }
         let mut edge = process(dir, "causeway-edge", arguments)?;
