@@ -12,7 +12,7 @@ use crate::api::Api;
 use crate::events::{Note, Notes, PodName};
 use crate::plan::{Action, StopReason};
 use crate::pod::{DesiredContainer, DesiredPod};
-use crate::runtime::{ContainerConfig, Runtime, RuntimeError, SandboxId};
+use crate::runtime::{ContainerConfig, Runtime, RuntimeError, SandboxId, Whose};
 use crate::volumes::Volumes;
 
 /// What steps are carried out with.
@@ -244,7 +244,7 @@ impl Executor {
     async fn sandbox_of(&self, pod: &DesiredPod) -> Result<Option<SandboxId>, StepError> {
         let all = self
             .runtime
-            .list_sandboxes()
+            .list_sandboxes(Whose::Pod(&pod.uid))
             .await
             .map_err(StepError::Sandbox)?;
         let own = all

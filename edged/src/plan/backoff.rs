@@ -73,7 +73,21 @@ impl PlanState {
         }
     }
 
-    /// Forgets pods that are gone.
+    /// Forgets a pod that is gone.
+    pub(crate) fn forget(&mut self, pod: &str) {
+        let first = (pod.to_owned(), String::new());
+        let of_pod = self.containers.range(first..);
+        let gone: Vec<(String, String)> = of_pod
+            .map(|(key, _)| key)
+            .take_while(|(uid, _)| uid == pod)
+            .cloned()
+            .collect();
+        for key in gone {
+            self.containers.remove(&key);
+        }
+    }
+
+    /// Forgets all other pods.
     pub(super) fn retain(&mut self, mut keep: impl FnMut(&str) -> bool) {
         self.containers.retain(|(pod, _), _| keep(pod));
     }

@@ -22,9 +22,10 @@
 //! - An attempt is started only when no earlier attempt of the container runs.
 
 mod backoff;
+mod names;
 mod pod;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use causeway_log::replication::Moment;
@@ -173,7 +174,7 @@ pub struct Plan {
     pub wake: Option<Moment>,
 }
 
-/// Says the next steps.
+/// Says the next steps of all pods.
 #[must_use]
 pub fn plan(
     desired: &[DesiredPod],
@@ -182,8 +183,24 @@ pub fn plan(
     timing: &Timing,
     state: &mut PlanState,
 ) -> Plan {
+    let plan = plan_names(desired, observed, now, timing, state);
+    state.retain(|uid| observed.pods.contains_key(uid));
+    plan
+}
+
+/// Says the next steps of the pods of some names: of each, everything desired and observed is there.
+/// What goes by other names plays no part, so planning name by name says what [`plan`] says.
+#[must_use]
+pub fn plan_names(
+    desired: &[DesiredPod],
+    observed: &Observed,
+    now: Moment,
+    timing: &Timing,
+    state: &mut PlanState,
+) -> Plan {
     let mut plan = Plan::default();
     let nothing = ObservedPod::default();
+    let names = names::Names::of(desired, observed);
     for pod in desired {
         let found = observed.pods.get(&pod.uid).unwrap_or(&nothing);
         let mut planner = pod::PodPlanner {
@@ -194,12 +211,13 @@ pub fn plan(
             state,
             plan: &mut plan,
         };
-        let actions = planner.plan(is_held(pod, desired, observed));
+        let actions = planner.plan(names.is_held(pod));
         plan.add(&pod.uid, actions);
     }
+    let wanted: BTreeSet<&str> = desired.iter().map(|pod| pod.uid.as_str()).collect();
     for (uid, found) in &observed.pods {
         let is_left = causeway_log::mutant::is_on("planner-leaves-orphans");
-        if !desired.iter().any(|pod| pod.uid == *uid) && !is_left {
+        if !wanted.contains(uid.as_str()) && !is_left {
             let grace = found
                 .sandbox
                 .as_ref()
@@ -207,7 +225,6 @@ pub fn plan(
             plan.add(uid, pod::end(found, grace, &StopReason::Orphan));
         }
     }
-    state.retain(|uid| observed.pods.contains_key(uid));
     plan
 }
 
@@ -224,28 +241,6 @@ impl Plan {
     fn wake_at(&mut self, moment: Moment) {
         self.wake = Some(self.wake.map_or(moment, |earlier| earlier.min(moment)));
     }
-}
-
-/// Whether another life of the pod's name still runs, is being started, or comes first.
-fn is_held(pod: &DesiredPod, desired: &[DesiredPod], observed: &Observed) -> bool {
-    let same_name = |namespace: &str, name: &str| pod.namespace == namespace && pod.name == name;
-    let runs = observed.pods.iter().any(|(uid, found)| {
-        let named = found
-            .sandbox
-            .as_ref()
-            .is_some_and(|sandbox| same_name(&sandbox.config.namespace, &sandbox.config.name));
-        *uid != pod.uid && named && found.containers.iter().any(ObservedContainer::runs)
-    });
-    let starts = observed
-        .starting
-        .iter()
-        .any(|(uid, (namespace, name))| *uid != pod.uid && same_name(namespace, name));
-    let first = desired
-        .iter()
-        .filter(|other| same_name(&other.namespace, &other.name) && other.deletion.is_none())
-        .map(|other| &other.uid)
-        .min();
-    runs || starts || first.is_some_and(|uid| *uid != pod.uid)
 }
 
 #[cfg(test)]

@@ -49,7 +49,8 @@ impl ObservedPod {
             .max_by_key(|found| found.container.attempt)
     }
 
-    fn exists(&self) -> bool {
+    /// Whether anything was found of it.
+    pub(crate) fn exists(&self) -> bool {
         self.sandbox.is_some() || !self.containers.is_empty() || self.volumes.is_some()
     }
 }

@@ -3,7 +3,7 @@
 mod ask;
 mod spec;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use causeway_log::replication::Moment;
@@ -40,7 +40,9 @@ impl ProbeKind {
 /// A question to ask.
 #[derive(Clone, Debug)]
 pub struct Question {
-    /// Of whom.
+    /// Of which pod, by uid.
+    pub pod: String,
+    /// Of which of its containers.
     pub container: ContainerId,
     /// Which probe.
     pub kind: ProbeKind,
@@ -61,10 +63,18 @@ pub struct Verdict {
 #[derive(Clone, Debug, Default)]
 pub struct Probes {
     containers: BTreeMap<ContainerId, Probed>,
+    /// Which containers of a pod are followed.
+    pods: BTreeMap<String, BTreeSet<ContainerId>>,
+    /// What is asked next, and when: nothing that awaits its answer.
+    due: BTreeSet<Due>,
 }
+
+type Due = (Moment, ContainerId, ProbeKind);
 
 #[derive(Clone, Debug)]
 struct Probed {
+    /// Its pod's uid.
+    pod: String,
     spec: ProbeSpec,
     tracks: BTreeMap<ProbeKind, Track>,
     health: Health,
@@ -80,8 +90,8 @@ struct Track {
 }
 
 impl Probes {
-    /// Takes note of a running container; those known already stay as they are.
-    pub fn follow(&mut self, container: &ContainerId, spec: &ProbeSpec, now: Moment) {
+    /// Takes note of a running container of a pod; those known already stay as they are.
+    pub fn follow(&mut self, pod: &str, container: &ContainerId, spec: &ProbeSpec, now: Moment) {
         if self.containers.contains_key(container) {
             return;
         }
@@ -94,16 +104,32 @@ impl Probes {
             unhealthy: None,
         };
         let probed = Probed {
+            pod: pod.to_owned(),
             tracks: tracks.collect(),
             spec: spec.clone(),
             health,
         };
+        self.due.extend(probed.questions(container));
         self.containers.insert(container.clone(), probed);
+        let of_pod = self.pods.entry(pod.to_owned()).or_default();
+        of_pod.insert(container.clone());
     }
 
-    /// Forgets all others.
-    pub fn retain(&mut self, keep: impl Fn(&ContainerId) -> bool) {
-        self.containers.retain(|container, _| keep(container));
+    /// Forgets all other containers of a pod.
+    pub fn retain(&mut self, pod: &str, keep: impl Fn(&ContainerId) -> bool) {
+        let Some(of_pod) = self.pods.get_mut(pod) else {
+            return;
+        };
+        for gone in of_pod.extract_if(.., |container| !keep(container)) {
+            if let Some(probed) = self.containers.remove(&gone) {
+                for question in probed.questions(&gone) {
+                    self.due.remove(&question);
+                }
+            }
+        }
+        if of_pod.is_empty() {
+            self.pods.remove(pod);
+        }
     }
 
     /// What is known of a container's health.
@@ -118,22 +144,23 @@ impl Probes {
     /// Questions that are due; each is handed out once and then awaits its answer.
     pub fn poll_due(&mut self, now: Moment) -> Vec<Question> {
         let mut due = Vec::new();
-        for (container, probed) in &mut self.containers {
-            for (kind, probe) in probed.spec.iter() {
-                let waits = kind != ProbeKind::Startup && !probed.health.started;
-                let over = kind == ProbeKind::Startup && probed.health.started;
-                let Some(track) = probed.tracks.get_mut(&kind) else {
-                    continue;
-                };
-                if !track.asked && !waits && !over && track.next <= now {
-                    track.asked = true;
-                    due.push(Question {
-                        container: container.clone(),
-                        kind,
-                        probe: probe.clone(),
-                    });
-                }
-            }
+        while self.due.first().is_some_and(|(moment, ..)| *moment <= now)
+            && let Some((_, container, kind)) = self.due.pop_first()
+        {
+            let Some(probed) = self.containers.get_mut(&container) else {
+                continue;
+            };
+            let (Some(probe), Some(track)) = (probed.spec.get(kind), probed.tracks.get_mut(&kind))
+            else {
+                continue;
+            };
+            track.asked = true;
+            due.push(Question {
+                pod: probed.pod.clone(),
+                container,
+                kind,
+                probe: probe.clone(),
+            });
         }
         due
     }
@@ -141,13 +168,7 @@ impl Probes {
     /// When the next question is due.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Moment> {
-        let waiting = self.containers.values().flat_map(|probed| {
-            probed.tracks.iter().filter(|(kind, track)| {
-                let is_startup = **kind == ProbeKind::Startup;
-                !track.asked && is_startup != probed.health.started
-            })
-        });
-        waiting.map(|(_, track)| track.next).min()
+        self.due.first().map(|(moment, ..)| *moment)
     }
 
     /// Takes an answer: `Err` says what is wrong.
@@ -161,11 +182,32 @@ impl Probes {
         let Some(probed) = self.containers.get_mut(container) else {
             return Verdict::default();
         };
-        let Probed {
+        for question in probed.questions(container) {
+            self.due.remove(&question);
+        }
+        let verdict = probed.take(kind, answer, now);
+        self.due.extend(probed.questions(container));
+        verdict
+    }
+}
+
+impl Probed {
+    /// What it is to be asked: the startup probe until it succeeded, the others from then on.
+    fn questions(&self, container: &ContainerId) -> impl Iterator<Item = Due> {
+        let asked = self.tracks.iter().filter(|(kind, track)| {
+            let is_startup = **kind == ProbeKind::Startup;
+            !track.asked && is_startup != self.health.started
+        });
+        asked.map(|(kind, track)| (track.next, container.clone(), *kind))
+    }
+
+    fn take(&mut self, kind: ProbeKind, answer: Result<(), String>, now: Moment) -> Verdict {
+        let Self {
+            pod: _,
             spec,
             tracks,
             health,
-        } = probed;
+        } = self;
         let (Some(probe), Some(track)) = (spec.get(kind), tracks.get_mut(&kind)) else {
             return Verdict::default();
         };

@@ -12,7 +12,7 @@ fn id() -> ContainerId {
 
 fn probes(container: &serde_json::Value) -> Probes {
     let mut probes = Probes::default();
-    probes.follow(&id(), &ProbeSpec::read(container), at(0));
+    probes.follow("u1", &id(), &ProbeSpec::read(container), at(0));
     probes
 }
 
@@ -111,7 +111,7 @@ fn a_question_is_asked_once_until_it_is_answered() {
     probes.handle_answer(&id(), ProbeKind::Liveness, Ok(()), at(61));
     assert_eq!(probes.poll_timeout(), Some(at(71)));
     // An answer about a container that is gone.
-    probes.retain(|_| false);
+    probes.retain("u1", |_| false);
     let verdict = probes.handle_answer(&id(), ProbeKind::Liveness, Ok(()), at(61));
     assert_eq!(verdict, Verdict::default());
 }

@@ -1,7 +1,10 @@
 //! The loop: takes all that is ready, looks at the world, plans, hands out the steps, tells what
 //! changed. Runs in one task; whatever takes time is a future it polls or a task it owns.
 
+mod agenda;
 mod desk;
+mod dispatch;
+mod lives;
 mod node;
 mod observe;
 mod round;
@@ -19,13 +22,15 @@ use causeway_log::replication::Moment;
 use futures_util::{FutureExt as _, StreamExt as _};
 use tokio::time::Instant;
 
+#[cfg(test)]
+pub(crate) use self::lives::found_name;
 use self::round::Agent;
 use crate::api::{self, Api};
 use crate::config::{EdgedConfig, RuntimeConfig};
 use crate::events::{self, Notes};
 use crate::pod::{ConfigKind, NodeFacts};
 use crate::runtime::process::ProcessRuntime;
-use crate::runtime::{Runtime, SandboxId};
+use crate::runtime::{Runtime, SandboxId, Whose};
 use crate::volumes::Volumes;
 
 /// Changes that come together are planned for together: at most so many are taken at once.
@@ -186,6 +191,8 @@ async fn follow(mut agent: Agent, api: &dyn Api, runtime: &dyn Runtime, mut stop
         }
         changes.mark_unchanged();
         agent.round().await;
+        // The thread is not edged's alone, and what it looks at seldom waits for anything.
+        tokio::task::yield_now().await;
     }
 }
 
@@ -220,8 +227,8 @@ async fn lock(dir: &Path) -> Result<std::fs::File, RunError> {
 /// Ends every container, each with the grace of its pod.
 async fn stop_all(runtime: &dyn Runtime) {
     let (Ok(sandboxes), Ok(containers)) = (
-        runtime.list_sandboxes().await,
-        runtime.list_containers().await,
+        runtime.list_sandboxes(Whose::All).await,
+        runtime.list_containers(Whose::All).await,
     ) else {
         return;
     };

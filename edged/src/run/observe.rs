@@ -1,33 +1,64 @@
 //! What there is on this node: containers, volumes and the health of what runs.
 
-use crate::plan::{Observed, ObservedContainer};
+use std::collections::BTreeMap;
+use std::io;
+
+use super::lives::{Name, found_name};
+use crate::plan::{ObservedContainer, ObservedPod};
 use crate::probes::Probes;
-use crate::runtime::{Runtime, RuntimeError};
+use crate::runtime::{Runtime, RuntimeError, Whose};
 use crate::volumes::Volumes;
 
-/// Everything found on this node.
+/// What was found of one pod.
 pub(super) async fn observe(
     runtime: &dyn Runtime,
     volumes: &Volumes,
     probes: &Probes,
-) -> Result<Observed, RuntimeError> {
-    let mut observed = Observed::default();
-    for sandbox in runtime.list_sandboxes().await? {
-        let uid = sandbox.config.uid.clone();
-        observed.pods.entry(uid).or_default().sandbox = Some(sandbox);
+    uid: &str,
+) -> Result<ObservedPod, RuntimeError> {
+    let whose = Whose::Pod(uid);
+    let sandbox = runtime.list_sandboxes(whose).await?.pop();
+    let containers = runtime.list_containers(whose).await?;
+    Ok(ObservedPod {
+        sandbox,
+        containers: containers
+            .into_iter()
+            .map(|container| ObservedContainer {
+                health: probes.health(&container.id),
+                container,
+            })
+            .collect(),
+        volumes: volumes.written(uid).map_err(unlisted)?,
+    })
+}
+
+/// Every pod of which something was found, by uid, and the name it goes by.
+pub(super) async fn survey(
+    runtime: &dyn Runtime,
+    volumes: &Volumes,
+) -> Result<BTreeMap<String, Name>, RuntimeError> {
+    let sandboxes = runtime.list_sandboxes(Whose::All).await?;
+    let mut found: BTreeMap<String, Name> = sandboxes
+        .iter()
+        .map(|sandbox| {
+            let uid = sandbox.config.uid.clone();
+            let name = found_name(&uid, Some(sandbox));
+            (uid, name)
+        })
+        .collect();
+    let containers = runtime.list_containers(Whose::All).await?;
+    let owners = containers.into_iter().map(|container| container.pod);
+    for uid in owners.chain(volumes.list().map_err(unlisted)?) {
+        let name = found_name(&uid, None);
+        found.entry(uid).or_insert(name);
     }
-    for container in runtime.list_containers().await? {
-        let health = probes.health(&container.id);
-        let pod = observed.pods.entry(container.pod.clone()).or_default();
-        pod.containers.push(ObservedContainer { container, health });
-    }
-    let hashes = volumes.list().map_err(|source| RuntimeError::Host {
+    Ok(found)
+}
+
+fn unlisted(source: io::Error) -> RuntimeError {
+    RuntimeError::Host {
         doing: "list",
         path: "volumes".into(),
         source,
-    })?;
-    for (uid, hash) in hashes {
-        observed.pods.entry(uid).or_default().volumes = Some(hash);
     }
-    Ok(observed)
 }

@@ -1,4 +1,8 @@
-//! One look at the world and what follows from it.
+//! One look at what may have changed, and what follows from it.
+//!
+//! A round looks at names: at all lives that go by one, wanted or found. What nothing happened to is
+//! not looked at, so that a change costs as much on a node with a thousand pods as on one with ten.
+//! Now and then there is a survey of everything, for what nobody announced.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -11,25 +15,29 @@ use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt as _, StreamExt as _};
 use serde_json::Value;
-use tokio::sync::oneshot;
 use tokio::time::Instant;
 
+use super::agenda::{Agenda, Turn};
 use super::desk::Desk;
-use super::observe::observe;
-use super::tell::Told;
+use super::dispatch::Jobs;
+use super::lives::{Lives, Name, found_name};
+use super::observe::{observe, survey};
+use super::tell::{TELLING_MAX, Told};
 use super::trouble::{RETRY, Trouble, retry_at};
 use super::{Clock, Interruptions};
 use crate::api::Api;
 use crate::events::{Note, Notes, PodName};
-use crate::execute::{Executor, Job, Outcome};
-use crate::plan::{Observed, PlanState, PodPlan, Timing, plan};
+use crate::execute::{Executor, Outcome};
+use crate::plan::{Observed, PlanState, Timing, plan_names};
 use crate::pod::{ConfigKind, ConfigRef, DesiredPod, NodeFacts, Problem, resolve};
-use crate::probes::{ProbeKind, Probes, Question, ask};
-use crate::runtime::{ContainerId, ContainerState, Runtime, RuntimeError};
+use crate::probes::{Probes, Question, ask};
+use crate::runtime::{ContainerState, Runtime, RuntimeError};
 use crate::volumes::Volumes;
 
-/// Pods whose steps are carried out at the same time.
-const JOBS_MAX: usize = 32;
+/// Names looked at in one round; then comes what has happened meanwhile.
+const NAMES_AT_ONCE_MAX: usize = 64;
+/// Everything is looked at again this often.
+const SURVEY_INTERVAL: Duration = Duration::from_secs(60);
 
 /// Everything the loop remembers.
 pub(super) struct Agent {
@@ -45,26 +53,24 @@ pub(super) struct Agent {
     pub(super) probes: Probes,
     /// Work under way; everything that takes time.
     pub(super) work: FuturesUnordered<BoxFuture<'static, Done>>,
-    pub(super) jobs: BTreeMap<String, Running>,
+    pub(super) jobs: Jobs,
+    /// What is to be looked at.
+    pub(super) agenda: Agenda,
+    pub(super) lives: Lives,
+    /// Whether everything was looked at once.
+    is_surveyed: bool,
+    /// When everything is looked at.
+    survey_at: Moment,
     pub(super) troubles: BTreeMap<String, Trouble>,
     /// Pods whose end the API was told of and has not shown yet.
     pub(super) confirmed: BTreeSet<String>,
     pub(super) told: BTreeMap<String, Told>,
+    /// Statuses that are being told.
+    pub(super) telling: usize,
     pub(super) asked: BTreeSet<ConfigRef>,
     /// What was noted last of containers that wait, so that it is noted once.
     pub(super) noted: BTreeMap<(String, String), String>,
-    pub(super) wake: Option<Moment>,
     pub(super) interruptions: Interruptions,
-}
-
-/// A job under way.
-pub(super) struct Running {
-    deletion: Option<Duration>,
-    only_stops: bool,
-    /// Namespace and name, when its steps may start something.
-    starts: Option<(String, String)>,
-    /// Dropping it drops the job.
-    _abort: oneshot::Sender<()>,
 }
 
 /// Something has been done.
@@ -73,11 +79,14 @@ pub(super) enum Done {
     Status(PodName, Result<Value, ApiError>),
     Config(ConfigRef, Result<Option<Value>, ApiError>),
     Retry(ConfigRef),
-    Probe(ContainerId, ProbeKind, Result<(), String>),
+    Probe(Question, Result<(), String>),
 }
 
-/// What one round works with.
+/// All there is to one name.
 pub(super) struct Scene {
+    pub(super) name: Name,
+    /// Every life that was, is or may be.
+    pub(super) uids: Vec<String>,
     pub(super) objects: Vec<(PodName, Value)>,
     pub(super) desired: Vec<DesiredPod>,
     pub(super) refused: BTreeMap<String, Problem>,
@@ -113,13 +122,17 @@ impl Agent {
             planner: PlanState::default(),
             probes: Probes::default(),
             work: FuturesUnordered::new(),
-            jobs: BTreeMap::new(),
+            jobs: Jobs::default(),
+            agenda: Agenda::default(),
+            lives: Lives::default(),
+            is_surveyed: false,
+            survey_at: Moment::default(),
             troubles: BTreeMap::new(),
             confirmed: BTreeSet::new(),
             told: BTreeMap::new(),
+            telling: 0,
             asked: BTreeSet::new(),
             noted: BTreeMap::new(),
-            wake: None,
             interruptions: Interruptions::default(),
         }
     }
@@ -130,7 +143,31 @@ impl Agent {
 
     /// When to look again though nothing happened.
     pub(super) fn wake(&self) -> Option<Instant> {
-        self.wake.map(|moment| self.clock.instant(moment))
+        if !self.desk.is_told() {
+            return None;
+        }
+        let now = self.clock.now();
+        let turns = [Turn::Act, Turn::Tell].into_iter();
+        let mut may_go_on =
+            turns.filter(|turn| self.agenda.is_waited(*turn) && self.free(*turn) > 0);
+        let mut moments = vec![Some(self.survey_at)];
+        if self.is_surveyed {
+            moments.extend([
+                self.agenda.wake(now),
+                may_go_on.next().map(|_| now),
+                self.probes.poll_timeout(),
+            ]);
+        }
+        let earliest = moments.into_iter().flatten().min()?;
+        Some(self.clock.instant(earliest))
+    }
+
+    /// How much more may be under way.
+    const fn free(&self, turn: Turn) -> usize {
+        match turn {
+            Turn::Act => self.jobs.free(),
+            Turn::Tell => TELLING_MAX.saturating_sub(self.telling),
+        }
     }
 
     /// The next thing done; never, while nothing is under way. Cancel-safe.
@@ -147,7 +184,12 @@ impl Agent {
             // What was confirmed and is still there was not heard.
             self.confirmed.clear();
         }
-        for uid in self.desk.handle_pods(told) {
+        for PodName {
+            namespace,
+            name,
+            uid,
+        } in self.desk.handle_pods(told)
+        {
             // Gone as expected, or shown once more: it may be confirmed again.
             self.confirmed.remove(&uid);
             let version = self.desk.pod(&uid).map_or(0, |pod| pod.version);
@@ -159,6 +201,9 @@ impl Agent {
             {
                 self.told.remove(&uid);
             }
+            let name = (namespace, name);
+            self.lives.put(&uid, &name);
+            self.agenda.touch(name);
         }
     }
 
@@ -169,7 +214,22 @@ impl Agent {
             ConfigKind::Token => "serviceaccounttokens",
         };
         self.interruptions.note(what, &told);
-        self.desk.handle_configs(kind, &told);
+        let concerned = self.desk.handle_configs(kind, &told);
+        self.touch_all(concerned);
+    }
+
+    fn touch_all(&mut self, names: impl IntoIterator<Item = Name>) {
+        for name in names {
+            self.agenda.touch(name);
+        }
+    }
+
+    /// Something about this life may have changed.
+    pub(super) fn touch(&mut self, uid: &str) {
+        let name = self.desk.name(uid).or_else(|| self.lives.name(uid));
+        let name = name.cloned().unwrap_or_else(|| found_name(uid, None));
+        self.lives.put(uid, &name);
+        self.agenda.touch(name);
     }
 
     pub(super) fn handle_done(&mut self, done: Done) {
@@ -178,7 +238,8 @@ impl Agent {
             Done::Status(pod, answer) => self.handle_told(&pod, answer),
             Done::Config(reference, Ok(object)) => {
                 self.asked.remove(&reference);
-                self.desk.handle_found(reference, object.as_ref());
+                let concerned = self.desk.handle_found(reference, object.as_ref());
+                self.touch_all(concerned);
             }
             Done::Config(reference, Err(error)) => {
                 tracing::debug!(error = %error_chain(&error), "a config object cannot be read");
@@ -192,15 +253,17 @@ impl Agent {
             }
             Done::Retry(reference) => {
                 self.asked.remove(&reference);
+                self.desk.ask_again(reference);
             }
-            Done::Probe(container, kind, answer) => self.handle_probe(&container, kind, answer),
+            Done::Probe(question, answer) => self.handle_probe(&question, answer),
         }
     }
 
     fn handle_outcome(&mut self, uid: String, outcome: Option<Outcome>) {
-        self.jobs.remove(&uid);
         // Dropped in favour of other steps.
         let Some(outcome) = outcome else { return };
+        self.jobs.remove(&uid);
+        self.touch(&uid);
         if outcome.confirmed {
             self.confirmed.insert(uid.clone());
         }
@@ -215,25 +278,26 @@ impl Agent {
         trouble.retry_at = retry_at(now, trouble.times);
     }
 
-    fn handle_probe(
-        &mut self,
-        container: &ContainerId,
-        kind: ProbeKind,
-        answer: Result<(), String>,
-    ) {
+    fn handle_probe(&mut self, question: &Question, answer: Result<(), String>) {
+        let Question {
+            pod,
+            container,
+            kind,
+            ..
+        } = question;
         let message = answer.clone().err().unwrap_or_default();
-        let verdict = self
-            .probes
-            .handle_answer(container, kind, answer, self.clock.now());
-        if !verdict.failed {
-            return;
+        let now = self.clock.now();
+        let verdict = self.probes.handle_answer(container, *kind, answer, now);
+        if verdict.changed {
+            self.touch(pod);
         }
-        let Some((uid, attempt)) = container.0.split_once('/') else {
+        let Some(pod) = self.desk.pod(pod).filter(|_| verdict.failed) else {
             return;
         };
-        let Some(pod) = self.desk.pod(uid).map(|pod| pod.name.clone()) else {
-            return;
-        };
+        let attempt = container
+            .0
+            .split_once('/')
+            .map_or("", |(_, attempt)| attempt);
         let name = attempt
             .rsplit_once('.')
             .map_or(attempt, |(name, _)| name)
@@ -241,7 +305,7 @@ impl Agent {
         let message = format!("{} probe failed: {message}", kind.word());
         let reason = "Unhealthy";
         self.notes.tell(Note {
-            pod,
+            pod: pod.name.clone(),
             container: name,
             warning: true,
             reason,
@@ -249,25 +313,73 @@ impl Agent {
         });
     }
 
-    /// Looks at everything and sees to what follows.
+    /// Looks at what may have changed and sees to what follows.
     pub(super) async fn round(&mut self) {
-        self.wake = None;
+        for uid in self.runtime.take_changed() {
+            self.touch(&uid);
+        }
         // Before the API said what there is, everything that runs would look unwanted.
-        if self.desk.pods.is_none() {
+        if !self.desk.is_told() {
             return;
         }
-        let mut scene = match self.look().await {
-            Ok(scene) => scene,
+        let now = self.clock.now();
+        if self.survey_at <= now {
+            self.survey(now).await;
+        }
+        // Before it is known what runs, a name could get a second life.
+        if !self.is_surveyed {
+            return;
+        }
+        for unknown in self.desk.take_unknown() {
+            self.ask_config(unknown);
+        }
+        for turn in [Turn::Act, Turn::Tell] {
+            self.agenda.release(turn, self.free(turn));
+        }
+        for name in self.agenda.take(now, NAMES_AT_ONCE_MAX) {
+            self.see_to(name).await;
+        }
+        self.ask_probes();
+    }
+
+    /// Finds out what there is to look at.
+    async fn survey(&mut self, now: Moment) {
+        let found = match survey(&*self.runtime, &self.executor.volumes).await {
+            Ok(found) => found,
             Err(error) => {
                 tracing::warn!(error = %error_chain(&error), "the runtime cannot be listed");
+                self.survey_at = retry_at(now, 1);
+                return;
+            }
+        };
+        for (uid, name) in found {
+            let name = self.desk.name(&uid).cloned().unwrap_or(name);
+            self.lives.put(&uid, &name);
+        }
+        let names: BTreeSet<Name> = self.lives.all().chain(self.desk.names()).cloned().collect();
+        self.touch_all(names);
+        self.is_surveyed = true;
+        self.survey_at = Moment(now.0.saturating_add(SURVEY_INTERVAL));
+    }
+
+    async fn see_to(&mut self, name: Name) {
+        let mut scene = match self.look(&name).await {
+            Ok(scene) => scene,
+            Err(error) => {
+                tracing::warn!(
+                    error = %error_chain(&error),
+                    namespace = %name.0,
+                    pod = %name.1,
+                    "the runtime cannot be asked about a pod"
+                );
                 let now = self.clock.now();
-                self.wake_at(retry_at(now, 1));
+                self.agenda.touch_at(&name, retry_at(now, 1));
                 return;
             }
         };
         self.follow_health(&mut scene);
         let now = self.clock.now();
-        let plan = plan(
+        let plan = plan_names(
             &scene.desired,
             &scene.observed,
             now,
@@ -275,29 +387,43 @@ impl Agent {
             &mut self.planner,
         );
         if let Some(moment) = plan.wake {
-            self.wake_at(moment);
+            self.agenda.touch_at(&scene.name, moment);
         }
         self.note_waiting(&scene, &plan);
         self.tell_statuses(&scene, &plan, now);
         for pod in plan.pods {
             self.dispatch(&scene, pod, now);
         }
-        self.ask_probes();
         self.forget(&scene);
     }
 
-    async fn look(&mut self) -> Result<Scene, RuntimeError> {
-        let mut observed = observe(&*self.runtime, &self.executor.volumes, &self.probes).await?;
-        let jobs = self.jobs.iter();
-        observed.starting = jobs
-            .filter_map(|(uid, job)| Some((uid.clone(), job.starts.clone()?)))
-            .collect();
-        let stored = self.desk.pods.iter().flat_map(BTreeMap::values);
+    async fn look(&mut self, name: &Name) -> Result<Scene, RuntimeError> {
+        if let Some(pod) = self.desk.named(name) {
+            self.lives.put(&pod.name.uid, name);
+        }
+        let uids = self.lives.of(name);
+        let mut observed = Observed::default();
+        for uid in &uids {
+            let found = observe(&*self.runtime, &self.executor.volumes, &self.probes, uid).await?;
+            if let Some(starts) = self.jobs.starts(uid) {
+                observed.starting.insert(uid.clone(), starts.clone());
+            }
+            if !found.exists() {
+                continue;
+            }
+            if found.sandbox.is_some() && self.desk.name(uid).is_none() {
+                let own = found_name(uid, found.sandbox.as_ref());
+                if own != *name {
+                    self.lives.put(uid, &own);
+                    self.agenda.touch(own);
+                    continue;
+                }
+            }
+            observed.pods.insert(uid.clone(), found);
+        }
+        let stored = self.desk.named(name).into_iter();
         let objects: Vec<(PodName, Value)> =
             stored.map(|pod| (pod.name.clone(), pod.object())).collect();
-        for unknown in self.desk.unknown(objects.iter().map(|(_, object)| object)) {
-            self.ask_config(unknown);
-        }
         let (mut desired, mut refused) = (Vec::new(), BTreeMap::new());
         for (name, object) in &objects {
             match resolve(object, &self.desk.configs, &self.node) {
@@ -309,6 +435,8 @@ impl Agent {
         }
         desired.retain(|pod| !self.confirmed.contains(&pod.uid));
         Ok(Scene {
+            name: name.clone(),
+            uids,
             objects,
             desired,
             refused,
@@ -328,33 +456,32 @@ impl Agent {
                 }
                 let spec = desired.and_then(|pod| pod.container(&found.container.name));
                 if let Some(spec) = spec {
-                    self.probes.follow(&found.container.id, &spec.probes, now);
-                    found.health = self.probes.health(&found.container.id);
-                    running.insert(found.container.id.clone());
+                    let id = &found.container.id;
+                    self.probes.follow(uid, id, &spec.probes, now);
+                    found.health = self.probes.health(id);
+                    running.insert(id.clone());
                 }
             }
         }
-        self.probes.retain(|container| running.contains(container));
+        for uid in &scene.uids {
+            self.probes
+                .retain(uid, |container| running.contains(container));
+        }
     }
 
     fn ask_probes(&mut self) {
-        for Question {
-            container,
-            kind,
-            probe,
-        } in self.probes.poll_due(self.clock.now())
-        {
+        for question in self.probes.poll_due(self.clock.now()) {
             let (runtime, address) = (Arc::clone(&self.runtime), self.node.address.clone());
             self.work.push(
                 async move {
-                    let answer = ask(&*runtime, &container, &probe, &address).await;
-                    Done::Probe(container, kind, answer)
+                    let Question {
+                        container, probe, ..
+                    } = &question;
+                    let answer = ask(&*runtime, container, probe, &address).await;
+                    Done::Probe(question, answer)
                 }
                 .boxed(),
             );
-        }
-        if let Some(moment) = self.probes.poll_timeout() {
-            self.wake_at(moment);
         }
     }
 
@@ -377,73 +504,7 @@ impl Agent {
         );
     }
 
-    /// Hands the steps of a pod out, unless some are under way or failed a moment ago.
-    fn dispatch(&mut self, scene: &Scene, pod: PodPlan, now: Moment) {
-        let PodPlan { uid, mut actions } = pod;
-        let desired = scene
-            .desired
-            .iter()
-            .find(|desired| desired.uid == uid)
-            .cloned();
-        let deletion = desired
-            .as_ref()
-            .map_or(Some(Duration::ZERO), |desired| desired.deletion);
-        if let Some(running) = self.jobs.get(&uid) {
-            let sooner = match (running.deletion, deletion) {
-                (None, Some(_)) => true,
-                (Some(before), Some(after)) => after < before && desired.is_some(),
-                (_, None) => false,
-            };
-            if !(running.only_stops && sooner) {
-                return;
-            }
-            // Its future ends now; the runtime remembers the stops and shortens their grace.
-            self.jobs.remove(&uid);
-        }
-        if let Some(trouble) = self
-            .troubles
-            .get(&uid)
-            .filter(|trouble| now < trouble.retry_at)
-        {
-            actions.retain(|action| !trouble.holds(action));
-            let retry_at = trouble.retry_at;
-            self.wake_at(retry_at);
-        }
-        if actions.is_empty() || self.jobs.len() >= JOBS_MAX {
-            return;
-        }
-        let name = self.pod_name(scene, &uid);
-        let job = Job {
-            pod: name,
-            desired,
-            actions,
-        };
-        let (abort, aborted) = oneshot::channel();
-        let only_stops = job.only_stops();
-        let starts = job.starts();
-        self.jobs.insert(
-            uid.clone(),
-            Running {
-                deletion,
-                only_stops,
-                starts,
-                _abort: abort,
-            },
-        );
-        let executor = Arc::clone(&self.executor);
-        self.work.push(
-            async move {
-                tokio::select! {
-                    biased;
-                    outcome = executor.execute(&job) => Done::Job(uid, Some(outcome)),
-                    _ = aborted => Done::Job(String::new(), None),
-                }
-            }
-            .boxed(),
-        );
-    }
-
-    pub(super) fn pod_name(&self, scene: &Scene, uid: &str) -> PodName {
+    pub(super) fn pod_name(scene: &Scene, uid: &str) -> PodName {
         let known = scene.objects.iter().find(|(name, _)| name.uid == uid);
         if let Some((name, _)) = known {
             return name.clone();
@@ -460,16 +521,26 @@ impl Agent {
         })
     }
 
-    pub(super) fn wake_at(&mut self, moment: Moment) {
-        self.wake = Some(self.wake.map_or(moment, |earlier| earlier.min(moment)));
-    }
-
-    /// Forgets what was remembered of pods that are gone.
+    /// Forgets what was remembered of lives that are gone.
     fn forget(&mut self, scene: &Scene) {
-        let known = |uid: &String| scene.objects.iter().any(|(name, _)| name.uid == *uid);
-        self.told.retain(|uid, _| known(uid));
-        self.confirmed.retain(known);
-        self.troubles
-            .retain(|uid, _| known(uid) || scene.observed.pods.contains_key(uid));
+        for uid in &scene.uids {
+            let is_wanted = self.desk.name(uid).is_some();
+            let is_found = scene.observed.pods.contains_key(uid);
+            if !is_wanted {
+                self.told.remove(uid);
+                self.confirmed.remove(uid);
+            }
+            if !is_found {
+                self.planner.forget(uid);
+            }
+            if !is_wanted && !is_found {
+                self.troubles.remove(uid);
+            }
+            // What moved to another name is not forgotten under this one.
+            let is_here = self.lives.name(uid) == Some(&scene.name);
+            if !is_wanted && !is_found && is_here && !self.jobs.has(uid) {
+                self.lives.remove(uid);
+            }
+        }
     }
 }

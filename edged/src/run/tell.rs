@@ -10,6 +10,7 @@ use futures_util::FutureExt as _;
 use jiff::Timestamp;
 use serde_json::Value;
 
+use super::agenda::Turn;
 use super::desk;
 use super::round::{Agent, Done, Scene};
 use super::trouble::retry_at;
@@ -17,6 +18,9 @@ use crate::events::{Note, PodName};
 use crate::plan::{ObservedPod, Plan};
 use crate::status::pod::{PodView, back_off};
 use crate::status::{patch, pod as pod_status};
+
+/// Statuses told at the same time; the status of a pod that waits is made when its turn comes.
+pub(super) const TELLING_MAX: usize = 16;
 
 /// What the API was told of a pod.
 pub(super) struct Told {
@@ -29,6 +33,8 @@ pub(super) struct Told {
 
 impl Agent {
     pub(super) fn handle_told(&mut self, pod: &PodName, answer: Result<Value, ApiError>) {
+        self.telling = self.telling.saturating_sub(1);
+        self.touch(&pod.uid);
         let now = self.clock.now();
         let shown = self.desk.pod(&pod.uid).map_or(0, |pod| pod.version);
         let Some(told) = self.told.get_mut(&pod.uid) else {
@@ -94,7 +100,7 @@ impl Agent {
         }
         for (key, (reason, message)) in &waiting {
             if self.noted.get(key) != Some(message) {
-                let (pod, container) = (self.pod_name(scene, &key.0), key.1.clone());
+                let (pod, container) = (Self::pod_name(scene, &key.0), key.1.clone());
                 let (reason, message) = (*reason, message.clone());
                 self.notes.tell(Note {
                     pod,
@@ -105,10 +111,14 @@ impl Agent {
                 });
             }
         }
-        self.noted = waiting
+        for uid in &scene.uids {
+            let of_pod = (uid.clone(), String::new())..=(uid.clone(), char::MAX.to_string());
+            self.noted.extract_if(of_pod, |_, _| true).for_each(drop);
+        }
+        let messages = waiting
             .into_iter()
-            .map(|(key, (_, message))| (key, message))
-            .collect();
+            .map(|(key, (_, message))| (key, message));
+        self.noted.extend(messages);
     }
 
     /// Tells the API of every pod that is not as it last heard.
@@ -122,7 +132,7 @@ impl Agent {
                 continue;
             }
             if let Some(retry_at) = told.map(|told| told.retry_at).filter(|at| now < *at) {
-                self.wake_at(retry_at);
+                self.agenda.touch_at(&scene.name, retry_at);
                 continue;
             }
             let desired = scene.desired.iter().find(|pod| pod.uid == name.uid);
@@ -149,8 +159,13 @@ impl Agent {
                 runtime: &runtime,
                 now: Timestamp::now(),
             });
-            if let Some(patch) = patch(previous, &wanted, &name.uid) {
+            let Some(patch) = patch(previous, &wanted, &name.uid) else {
+                continue;
+            };
+            if self.telling < TELLING_MAX {
                 self.tell(name.clone(), wanted, patch);
+            } else {
+                self.agenda.wait(Turn::Tell, scene.name.clone());
             }
         }
     }
@@ -164,6 +179,7 @@ impl Agent {
             retry_at: Moment::default(),
         };
         self.told.insert(pod.uid.clone(), told);
+        self.telling += 1;
         let api = Arc::clone(&self.api);
         self.work.push(
             async move {

@@ -6,7 +6,7 @@
 
 pub mod process;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -30,7 +30,10 @@ use serde::{Deserialize, Serialize};
 ///   the future abandons the wait, not the stop; a later call may shorten the grace, never
 ///   lengthen it.
 /// - **Changes are announced.** After any change that edged did not ask for (a container exits),
-///   the receiver of `changes` is marked changed. Announcements coalesce and may be spurious.
+///   the receiver of `changes` is marked changed, and `take_changed` names the pod. Announcements
+///   coalesce and may be spurious.
+/// - **A pod is found at a pod's price.** What `list_sandboxes` and `list_containers` cost for one
+///   pod does not grow with the number of pods.
 ///
 /// # Assumptions
 /// One edged at a time uses a runtime; calls for one pod do not overlap, except for queries.
@@ -64,11 +67,11 @@ pub trait Runtime: Send + Sync + 'static {
     /// Forgets a container that does not run, with its logs.
     fn remove_container<'a>(&'a self, id: &'a ContainerId) -> Answer<'a, ()>;
 
-    /// All sandboxes.
-    fn list_sandboxes(&self) -> Answer<'_, Vec<Sandbox>>;
+    /// Sandboxes.
+    fn list_sandboxes<'a>(&'a self, whose: Whose<'a>) -> Answer<'a, Vec<Sandbox>>;
 
-    /// All containers, in no particular order.
-    fn list_containers(&self) -> Answer<'_, Vec<Container>>;
+    /// Containers, in no particular order.
+    fn list_containers<'a>(&'a self, whose: Whose<'a>) -> Answer<'a, Vec<Container>>;
 
     /// Whether the image is here; its id when it is.
     fn image_status<'a>(&'a self, image: &'a str) -> Answer<'a, Option<String>>;
@@ -86,6 +89,18 @@ pub trait Runtime: Send + Sync + 'static {
 
     /// Marked changed whenever the lists may differ.
     fn changes(&self) -> tokio::sync::watch::Receiver<u64>;
+
+    /// The uids of pods whose lists may differ since this was asked last. For one asker.
+    fn take_changed(&self) -> BTreeSet<String>;
+}
+
+/// Which sandboxes or containers are asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Whose<'a> {
+    /// All there are.
+    All,
+    /// Those of the pod with this uid.
+    Pod(&'a str),
 }
 
 /// What every call resolves to.

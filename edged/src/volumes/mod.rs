@@ -48,20 +48,30 @@ impl Volumes {
         Ok(Self { dir })
     }
 
-    /// What the volumes of each pod hold; 0 for those not written to the end.
+    /// The pods that have volumes here, by uid.
     ///
     /// # Errors
     /// The host's.
-    pub fn list(&self) -> io::Result<BTreeMap<String, u64>> {
-        let mut found = BTreeMap::new();
-        for entry in fs::read_dir(&self.dir)?.flatten() {
-            let Ok(uid) = entry.file_name().into_string() else {
-                continue;
-            };
-            let written = fs::read_to_string(entry.path().join(WRITTEN)).unwrap_or_default();
-            found.insert(uid, u64::from_str_radix(&written, 16).unwrap_or(0));
+    pub fn list(&self) -> io::Result<Vec<String>> {
+        let entries = fs::read_dir(&self.dir)?.flatten();
+        Ok(entries
+            .filter_map(|entry| entry.file_name().into_string().ok())
+            .collect())
+    }
+
+    /// What the volumes of a pod hold; 0 when they were not written to the end, `None` when it has
+    /// none here.
+    ///
+    /// # Errors
+    /// The host's.
+    pub fn written(&self, uid: &str) -> io::Result<Option<u64>> {
+        let Ok(dir) = self.of(uid) else {
+            return Ok(None);
+        };
+        match fs::read_to_string(dir.join(WRITTEN)) {
+            Ok(written) => Ok(Some(u64::from_str_radix(&written, 16).unwrap_or(0))),
+            Err(_) => Ok(fs::exists(&dir)?.then_some(0)),
         }
-        Ok(found)
     }
 
     /// Makes the volumes of a pod hold what they should. Idempotent.

@@ -4,7 +4,7 @@ use std::io::{BufRead as _, BufReader};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use causeway_edged::runtime::{ContainerState, Runtime};
+use causeway_edged::runtime::{ContainerState, Runtime, Whose};
 
 use crate::harness::{
     Leftovers, container_dir, eventually, exit, find, is_alive, launch, log, pid, runtime, script,
@@ -48,7 +48,7 @@ async fn a_container_survives_kill_9_of_edged() {
     edged.wait().unwrap();
 
     let runtime = runtime(dir.path());
-    let found = runtime.list_containers().await.unwrap();
+    let found = runtime.list_containers(Whose::All).await.unwrap();
     assert_eq!(found.len(), 1);
     assert!(
         matches!(found[0].state, ContainerState::Running { .. }),

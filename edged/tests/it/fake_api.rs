@@ -25,6 +25,11 @@ pub(crate) struct FakeApi {
 #[derive(Default)]
 struct State {
     objects: BTreeMap<Key, Value>,
+    /// The last state of what is gone.
+    gone: BTreeMap<Key, Value>,
+    /// What changed last at each revision.
+    changes: BTreeMap<u64, Key>,
+    changed: BTreeMap<Key, u64>,
     shut: bool,
     uids: u64,
     writes: u64,
@@ -79,6 +84,7 @@ impl FakeApi {
     fn store(&self, state: &mut State, key: Key, mut object: Value) -> Value {
         let revision = *self.revision.borrow() + 1;
         object["metadata"]["resourceVersion"] = revision.to_string().into();
+        state.note(&key, revision);
         state.objects.insert(key, object.clone());
         state.writes += 1;
         self.revision.send_replace(revision);
@@ -92,8 +98,23 @@ impl FakeApi {
 
     pub(crate) fn forget(&self, kind: &str, namespace: &str, name: &str) {
         let key = (kind.to_owned(), namespace.to_owned(), name.to_owned());
-        self.state.lock().objects.remove(&key);
-        self.revision.send_modify(|revision| *revision += 1);
+        self.drop_object(&mut self.state.lock(), &key);
+    }
+
+    fn drop_object(&self, state: &mut State, key: &Key) {
+        let revision = *self.revision.borrow() + 1;
+        if let Some(gone) = state.objects.remove(key) {
+            state.note(key, revision);
+            state.gone.insert(key.clone(), gone);
+        }
+        self.revision.send_replace(revision);
+    }
+
+    /// Whether all objects of a kind are so.
+    pub(crate) fn all(&self, kind: &str, are: impl Fn(&Value) -> bool) -> bool {
+        let state = self.state.lock();
+        let mut objects = state.objects.iter().filter(|((of, ..), _)| of == kind);
+        objects.all(|(_, object)| are(object))
     }
 
     pub(crate) fn writes(&self) -> u64 {
@@ -168,6 +189,31 @@ impl FakeApi {
 }
 
 impl State {
+    fn note(&mut self, key: &Key, revision: u64) {
+        if let Some(before) = self.changed.insert(key.clone(), revision) {
+            self.changes.remove(&before);
+        }
+        self.changes.insert(revision, key.clone());
+        self.gone.remove(key);
+    }
+
+    /// What a follower that was told everything up to `told` is told next, and what it knows then.
+    fn next(&self, told: Option<u64>, is_mine: impl Fn(&Key) -> bool) -> Option<(Reflected, u64)> {
+        let Some(told) = told else {
+            let mine = self.objects.iter().filter(|(key, _)| is_mine(key));
+            let all = mine.map(|(_, object)| object.clone()).collect();
+            let last = self.changes.last_key_value().map_or(0, |(last, _)| *last);
+            return Some((Reflected::Replace(all), last));
+        };
+        let mut news = self.changes.range(told + 1..);
+        let (revision, key) = news.find(|(_, key)| is_mine(key))?;
+        let told = match self.objects.get(key) {
+            Some(object) => Reflected::Applied(object.clone()),
+            None => Reflected::Deleted(self.gone[key].clone()),
+        };
+        Some((told, *revision))
+    }
+
     /// Whether a write asks for labels of a node that it does not get.
     fn refuses_labels_of(&mut self, kind: &Gvr, asked: &Value) -> bool {
         let asks = plural(kind) == "nodes" && asked["metadata"]["labels"].is_object();
@@ -230,32 +276,24 @@ fn merge(object: &mut Value, patch: &Value) {
 
 impl Api for FakeApi {
     fn follow(&self, kind: Gvr, fields: &str) -> BoxStream<'static, Reflected> {
-        let known: Option<BTreeMap<Key, Value>> = None;
-        let follower = (
-            self.clone(),
-            self.revision.subscribe(),
-            known,
-            plural(&kind),
-        );
+        let follower = (self.clone(), self.revision.subscribe(), None, plural(&kind));
         let only = fields.strip_prefix("metadata.name=").map(ToOwned::to_owned);
-        futures_util::stream::unfold(follower, move |(api, mut revision, known, kind)| {
+        futures_util::stream::unfold(follower, move |(api, mut revision, told, kind)| {
             let only = only.clone();
             async move {
+                let is_mine = |(of, _, name): &Key| {
+                    *of == kind && only.as_ref().is_none_or(|only| only == name)
+                };
                 loop {
                     revision.mark_unchanged();
-                    let (objects, shut) = {
+                    let news = {
                         let state = api.state.lock();
-                        let mine = state.objects.iter().filter(|((of, _, name), _)| {
-                            *of == kind && only.as_ref().is_none_or(|only| only == name)
-                        });
-                        let mine: BTreeMap<Key, Value> = mine
-                            .map(|(key, object)| (key.clone(), object.clone()))
-                            .collect();
-                        (mine, state.shut)
+                        let is_open = (!state.shut).then_some(());
+                        is_open.and_then(|()| state.next(told, is_mine))
                     };
-                    if !shut && let Some((told, known)) = next(known.as_ref(), &objects) {
+                    if let Some((news, told)) = news {
                         revision.mark_changed();
-                        return Some((told, (api, revision, Some(known), kind)));
+                        return Some((news, (api, revision, Some(told), kind)));
                     }
                     revision.changed().await.unwrap();
                 }
@@ -338,34 +376,10 @@ impl Api for FakeApi {
                 if known["metadata"]["uid"] != uid {
                     return Err(refuse(409));
                 }
-                state.objects.remove(&key);
-                self.revision.send_modify(|revision| *revision += 1);
+                self.drop_object(state, &key);
                 Ok(())
             })
         }
         .boxed()
     }
-}
-
-/// The next difference between what a follower knows and what there is.
-fn next(
-    known: Option<&BTreeMap<Key, Value>>,
-    objects: &BTreeMap<Key, Value>,
-) -> Option<(Reflected, BTreeMap<Key, Value>)> {
-    let Some(known) = known else {
-        return Some((
-            Reflected::Replace(objects.values().cloned().collect()),
-            objects.clone(),
-        ));
-    };
-    let mut after = known.clone();
-    if let Some((key, gone)) = known.iter().find(|(key, _)| !objects.contains_key(*key)) {
-        after.remove(key);
-        return Some((Reflected::Deleted(gone.clone()), after));
-    }
-    let (key, object) = objects
-        .iter()
-        .find(|(key, object)| known.get(*key) != Some(*object))?;
-    after.insert(key.clone(), object.clone());
-    Some((Reflected::Applied(object.clone()), after))
 }

@@ -9,7 +9,7 @@ use causeway_edged::config::ProcessConfig;
 use causeway_edged::runtime::process::ProcessRuntime;
 use causeway_edged::runtime::{
     Container, ContainerConfig, ContainerId, ContainerState, Exit, RunAs, Runtime, SandboxConfig,
-    SandboxId,
+    SandboxId, Whose,
 };
 
 /// Longer than anything here takes on a loaded machine.
@@ -61,7 +61,7 @@ pub(crate) async fn launch(runtime: &dyn Runtime, config: &ContainerConfig) -> C
 
 pub(crate) async fn find(runtime: &dyn Runtime, id: &ContainerId) -> Option<Container> {
     runtime
-        .list_containers()
+        .list_containers(Whose::All)
         .await
         .unwrap()
         .into_iter()

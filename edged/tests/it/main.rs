@@ -6,6 +6,8 @@ mod adoption;
 mod fake_api;
 mod harness;
 mod lives;
+mod many;
+mod memory;
 mod pods;
 mod runtime;
 mod tokens;

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use causeway_daemon::tasks::{self, Shutdown, Task};
 use causeway_edged::config::{ApiAddress, EdgedConfig, RuntimeConfig};
+use causeway_edged::runtime::Runtime;
 use causeway_edged::{RunError, run_with};
 use causeway_log::key::NodeName;
 use serde_json::{Value, json};
@@ -25,6 +26,15 @@ impl Edged {
     }
 
     fn start_with(api: &FakeApi, dir: &Path, adjust: impl FnOnce(&mut EdgedConfig)) -> Self {
+        Self::start_on(api, dir, std::sync::Arc::new(runtime(dir)), adjust)
+    }
+
+    pub(crate) fn start_on(
+        api: &FakeApi,
+        dir: &Path,
+        runtime: std::sync::Arc<dyn Runtime>,
+        adjust: impl FnOnce(&mut EdgedConfig),
+    ) -> Self {
         let unused = ApiAddress::Url(String::new());
         let node = NodeName::new("edge-1").unwrap();
         let mut config = EdgedConfig::new(node, unused, dir.to_owned());
@@ -33,7 +43,6 @@ impl Edged {
         config.timing.backoff_max = Duration::from_millis(200);
         adjust(&mut config);
         let shutdown = Shutdown::new();
-        let runtime = std::sync::Arc::new(runtime(dir));
         let run = run_with(
             config,
             std::sync::Arc::new(api.clone()),

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use causeway_edged::runtime::{ContainerState, Mount, Runtime, RuntimeError};
+use causeway_edged::runtime::{ContainerState, Mount, Runtime, RuntimeError, Whose};
 
 use crate::harness::{
     Leftovers, eventually, exit, find, is_alive, launch, log, pid, runtime, sandbox, sandbox_id,
@@ -243,7 +243,7 @@ async fn every_call_may_be_repeated() {
         runtime.stop_sandbox(&sandbox_id()).await.unwrap();
         runtime.remove_sandbox(&sandbox_id()).await.unwrap();
     }
-    assert!(runtime.list_sandboxes().await.unwrap().is_empty());
+    assert!(runtime.list_sandboxes(Whose::All).await.unwrap().is_empty());
     assert!(!dir.path().join("pods/default_web_u1").try_exists().unwrap());
 }
 

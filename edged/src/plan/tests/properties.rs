@@ -1,14 +1,16 @@
 //! PLAN-1, PLAN-2 and PLAN-3 under any sequence of events: of pods, of the config they read, of
 //! containers, of edged itself.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::model::{World, deleted, pod};
-use crate::plan::ObservedContainer;
+use crate::plan::{Observed, ObservedContainer, Plan, plan_names};
 use crate::pod::{ConfigKind, ConfigRef, DesiredPod, RestartPolicy, hash_all};
+use crate::run::found_name;
 
 /// Something that happens to the world.
 #[derive(Clone, Debug)]
@@ -55,7 +57,7 @@ fn happening() -> impl Strategy<Value = Happening> {
 
 /// What the API wants, kept beside the world so that it can be changed pod by pod.
 #[derive(Default)]
-struct Api(std::collections::BTreeMap<u8, Value>);
+struct Api(BTreeMap<u8, Value>);
 
 impl Api {
     fn want(&mut self, name: u8, life: u8, traits: u16) {
@@ -181,6 +183,38 @@ fn happen(world: &mut World, api: &mut Api, happening: &Happening) {
     world.want(&wanted);
 }
 
+/// What [`plan`] says, in the order of uids.
+fn whole(world: &World) -> Plan {
+    let mut plan = world.clone().plan();
+    plan.pods.sort_by(|a, b| a.uid.cmp(&b.uid));
+    plan
+}
+
+/// What planning each name for itself says.
+fn by_name(world: &World) -> Plan {
+    let mut names: BTreeMap<(String, String), (Vec<DesiredPod>, Observed)> = BTreeMap::new();
+    for pod in &world.desired {
+        let name = (pod.namespace.clone(), pod.name.clone());
+        names.entry(name).or_default().0.push(pod.clone());
+    }
+    for (uid, found) in &world.observed.pods {
+        let desired = world.desired.iter().find(|pod| pod.uid == *uid);
+        let wanted = desired.map(|pod| (pod.namespace.clone(), pod.name.clone()));
+        let name = wanted.unwrap_or_else(|| found_name(uid, found.sandbox.as_ref()));
+        let (_, observed) = names.entry(name).or_default();
+        observed.pods.insert(uid.clone(), found.clone());
+    }
+    let (mut all, mut state) = (Plan::default(), world.state.clone());
+    for (desired, observed) in names.values() {
+        let plan = plan_names(desired, observed, world.now, &world.timing, &mut state);
+        all.pods.extend(plan.pods);
+        all.backing_off.extend(plan.backing_off);
+        all.wake = [all.wake, plan.wake].into_iter().flatten().min();
+    }
+    all.pods.sort_by(|a, b| a.uid.cmp(&b.uid));
+    all
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 256, failure_persistence: None, ..ProptestConfig::default() })]
 
@@ -193,6 +227,7 @@ proptest! {
             happen(&mut world, &mut api, happening);
             // PLAN-3
             world.check();
+            prop_assert_eq!(by_name(&world), whole(&world));
         }
         // Nothing happens any more: containers that were waited for come, then there is rest.
         for _ in 0..4 {

@@ -35,7 +35,8 @@ fn word(desk: &Desk) -> Option<Option<String>> {
 
 fn desk() -> Desk {
     let mut desk = Desk::default();
-    assert_eq!(desk.unknown([pod("u1", 1)].iter()), [reference("wanted")]);
+    desk.handle_pods(Reflected::Replace(vec![pod("u1", 1)]));
+    assert_eq!(desk.take_unknown(), [reference("wanted")].into());
     desk
 }
 
@@ -47,9 +48,51 @@ fn only_what_pods_refer_to_is_kept() {
     desk.handle_configs(KIND, &Reflected::Applied(config("other", 3, "x")));
     desk.handle_configs(KIND, &Reflected::Applied(config("wanted", 4, "one")));
     assert_eq!(desk.configs.known.len(), 1);
-    assert_eq!(desk.unknown([pod("u1", 1)].iter()), []);
-    assert_eq!(desk.unknown(std::iter::empty()), []);
-    assert!(desk.configs.known.is_empty());
+    desk.handle_pods(Reflected::Applied(pod("u2", 2)));
+    assert!(desk.take_unknown().is_empty());
+    desk.handle_pods(Reflected::Deleted(pod("u2", 3)));
+    assert!(desk.configs.known.is_empty() && desk.versions.is_empty());
+    assert!(desk.users.is_empty() && desk.names.is_empty());
+}
+
+#[test]
+fn news_of_config_is_for_those_who_refer_to_it() {
+    let mut desk = desk();
+    let web = [("default".to_owned(), "web".to_owned())];
+    let news = |desk: &mut Desk, told| desk.handle_configs(KIND, &told);
+    let one = |version| Reflected::Applied(config("wanted", version, "one"));
+    assert_eq!(news(&mut desk, one(4)), web);
+    assert!(news(&mut desk, one(5)).is_empty(), "nothing changed");
+    assert!(news(&mut desk, Reflected::Applied(config("other", 6, "x"))).is_empty());
+    let gone = Reflected::Deleted(config("wanted", 7, "one"));
+    assert_eq!(news(&mut desk, gone), web);
+    assert_eq!(news(&mut desk, Reflected::Replace(vec![])), []);
+    // Nobody refers to it any more.
+    let mut other = pod("u1", 8);
+    other["spec"] = json!({});
+    desk.handle_pods(Reflected::Applied(other));
+    assert!(news(&mut desk, one(9)).is_empty());
+}
+
+#[test]
+fn what_could_not_be_asked_is_asked_again() {
+    let mut desk = desk();
+    assert!(desk.take_unknown().is_empty());
+    desk.ask_again(reference("wanted"));
+    desk.ask_again(reference("other"));
+    assert_eq!(desk.take_unknown(), [reference("wanted")].into());
+    desk.handle_found(reference("wanted"), None);
+    desk.ask_again(reference("wanted"));
+    assert!(desk.take_unknown().is_empty());
+}
+
+#[test]
+fn a_list_of_pods_tells_of_those_that_are_gone() {
+    let mut desk = desk();
+    let told = desk.handle_pods(Reflected::Replace(vec![]));
+    assert_eq!(told.len(), 1);
+    assert_eq!(told[0].uid, "u1");
+    assert!(desk.names().next().is_none());
 }
 
 #[test]
@@ -80,12 +123,12 @@ fn a_list_says_what_is_gone() {
 #[test]
 fn the_end_of_an_old_life_does_not_take_the_new_one_away() {
     let mut desk = Desk::default();
-    assert!(desk.pods.is_none());
+    assert!(!desk.is_told());
     desk.handle_pods(Reflected::Replace(vec![pod("u1", 1)]));
     desk.handle_pods(Reflected::Applied(pod("u2", 2)));
     desk.handle_pods(Reflected::Deleted(pod("u1", 1)));
     assert!(desk.pod("u2").is_some());
     assert!(desk.pod("u1").is_none());
     desk.handle_pods(Reflected::Deleted(pod("u2", 3)));
-    assert!(desk.pods.as_ref().unwrap().is_empty());
+    assert!(desk.names().next().is_none());
 }

@@ -22,6 +22,7 @@ mod layout;
 pub(crate) mod record;
 mod watcher;
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -39,7 +40,7 @@ use self::record::{CONFIG, LOCK, Launch, SANDBOX, STATE, SandboxRecord, State};
 use self::watcher::Watcher;
 use super::{
     Answer, Container, ContainerConfig, ContainerId, ContainerState, ExecOutcome, Exit, Runtime,
-    RuntimeError, RuntimeInfo, Sandbox, SandboxConfig, SandboxId,
+    RuntimeError, RuntimeInfo, Sandbox, SandboxConfig, SandboxId, Whose,
 };
 use crate::config::ProcessConfig;
 
@@ -55,7 +56,7 @@ pub struct ProcessRuntime {
     layout: Layout,
     settings: ProcessConfig,
     watcher: Watcher,
-    stops: Mutex<std::collections::BTreeMap<ContainerId, Instant>>,
+    stops: Mutex<BTreeMap<ContainerId, Instant>>,
 }
 
 impl ProcessRuntime {
@@ -254,10 +255,23 @@ impl ProcessRuntime {
         gone(fs::remove_dir_all(&dir)).map_err(host_error("remove", &dir))
     }
 
-    fn sandboxes(&self) -> Result<Vec<Sandbox>, RuntimeError> {
+    /// The names of sandboxes, whether or not they were made to the end.
+    fn ids(&self, whose: Whose<'_>) -> Result<Vec<SandboxId>, RuntimeError> {
+        Ok(match whose {
+            Whose::All => names(&self.layout.sandboxes())?
+                .into_iter()
+                .map(SandboxId)
+                .collect(),
+            Whose::Pod(uid) => component("pod uid", uid)
+                .map(|uid| SandboxId(uid.to_owned()))
+                .into_iter()
+                .collect(),
+        })
+    }
+
+    fn sandboxes(&self, whose: Whose<'_>) -> Result<Vec<Sandbox>, RuntimeError> {
         let mut found = Vec::new();
-        for id in names(&self.layout.sandboxes())? {
-            let id = SandboxId(id);
+        for id in self.ids(whose)? {
             match self.sandbox_record(&id) {
                 Ok(Some(SandboxRecord { config, created })) => {
                     found.push(Sandbox {
@@ -414,15 +428,15 @@ impl Runtime for ProcessRuntime {
         async { self.remove(id) }.boxed()
     }
 
-    fn list_sandboxes(&self) -> Answer<'_, Vec<Sandbox>> {
-        async { self.sandboxes() }.boxed()
+    fn list_sandboxes<'a>(&'a self, whose: Whose<'a>) -> Answer<'a, Vec<Sandbox>> {
+        async move { self.sandboxes(whose) }.boxed()
     }
 
-    fn list_containers(&self) -> Answer<'_, Vec<Container>> {
-        async {
+    fn list_containers<'a>(&'a self, whose: Whose<'a>) -> Answer<'a, Vec<Container>> {
+        async move {
             let mut all = Vec::new();
-            for sandbox in names(&self.layout.sandboxes())? {
-                all.extend(self.containers_of(&SandboxId(sandbox))?);
+            for sandbox in self.ids(whose)? {
+                all.extend(self.containers_of(&sandbox)?);
             }
             Ok(all)
         }
@@ -466,6 +480,10 @@ impl Runtime for ProcessRuntime {
 
     fn changes(&self) -> tokio::sync::watch::Receiver<u64> {
         self.watcher.changes()
+    }
+
+    fn take_changed(&self) -> BTreeSet<String> {
+        self.watcher.take_changed()
     }
 }
 

@@ -43,6 +43,8 @@ pub(super) struct Watcher {
 struct Watched {
     starting: BTreeSet<ContainerId>,
     shims: BTreeMap<ContainerId, Shim>,
+    /// Pods of which a container has ended, by uid.
+    changed: BTreeSet<String>,
 }
 
 #[derive(Debug)]
@@ -64,6 +66,11 @@ impl Default for Watcher {
 impl Watcher {
     pub(super) fn changes(&self) -> watch::Receiver<u64> {
         self.changes.subscribe()
+    }
+
+    /// Pods of which a container has ended since this was asked last.
+    pub(super) fn take_changed(&self) -> BTreeSet<String> {
+        std::mem::take(&mut self.state.lock().changed)
     }
 
     /// Whether a shim of it is between its birth and its first word.
@@ -151,10 +158,13 @@ impl Watcher {
                 let _ = child.wait();
             }
             sender.send_replace(true);
-            changes.send_modify(|count| *count += 1);
             if let Some(state) = state.upgrade() {
-                state.lock().shims.remove(&own);
+                let mut state = state.lock();
+                state.shims.remove(&own);
+                let pod = own.0.split_once('/').map_or("", |(pod, _)| pod);
+                state.changed.insert(pod.to_owned());
             }
+            changes.send_modify(|count| *count += 1);
         });
         self.state
             .lock()
