@@ -186,7 +186,15 @@ fn heading(twin: &Value, now: jiff::Timestamp) -> Vec<String> {
             None => String::new(),
             Some(age) => format!(", last online {age} ago"),
         };
-        lines.push(format!("state {}{online}", cell(twin, "/state/state")));
+        let doubt = match twin["state"]["said"].as_str() {
+            None => String::new(),
+            Some("") => " as its mapper cannot be heard".to_owned(),
+            Some(said) => format!(" as its mapper cannot be heard, last said {said}"),
+        };
+        lines.push(format!(
+            "state {}{doubt}{online}",
+            cell(twin, "/state/state")
+        ));
     }
     let digests = &twin["digests"];
     let line = match (digests["cloud"].as_str(), digests["edge"].as_str()) {

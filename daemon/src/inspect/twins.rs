@@ -85,10 +85,16 @@ pub(super) async fn one(
 
 fn summary(seen: &Seen) -> Value {
     let twin = &seen.twin;
-    let state = twin.reported.state.as_ref().map(|state| {
+    let state = twin.reported.shown_state().map(|state| {
         let last_online = (state.last_online > 0)
             .then(|| format_time(WallTime::from_unix_millis(state.last_online)));
-        json!({ "state": state.state, "version": state.version.get(), "lastOnline": last_online })
+        let mut shown = json!({
+            "state": state.state, "version": state.version.get(), "lastOnline": last_online,
+        });
+        if let Some(said) = &state.said {
+            shown["said"] = json!(**said);
+        }
+        shown
     });
     json!({
         "namespace": &*seen.key.namespace,

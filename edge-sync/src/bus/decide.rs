@@ -119,6 +119,7 @@ pub(super) fn decide(
                     properties: Vec::new(),
                     // What was kept from before says nothing of now.
                     state: (delivery != Delivery::Retained).then(|| state.into()),
+                    doubt: None,
                     all_or_nothing: true,
                 },
                 wishes: BTreeMap::new(),
@@ -136,6 +137,7 @@ fn asked(update: Update, device: &Device, delivery: Delivery, now: WallTime) -> 
             device: device.name(),
             properties: Vec::with_capacity(properties.len()),
             state: None,
+            doubt: None,
             all_or_nothing: true,
         },
         wishes: BTreeMap::new(),

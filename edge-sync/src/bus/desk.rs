@@ -207,7 +207,7 @@ impl Desk {
         let members: Vec<Member> = self.twins.read(|twins| {
             let devices = twins.devices();
             let member = devices.map(|(name, device)| {
-                let state = device.twin.reported.state.as_ref();
+                let state = device.twin.reported.shown_state();
                 Member::of(name, state)
             });
             member.collect()
@@ -325,7 +325,7 @@ impl Desk {
         let name = after.name();
         let mut verdict = match topic {
             Topic::StateUpdate(_) => {
-                let state = twin.reported.state.as_ref();
+                let state = twin.reported.shown_state();
                 self.answered(topic, answer::state(&stamp, &name.name, state))
             }
             Topic::TwinUpdate(_) | Topic::TwinGet(_) | Topic::MembershipGet => {

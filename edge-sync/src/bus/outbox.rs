@@ -299,7 +299,7 @@ fn take(names: &mut BTreeSet<DeviceName>, known: &BTreeMap<DeviceName, Known>) -
         && let Some(name) = names.pop_first()
     {
         let known = known.get(&name);
-        let state = known.and_then(|known| known.device.twin.reported.state.as_ref());
+        let state = known.and_then(|known| known.device.twin.reported.shown_state());
         members.push(Member::of(&name, state));
     }
     members

@@ -1,8 +1,9 @@
 //! `[dmi]`: where device mappers call this node, and how fast.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
-use causeway_daemon::config::Section;
+use causeway_daemon::config::{Section, format_duration};
 
 /// The node's side of the Device Mapper Interface.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -14,6 +15,8 @@ pub struct DmiConfig {
     pub reports_per_s: u32,
     /// Reports at once after a pause, before the rate counts.
     pub reports_burst: u32,
+    /// The state of a device is `unknown` when its mapper neither answered nor reported for so long.
+    pub unknown_after: Duration,
 }
 
 /// Name of the socket in the directory of a node.
@@ -22,6 +25,8 @@ const SOCKET: &str = "dmi.sock";
 const REPORTS_PER_S: u32 = 1000;
 /// All devices of a mapper report at once after a cut of power.
 const REPORTS_BURST: u32 = 2000;
+/// A mapper may be started anew in this time and nobody sees it.
+const UNKNOWN_AFTER: Duration = Duration::from_secs(30);
 /// What `socket` says to have none.
 const OFF: &str = "off";
 
@@ -33,6 +38,7 @@ impl DmiConfig {
             socket: Some(dir.join(SOCKET)),
             reports_per_s: REPORTS_PER_S,
             reports_burst: REPORTS_BURST,
+            unknown_after: UNKNOWN_AFTER,
         }
     }
 
@@ -53,6 +59,7 @@ impl DmiConfig {
         };
         let reports_per_s = number("reports_per_s", defaults.reports_per_s);
         let reports_burst = number("reports_burst", defaults.reports_burst);
+        let unknown_after = section.duration("unknown_after");
         let socket: Option<PathBuf> = section.text("socket");
         Self {
             socket: match socket {
@@ -62,6 +69,7 @@ impl DmiConfig {
             },
             reports_per_s,
             reports_burst,
+            unknown_after: unknown_after.unwrap_or(defaults.unknown_after),
         }
     }
 
@@ -71,6 +79,7 @@ impl DmiConfig {
             socket,
             reports_per_s,
             reports_burst,
+            unknown_after,
         } = self;
         let socket = socket.as_ref().map(|path| path.display().to_string());
         let mut table = toml::Table::new();
@@ -79,6 +88,8 @@ impl DmiConfig {
         let number = |number: u32| toml::Value::from(i64::from(number));
         table.insert("reports_per_s".to_owned(), number(*reports_per_s));
         table.insert("reports_burst".to_owned(), number(*reports_burst));
+        let unknown_after = format_duration(*unknown_after);
+        table.insert("unknown_after".to_owned(), unknown_after.into());
         table
     }
 }

@@ -20,6 +20,7 @@ fn a_dump_reads_back() {
     config.twins.history_delay = std::time::Duration::from_millis(250);
     config.dmi.socket = None;
     config.dmi.reports_per_s = 7;
+    config.dmi.unknown_after = std::time::Duration::from_secs(90);
     config.log.level = Level::Debug;
     assert_eq!(EdgeConfig::parse(&config.dump()).unwrap(), config);
 }
@@ -86,7 +87,6 @@ fn a_command_line_wins_over_the_file_and_needs_none() {
 }
 
 #[test]
-#[test]
 fn a_file_may_leave_node_and_directory_to_the_command_line() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("edge.toml");
@@ -108,6 +108,7 @@ fn a_file_may_leave_node_and_directory_to_the_command_line() {
     assert!(wrong.contains("node: "), "a mistake that is not used: {wrong}");
 }
 
+#[test]
 fn a_file_without_a_node_is_refused() {
     assert!(
         EdgeConfig::parse("")

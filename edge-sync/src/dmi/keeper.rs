@@ -1,4 +1,4 @@
-//! Keeps the desk: brings it what changes, puts it on disk, makes its calls.
+//! Keeps the desk: brings it what changes, puts it on disk, makes its calls, writes its doubts.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -18,13 +18,15 @@ use tokio::time::Instant;
 use tracing::{debug, info, warn};
 
 use super::calls::{CALL_TIMEOUT, Called, call, is_there};
-use super::desk::{Described, Desk, Errand, Info, MapperId, Outcome};
+use super::desk::{Described, Desk, Doubt, Errand, Info, MapperId, Outcome};
 use super::file::DeskFile;
 use super::tally::Tally;
-use crate::twins::TwinsHandle;
+use crate::twins::{DeviceReport, ReportError, TwinsHandle};
 
 /// Between two attempts to write the file.
 const SAVE_RETRY: Duration = Duration::from_secs(5);
+/// Doubts that are written together.
+const DOUBTS_MAX: usize = 256;
 
 /// A mapper comes.
 #[derive(Debug)]
@@ -58,6 +60,10 @@ struct Work {
     saved: Vec<u8>,
     /// What is to be on disk, and when it is tried again.
     unsaved: Option<(Vec<u8>, Duration)>,
+    /// The writing of doubts; it gives those that could not be written.
+    doubting: JoinSet<Vec<DeviceName>>,
+    /// No doubt is written before.
+    doubting_from: Duration,
     random: fastrand::Rng,
 }
 
@@ -89,6 +95,7 @@ impl Keeper {
             self.look();
             self.save().await;
             self.send();
+            self.doubt();
             let wake = self.timeout();
             tokio::select! {
                 () = stop.wait() => return,
@@ -99,6 +106,10 @@ impl Keeper {
                 Some(ended) = self.work.errands.join_next() => match ended {
                     Ok((errand, called)) => self.answered(errand, called),
                     Err(error) => tracing::error!(%error, "a call to a mapper panicked"),
+                },
+                Some(ended) = self.work.doubting.join_next() => match ended {
+                    Ok(unwritten) => self.doubted(unwritten),
+                    Err(error) => tracing::error!(%error, "writing the state of devices panicked"),
                 },
                 moved = revisions.changed() => if moved.is_err() {
                     return;
@@ -117,6 +128,9 @@ impl Keeper {
             Some((_, until)) => Some(*until),
             None => self.desk.lock().timeout(self.now()),
         };
+        let doubting = self.work.doubting_from;
+        let doubting = (doubting > self.now()).then_some(doubting);
+        let until = until.into_iter().chain(doubting).min();
         until.map(|until| self.began + until)
     }
 
@@ -145,8 +159,11 @@ impl Keeper {
         let now = self.now();
         let described = |device: &Arc<Device>| (device.name(), Described::of(device));
         let mut desk = self.desk.lock();
-        let faults = match looked {
-            Looked::All(devices) => desk.list(devices.iter().map(described), now),
+        let (devices, faults) = match looked {
+            Looked::All(devices) => {
+                let faults = desk.list(devices.iter().map(described), now);
+                (devices, faults)
+            }
             Looked::Since { devices, gone } => {
                 gone.iter().for_each(|name| desk.gone(name));
                 let told = devices
@@ -156,9 +173,13 @@ impl Keeper {
                         let fault = desk.device(&name, described, now).err()?;
                         Some((name, fault))
                     });
-                told.collect()
+                let faults = told.collect();
+                (devices, faults)
             }
         };
+        for device in &devices {
+            desk.shows(&device.name(), device.twin.reported.is_doubted());
+        }
         drop(desk);
         for (device, fault) in &faults {
             let error = error_chain(fault);
@@ -271,6 +292,26 @@ impl Keeper {
         Ok(client)
     }
 
+    /// Has twins say that nobody can say how their devices are, or that somebody can again.
+    fn doubt(&mut self) {
+        let now = self.now();
+        if !self.work.doubting.is_empty() || now < self.work.doubting_from {
+            return;
+        }
+        let doubts = self.desk.lock().doubts(now, DOUBTS_MAX);
+        if !doubts.is_empty() {
+            let twins = self.twins.clone();
+            self.work.doubting.spawn(write_doubts(twins, doubts));
+        }
+    }
+
+    fn doubted(&mut self, unwritten: Vec<DeviceName>) {
+        if !unwritten.is_empty() {
+            self.desk.lock().undecided(unwritten);
+            self.work.doubting_from = self.now() + SAVE_RETRY;
+        }
+    }
+
     fn answered(&mut self, errand: Errand, called: Called) {
         let (now, jitter) = (self.now(), self.work.random.f64());
         let Called { outcome, why } = called;
@@ -298,6 +339,49 @@ impl Keeper {
             debug!(mapper, call = what, why, "a mapper was not told again");
         }
     }
+}
+
+/// Writes what twins are to say; gives those that could not be written and may be later.
+async fn write_doubts(twins: TwinsHandle, doubts: Vec<Doubt>) -> Vec<DeviceName> {
+    let unknown = doubts.iter().filter(|doubt| doubt.is_doubted).count();
+    let known = doubts.len() - unknown;
+    if unknown > 0 {
+        warn!(
+            devices = unknown,
+            "devices are unknown: their mapper cannot be heard"
+        );
+    }
+    if known > 0 {
+        info!(
+            devices = known,
+            "devices are as they last said: their mapper is heard again"
+        );
+    }
+    let mut handed_in = Vec::with_capacity(doubts.len());
+    for Doubt { device, is_doubted } in doubts {
+        let report = DeviceReport {
+            device: device.clone(),
+            doubt: Some(is_doubted),
+            ..DeviceReport::default()
+        };
+        handed_in.push((device, twins.hand_in(report).await));
+    }
+    let mut unwritten = Vec::new();
+    for (device, handed_in) in handed_in {
+        let told = match handed_in {
+            Ok(handed_in) => handed_in.told().await.map(drop),
+            Err(error) => Err(error),
+        };
+        match told {
+            // Without the device there is nothing to be said of it.
+            Ok(()) | Err(ReportError::Unknown { .. }) => {}
+            Err(error) => {
+                warn!(%device, error = %error_chain(&error), "its state cannot be written; trying again");
+                unwritten.push(device);
+            }
+        }
+    }
+    unwritten
 }
 
 /// What a look at the twins found.

@@ -124,6 +124,7 @@ impl DeviceManager for Manager {
             properties: Vec::new(),
             // Mappers write it in several ways.
             state: Some(request.state.to_ascii_lowercase().into()),
+            doubt: None,
             all_or_nothing: false,
         };
         let told = self.report(report).await?;

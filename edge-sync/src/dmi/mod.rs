@@ -49,6 +49,7 @@ const REGISTRATIONS_MAX: usize = 16;
 pub(crate) struct Dmi {
     door: Door,
     rate: Rate,
+    unknown_after: Duration,
 }
 
 impl Dmi {
@@ -61,13 +62,19 @@ impl Dmi {
             socket,
             reports_per_s,
             reports_burst,
+            unknown_after,
         } = config;
         let door = socket.as_deref().map(Door::open).transpose()?;
         let rate = Rate {
             per_second: *reports_per_s,
             burst: *reports_burst,
         };
-        Ok(door.map(|door| Self { door, rate }))
+        let unknown_after = *unknown_after;
+        Ok(door.map(|door| Self {
+            door,
+            rate,
+            unknown_after,
+        }))
     }
 
     /// Serves mappers until `shutdown` begins. What they serve is remembered in `dir`.
@@ -78,7 +85,11 @@ impl Dmi {
         metrics: &Metrics,
         shutdown: &Shutdown,
     ) -> [Task; 2] {
-        let Self { door, rate } = self;
+        let Self {
+            door,
+            rate,
+            unknown_after,
+        } = self;
         let file = DeskFile::in_dir(dir);
         let saved = file.load().unwrap_or_else(|error| {
             let error = error_chain(&error).to_string();
@@ -89,7 +100,7 @@ impl Dmi {
             Saved::empty()
         });
         let (began, tally) = (Instant::now(), Arc::new(Tally::default()));
-        let desk = Desk::restore(saved, rate, Duration::ZERO);
+        let desk = Desk::restore(saved, rate, unknown_after, Duration::ZERO);
         let desk = Arc::new(Mutex::new(desk));
         metrics.register(|registry| {
             registry.register_collector(Box::new(Scrape {

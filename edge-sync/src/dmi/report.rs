@@ -74,6 +74,7 @@ pub(super) fn values(
             device: known.name(),
             properties,
             state: None,
+            doubt: None,
             all_or_nothing: false,
         },
         seen_only,

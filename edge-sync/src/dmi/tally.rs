@@ -97,7 +97,7 @@ impl Tally {
 }
 
 /// Each with its name and what it says.
-const fn gauges(counts: Counts) -> [(&'static str, &'static str, usize); 6] {
+const fn gauges(counts: Counts) -> [(&'static str, &'static str, usize); 7] {
     let Counts {
         mappers,
         unreachable,
@@ -105,6 +105,7 @@ const fn gauges(counts: Counts) -> [(&'static str, &'static str, usize); 6] {
         unserved,
         unready,
         untold,
+        unknown,
     } = counts;
     [
         ("dmi_mappers", "Mappers that are registered", mappers),
@@ -125,5 +126,10 @@ const fn gauges(counts: Counts) -> [(&'static str, &'static str, usize); 6] {
             unready,
         ),
         ("dmi_devices_untold", "Devices that wait for a call", untold),
+        (
+            "dmi_devices_unknown",
+            "Devices in the state unknown because their mapper cannot be heard",
+            unknown,
+        ),
     ]
 }

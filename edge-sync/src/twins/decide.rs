@@ -10,7 +10,7 @@ use causeway_log::limits::BODY_BYTES_MAX;
 use causeway_projections::Entry;
 use causeway_projections::twin::history::{Policy, Reading, Sampler};
 use causeway_projections::twin::{
-    Device, NAME_CHARS_MAX, PROPERTIES_MAX, Refused, Report, Reported, Took, Value, is_name,
+    Device, NAME_CHARS_MAX, PROPERTIES_MAX, Refused, Report, Reported, State, Took, Value, is_name,
 };
 use serde_json::{Value as Json, json};
 
@@ -107,6 +107,10 @@ impl Working {
             }
             outcome.state = Some(took);
         }
+        if let (None, Some(is_doubted)) = (&refusal, report.doubt) {
+            let decided = self.reported.decide_doubt(is_doubted);
+            self.take_state(decided);
+        }
         let Some(refusal) = refusal else {
             return Ok(outcome);
         };
@@ -182,17 +186,16 @@ impl Working {
     }
 
     fn state(&mut self, state: &str, now: Moment) -> Result<Took, Refused> {
-        if self
-            .reported
-            .state
-            .as_ref()
-            .is_some_and(|known| &*known.state == state)
-        {
-            return Ok(Took::Echo);
+        let decided = self.reported.decide_state(state, now.wall)?;
+        Ok(self.take_state(decided))
+    }
+
+    fn take_state(&mut self, decided: Option<State>) -> Took {
+        if decided.is_none() {
+            return Took::Echo;
         }
-        let took = Arc::make_mut(&mut self.reported).report_state(state, now.wall)?;
         self.has_changed = true;
-        Ok(took)
+        Arc::make_mut(&mut self.reported).take_state(decided)
     }
 
     fn save(&self) -> (Arc<Reported>, bool, usize, Samplers) {

@@ -51,6 +51,9 @@ pub struct DeviceReport {
     pub properties: Vec<(Arc<str>, Report)>,
     /// How it is, when it says so.
     pub state: Option<Arc<str>>,
+    /// Whether nobody can say how the device is, when its node says so: it shows as `unknown` until
+    /// somebody can.
+    pub doubt: Option<bool>,
     /// Whether one property that is refused refuses the report.
     pub all_or_nothing: bool,
 }

@@ -12,6 +12,7 @@ use causeway_daemon::session_driver::{Control, drive};
 use causeway_daemon::tasks::{Shutdown, Task, spawn};
 use causeway_daemon::testing::TestEnd;
 use causeway_daemon::ws::{drain, upgrade};
+use causeway_edge_sync::EdgeConfig;
 use causeway_kube_api::client::{CONFIGMAPS, LEASES, NODES, PODS};
 use causeway_log::replication::{Role, Start};
 use causeway_log::store::ReadLimit;
@@ -69,8 +70,13 @@ impl Cloud {
     }
 
     pub(crate) async fn edge(&self, dir: &Path) -> Edge {
+        self.edge_with(dir, |_| {}).await
+    }
+
+    pub(crate) async fn edge_with(&self, dir: &Path, change: impl FnOnce(&mut EdgeConfig)) -> Edge {
         let mut config = config(dir);
         config.cloud = Some(self.url.parse().unwrap());
+        change(&mut config);
         Edge::start_with(config).await
     }
 

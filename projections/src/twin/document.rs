@@ -128,8 +128,8 @@ pub(super) fn decode(bytes: &[u8]) -> Result<(Properties, Option<State>), Docume
         return Err(DocumentError::TooLong { bytes: bytes.len() });
     }
     let read: Read = serde_json::from_slice(bytes).map_err(DocumentError::Malformed)?;
-    let is_state = |state: &State| State::ALL.contains(&&*state.state);
-    if !read.properties.is_within_bounds() || !read.state.as_ref().is_none_or(is_state) {
+    let is_valid = read.state.as_ref().is_none_or(State::is_valid);
+    if !read.properties.is_within_bounds() || !is_valid {
         return Err(DocumentError::Unbounded);
     }
     Ok((read.properties, read.state))

@@ -12,6 +12,9 @@ use super::{PROPERTIES_MAX, Properties, Property, TwinVersion, Value, ValueError
 /// A version that a device may claim. No counter comes near it, and counting on is possible.
 const CLAIMED_VERSION_MAX: TwinVersion = TwinVersion::new(1 << 53);
 
+/// The state of a device of which nobody can say how it is.
+const UNKNOWN: &str = "unknown";
+
 /// At least the bytes of a document beside its properties.
 const DOCUMENT_BYTES: usize = 192;
 /// At least the bytes of a property beside its texts.
@@ -41,7 +44,7 @@ fn value_bytes(value: &Value) -> usize {
 pub struct Reported {
     /// The properties that were reported.
     pub properties: Properties,
-    /// How the device is, when it or its mapper ever said.
+    /// How the device is: what it or its mapper said last, or what its node makes of their silence.
     pub state: Option<State>,
 }
 
@@ -51,8 +54,11 @@ pub struct Reported {
 pub struct State {
     /// Counts its changes.
     pub version: TwinVersion,
-    /// `online`, `offline`, `ok`, `unknown` or `unhealthy`.
+    /// `online`, `offline`, `ok`, `unknown` or `unhealthy`; empty: nobody ever said.
     pub state: Arc<str>,
+    /// While `state` is its node's doubt, as nobody can say: what was said before, or empty.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub said: Option<Arc<str>>,
     /// When it was last online by its source's clock, in milliseconds of the Unix epoch; 0: never.
     #[serde(default)]
     pub last_online: u64,
@@ -60,7 +66,17 @@ pub struct State {
 
 impl State {
     /// The states that a device may be in, as KubeEdge has them.
-    pub const ALL: [&'static str; 5] = ["online", "offline", "ok", "unknown", "unhealthy"];
+    pub const ALL: [&'static str; 5] = ["online", "offline", "ok", UNKNOWN, "unhealthy"];
+
+    /// Whether it is one that a node can have written.
+    pub(super) fn is_valid(&self) -> bool {
+        let is_one = |state: &str| state.is_empty() || Self::ALL.contains(&state);
+        is_one(&self.state)
+            && self
+                .said
+                .as_ref()
+                .is_none_or(|said| is_one(said) && &*self.state == UNKNOWN)
+    }
 }
 
 /// A device, or its mapper, says what a property is.
@@ -245,29 +261,82 @@ impl Reported {
         properties.sum::<usize>() + DOCUMENT_BYTES
     }
 
-    /// Takes a report of how the device is.
+    /// How the device is, when that is known to anybody.
+    #[must_use]
+    pub fn shown_state(&self) -> Option<&State> {
+        self.state.as_ref().filter(|state| !state.state.is_empty())
+    }
+
+    /// Whether the node doubts what was last said of how the device is.
+    #[must_use]
+    pub fn is_doubted(&self) -> bool {
+        self.state.as_ref().is_some_and(|state| state.said.is_some())
+    }
+
+    /// Takes a report of how the device is. What is said ends a doubt.
     ///
     /// # Errors
     /// [`Refused::State`] when it is no state.
     pub fn report_state(&mut self, state: &str, now: WallTime) -> Result<Took, Refused> {
+        Ok(self.take_state(self.decide_state(state, now)?))
+    }
+
+    /// What a report of how the device is makes of that; `None`: it says what is known.
+    ///
+    /// # Errors
+    /// [`Refused::State`] when it is no state.
+    pub fn decide_state(&self, state: &str, now: WallTime) -> Result<Option<State>, Refused> {
         if !State::ALL.contains(&state) {
             return Err(Refused::State);
         }
         let known = self.state.as_ref();
-        if known.is_some_and(|known| &*known.state == state) {
-            return Ok(Took::Echo);
+        if known.is_some_and(|known| &*known.state == state && known.said.is_none()) {
+            return Ok(None);
         }
-        let version = known.map(|it| it.version).unwrap_or_default().next();
         let last_online = match state {
             "online" | "ok" => now.unix_millis(),
             _ => known.map_or(0, |known| known.last_online),
         };
-        self.state = Some(State {
-            version,
-            state: state.into(),
+        Ok(Some(self.next_state(state.into(), None, last_online)))
+    }
+
+    /// What becomes of the state when nobody can say how the device is any more, or somebody can
+    /// again; `None`: nothing. A doubt that is over leaves what was said before.
+    #[must_use]
+    pub fn decide_doubt(&self, is_doubted: bool) -> Option<State> {
+        let known = self.state.as_ref();
+        let last_online = known.map_or(0, |known| known.last_online);
+        let said = known.and_then(|known| known.said.as_ref());
+        match (is_doubted, said) {
+            (true, Some(_)) | (false, None) => None,
+            (true, None) => {
+                let said = known.map_or_else(|| "".into(), |known| Arc::clone(&known.state));
+                (&*said != UNKNOWN)
+                    .then(|| self.next_state(UNKNOWN.into(), Some(said), last_online))
+            }
+            (false, Some(said)) => Some(self.next_state(Arc::clone(said), None, last_online)),
+        }
+    }
+
+    /// Takes over what was decided of the state.
+    pub fn take_state(&mut self, state: Option<State>) -> Took {
+        match state {
+            None => Took::Echo,
+            Some(state) => {
+                self.state = Some(state);
+                Took::Changed
+            }
+        }
+    }
+
+    fn next_state(&self, state: Arc<str>, said: Option<Arc<str>>, last_online: u64) -> State {
+        let version = self.state.as_ref().map(|it| it.version);
+        State {
+            version: version.unwrap_or_default().next(),
+            state,
+            said,
             last_online,
-        });
-        Ok(Took::Changed)
+        }
     }
 
     /// Takes over what is newer in `other`: TWIN-1.

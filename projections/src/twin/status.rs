@@ -27,7 +27,7 @@ pub fn device_status(device: &Key, reported: &Reported) -> Json {
     let mut status = Map::new();
     let twins = reported.properties.iter().filter_map(twin);
     status.insert("twins".to_owned(), twins.collect());
-    if let Some(state) = &reported.state {
+    if let Some(state) = reported.shown_state() {
         status.insert("state".to_owned(), json!(&*state.state));
         if state.last_online > 0 {
             let time = format_time(state.last_online);

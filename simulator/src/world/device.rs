@@ -171,6 +171,7 @@ impl World {
         self.ask_edge(n, Request::Twin { report, done });
         if let Some(edge) = &mut self.nodes[n].edge {
             let said = values;
+            doubt: None,
             edge.reports.push(Reporting { answer, said });
         }
     }

@@ -180,7 +180,7 @@ fn sight(seen: &Seen) -> TwinSight {
     TwinSight {
         desired: values(&seen.twin.desired.properties),
         reported: values(&seen.twin.reported.properties),
-        state: (seen.twin.reported.state.as_ref()).map(|state| state.state.to_string()),
+        state: (seen.twin.reported.shown_state()).map(|state| state.state.to_string()),
         digest: seen.twin.digest().to_string(),
     }
 }

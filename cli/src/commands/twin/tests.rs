@@ -51,6 +51,20 @@ fn the_heading_says_whether_both_ends_agree() {
 }
 
 #[test]
+fn a_state_that_nobody_knows_says_why() {
+    let state = |said: &str| {
+        let twin = json!({
+            "namespace": "default", "name": "oven",
+            "state": {"state": "unknown", "said": said, "lastOnline": null},
+        });
+        heading(&twin, now())[1].clone()
+    };
+    let why = "state unknown as its mapper cannot be heard";
+    assert_eq!(state(""), why);
+    assert_eq!(state("online"), format!("{why}, last said online"));
+}
+
+#[test]
 fn times_are_checked_before_the_server_is_asked() {
     assert_eq!(moment("since", "90s").unwrap(), "90s");
     assert_eq!(moment("since", "2h").unwrap(), "120m");

@@ -31,6 +31,15 @@ pub(super) enum Told {
     Said(Described),
 }
 
+/// Whether a mapper can be heard.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Hearing {
+    /// It answers, or reports.
+    Well,
+    /// It has done neither for so long that nobody can say how its devices are.
+    Lost,
+}
+
 /// A registered mapper.
 #[derive(Debug)]
 pub(super) struct Mapper {
@@ -49,6 +58,14 @@ pub(super) struct Mapper {
     reach: Backoff,
     /// Nobody has listened at its address since.
     absent_since: Option<Duration>,
+    /// It was heard last before this moment.
+    unheard_since: Option<Duration>,
+    /// After so long it counts as lost.
+    lost_after: Duration,
+    /// As it was when it was last looked at; `None`: nobody knows yet.
+    pub(super) heard: Option<Hearing>,
+    /// The devices that were put in doubt while it is lost.
+    pub(super) doubted: BTreeSet<DeviceName>,
     /// When it is asked whether it lives.
     ask_due: Duration,
     /// The device that it was last asked for.
@@ -56,7 +73,7 @@ pub(super) struct Mapper {
 }
 
 impl Mapper {
-    pub(super) fn new(info: Info, now: Duration) -> Self {
+    pub(super) fn new(info: Info, lost_after: Duration, now: Duration) -> Self {
         Self {
             info,
             generation: 0,
@@ -68,6 +85,10 @@ impl Mapper {
             pace: Pace::default(),
             reach: Backoff::default(),
             absent_since: None,
+            unheard_since: Some(now),
+            lost_after,
+            heard: None,
+            doubted: BTreeSet::new(),
             ask_due: now + ASK_PERIOD,
             asked: None,
         }
@@ -79,6 +100,7 @@ impl Mapper {
         self.is_busy = false;
         self.reach.pass();
         self.absent_since = None;
+        self.hear();
         self.ask_due = now + ASK_PERIOD;
         self.models.clear();
         if is_new {
@@ -109,6 +131,33 @@ impl Mapper {
         self.reach.failures() > 0
     }
 
+    /// It answered, or reported.
+    pub(super) const fn hear(&mut self) {
+        self.unheard_since = None;
+    }
+
+    /// Looks whether it can be heard; says whether that is otherwise than before.
+    pub(super) fn listen(&mut self, now: Duration) -> bool {
+        let heard = match self.unheard_since {
+            None => Hearing::Well,
+            Some(since) if now >= since + self.lost_after => Hearing::Lost,
+            // Nobody knows yet.
+            Some(_) => return false,
+        };
+        let is_new = self.heard != Some(heard);
+        if is_new {
+            self.heard = Some(heard);
+            self.doubted.clear();
+        }
+        is_new
+    }
+
+    /// When it is to be looked at whether it is lost.
+    pub(super) fn lost_at(&self) -> Option<Duration> {
+        let since = self.unheard_since?;
+        (self.heard != Some(Hearing::Lost)).then(|| since + self.lost_after)
+    }
+
     /// Whether it can be called at all.
     pub(super) fn is_free(&self, now: Duration) -> bool {
         !self.is_busy && self.reach.is_over(now)
@@ -126,6 +175,11 @@ impl Mapper {
         let due = self.due.values().map(Backoff::until);
         let due = due.filter(|until| *until > now).min();
         Some(due.map_or(self.ask_due, |due| due.min(self.ask_due)))
+    }
+
+    /// It is asked whether it lives as soon as there is nothing else to say.
+    pub(super) const fn ask_at_once(&mut self, now: Duration) {
+        self.ask_due = now;
     }
 
     /// The call that finds out whether it lives, when it is time for it. Devices take turns.
@@ -156,8 +210,10 @@ impl Mapper {
         if is_reached {
             self.reach.pass();
             self.absent_since = None;
+            self.hear();
             self.ask_due = now + ASK_PERIOD;
         } else {
+            self.unheard_since.get_or_insert(now);
             self.reach.fail(now, jitter);
         }
         is_reached

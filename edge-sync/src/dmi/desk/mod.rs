@@ -14,7 +14,10 @@
 //!   does not hold up others, and a mapper that hangs does not hold up others.
 //! - A model is told before its devices, and a device only once its model is there.
 //! - No mapper is told of a device before it is on disk that the mapper may have it.
+//! - While a mapper neither answers nor reports for long, the twins of its devices are in doubt; when
+//!   it is heard again, they are not.
 
+mod doubt;
 mod info;
 mod mapper;
 mod pace;
@@ -33,6 +36,7 @@ use causeway_dmi::messages::MapperRegisterResponse;
 use causeway_projections::twin::DeviceName;
 use serde_json::Value as Json;
 
+pub(super) use doubt::Doubt;
 pub(super) use info::{Described, Info};
 use mapper::{Item, Mapper, Told};
 use pace::Pace;
@@ -133,6 +137,8 @@ pub(super) struct Counts {
     pub(super) unready: usize,
     /// Devices that wait for a call.
     pub(super) untold: usize,
+    /// Devices whose mapper cannot be heard, so that nobody can say how they are.
+    pub(super) unknown: usize,
 }
 
 /// What a step for an item comes to.
@@ -151,6 +157,8 @@ struct Placed {
     mapper: Option<MapperId>,
     /// A mapper can be told.
     is_ready: bool,
+    /// Its twin says that nobody can say how it is.
+    is_doubted: bool,
 }
 
 /// See the module documentation.
@@ -161,6 +169,10 @@ pub(super) struct Desk {
     /// Whose a device was before the daemon was started anew.
     homes: BTreeMap<DeviceName, MapperId>,
     next: u64,
+    /// Devices whose twins may have to say whether it is in doubt how they are.
+    doubtful: BTreeSet<DeviceName>,
+    /// A mapper that was not heard for so long is lost.
+    lost_after: Duration,
     rate: Rate,
     /// Of reports on devices that are nobody's.
     pace: Pace,
@@ -169,12 +181,14 @@ pub(super) struct Desk {
 
 impl Desk {
     /// The desk as an earlier run left it. No mapper is told anything before [`Desk::list`].
-    pub(super) fn restore(saved: Saved, rate: Rate, now: Duration) -> Self {
+    pub(super) fn restore(saved: Saved, rate: Rate, lost_after: Duration, now: Duration) -> Self {
         let mut desk = Self {
             mappers: BTreeMap::new(),
             devices: BTreeMap::new(),
             homes: BTreeMap::new(),
             next: 0,
+            doubtful: BTreeSet::new(),
+            lost_after,
             rate,
             pace: Pace::default(),
             is_changed: false,
@@ -193,6 +207,7 @@ impl Desk {
                     .collect()
             };
             let held = desk.mappers.get_mut(&id).expect("it was just added");
+            held.ask_at_once(now);
             for name in names(&devices).into_iter().chain(names(&leaving)) {
                 held.told.insert(name, Told::Unsure);
             }
@@ -205,7 +220,8 @@ impl Desk {
     fn add(&mut self, info: Info, now: Duration) -> MapperId {
         let id = MapperId(self.next);
         self.next += 1;
-        self.mappers.insert(id, Mapper::new(info, now));
+        let mapper = Mapper::new(info, self.lost_after, now);
+        self.mappers.insert(id, mapper);
         id
     }
 
@@ -282,6 +298,7 @@ impl Desk {
             return Err(DeviceFault::TooMany);
         }
         let fault = described.message().err();
+        let is_doubted = known.is_some_and(|known| known.is_doubted);
         let home = known.map_or_else(|| self.homes.get(name).copied(), |known| known.mapper);
         let kept = home.filter(|id| {
             let mapper = self.mappers.get(id);
@@ -294,6 +311,7 @@ impl Desk {
             described,
             mapper,
             is_ready,
+            is_doubted,
         };
         let old = self.devices.insert(name.clone(), placed);
         let before = old.and_then(|old| old.mapper);
@@ -355,6 +373,9 @@ impl Desk {
     /// How long a report on a device has to wait.
     pub(super) fn pace(&mut self, device: &DeviceName, now: Duration) -> Duration {
         let mapper = self.devices.get(device).and_then(|placed| placed.mapper);
+        if let Some(id) = mapper {
+            self.hears(id);
+        }
         let mapper = mapper.and_then(|id| self.mappers.get_mut(&id));
         let pace = mapper.map_or(&mut self.pace, |mapper| &mut mapper.pace);
         pace.take(now, self.rate)
@@ -368,6 +389,7 @@ impl Desk {
         };
         for placed in self.devices.values() {
             counts.unready += usize::from(!placed.is_ready);
+            counts.unknown += usize::from(placed.is_doubted);
             match placed.mapper {
                 Some(_) => counts.served += 1,
                 None => counts.unserved += 1,

@@ -152,6 +152,7 @@ impl Desk {
         if let Some(mapper) = after.and_then(|id| self.mappers.get_mut(&id)) {
             mapper.devices.insert(name.clone());
             mapper.touch(name.clone(), model);
+            self.doubtful.insert(name.clone());
         }
     }
 

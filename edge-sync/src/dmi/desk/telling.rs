@@ -22,10 +22,12 @@ impl Desk {
         free.into_iter().find_map(|id| self.errand(id, now))
     }
 
-    /// When there may be something to call.
+    /// When there may be something to call, or a mapper is lost.
     pub(in crate::dmi) fn timeout(&self, now: Duration) -> Option<Duration> {
         let mappers = self.mappers.values();
-        mappers.filter_map(|mapper| mapper.timeout(now)).min()
+        let calls = mappers.clone().filter_map(|mapper| mapper.timeout(now));
+        let lost = mappers.filter_map(Mapper::lost_at);
+        calls.chain(lost.filter(|at| *at > now)).min()
     }
 
     fn errand(&mut self, id: MapperId, now: Duration) -> Option<Errand> {

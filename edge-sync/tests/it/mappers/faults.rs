@@ -1,6 +1,9 @@
 //! Mappers that hang, sockets that go, files that cannot be read.
 
+use std::time::Duration;
+
 use causeway_dmi::ManagerClient;
+use causeway_dmi::messages::ReportDeviceStatesRequest;
 
 use super::site::{Mapper, Site, report};
 use crate::within;
@@ -27,6 +30,34 @@ async fn a_mapper_that_hangs_holds_up_no_other() {
 }
 
 #[tokio::test]
+async fn devices_of_a_mapper_that_died_are_unknown_until_it_is_back() {
+    let site = Site::start_with(|config| config.dmi.unknown_after = Duration::from_millis(200));
+    let mut site = site.await;
+    site.model();
+    site.device("hall", "modbus", "20");
+    site.knows(&["hall"]).await;
+    let mapper = Mapper::start(&site, "modbus", "rooms");
+    mapper.register(true).await.unwrap();
+    let online = ReportDeviceStatesRequest {
+        device_name: "hall".to_owned(),
+        device_namespace: "default".to_owned(),
+        state: "ONLINE".to_owned(),
+    };
+    mapper.node().report_device_states(online).await.unwrap();
+    site.cloud_hears_state("hall", "online").await;
+    mapper.kill().await;
+    // What cannot be told shows that nobody is there.
+    site.device("hall", "modbus", "21");
+    site.cloud_hears_state("hall", "unknown").await;
+    site.stop_edge().await;
+    site.start_edge().await;
+    let mapper = Mapper::start(&site, "modbus", "rooms");
+    mapper.register(true).await.unwrap();
+    site.cloud_hears_state("hall", "online").await;
+    site.stop().await;
+}
+
+#[tokio::test]
 async fn the_socket_of_the_node_may_be_removed() {
     let site = Site::start().await;
     site.model();
@@ -34,7 +65,7 @@ async fn the_socket_of_the_node_may_be_removed() {
     site.knows(&["hall"]).await;
     std::fs::remove_file(site.socket()).unwrap();
     let back = async {
-        let timeout = std::time::Duration::from_secs(60);
+        let timeout = Duration::from_secs(60);
         let node = ManagerClient::new(&site.socket(), timeout).unwrap();
         while node
             .report_device_status(report("hall", &[("temperature", "19")]))

@@ -11,6 +11,7 @@ use causeway_dmi::messages::{
     ModelMessage, NameMessage, ReportDeviceStatusRequest, Twin, TwinProperty,
 };
 use causeway_dmi::{DeviceMapper, Door, ManagerClient, Status, serve_mapper};
+use causeway_edge_sync::EdgeConfig;
 use causeway_log::{Key, Op, Resource, Uid};
 use parking_lot::Mutex;
 use serde_json::{Value, json};
@@ -34,9 +35,13 @@ pub(crate) struct Site {
 
 impl Site {
     pub(crate) async fn start() -> Self {
+        Self::start_with(|_| {}).await
+    }
+
+    pub(crate) async fn start_with(change: impl FnOnce(&mut EdgeConfig)) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let cloud = Cloud::start().await;
-        let edge = Some(cloud.edge(dir.path()).await);
+        let edge = Some(cloud.edge_with(dir.path(), change).await);
         Self { cloud, dir, edge }
     }
 
@@ -131,6 +136,16 @@ impl Site {
     /// Waits until the newest report of a device says so.
     pub(crate) async fn cloud_hears(&self, device: &str, property: &str, value: &str) {
         let says = |body: &Value| body["properties"][property]["value"]["value"] == value;
+        self.cloud_hears_that(device, says).await;
+    }
+
+    /// Waits until the newest report of a device says that it is in this state.
+    pub(crate) async fn cloud_hears_state(&self, device: &str, state: &str) {
+        let says = |body: &Value| body["state"]["state"] == state;
+        self.cloud_hears_that(device, says).await;
+    }
+
+    async fn cloud_hears_that(&self, device: &str, says: impl Fn(&Value) -> bool) {
         self.cloud
             .hears("the report", |records| {
                 let mut twins = records.iter().rev().filter(|stored| {

@@ -25,9 +25,11 @@ fn properties() -> impl Strategy<Value = Properties> {
 }
 
 fn twin() -> impl Strategy<Value = Twin> {
-    let state = (0..3_u64, 0..State::ALL.len()).prop_map(|(version, state)| State {
+    let said = option::of(0..State::ALL.len());
+    let state = (0..3_u64, 0..State::ALL.len(), said).prop_map(|(version, state, said)| State {
         version: TwinVersion::new(version),
-        state: State::ALL[state].into(),
+        state: State::ALL[if said.is_some() { 3 } else { state }].into(),
+        said: said.map(|said| State::ALL[said].into()),
         last_online: 0,
     });
     (properties(), properties(), option::of(state)).prop_map(|(desired, reported, state)| Twin {
@@ -118,6 +120,32 @@ proptest! {
         for (name, (_, value)) in model {
             let standing = reported.properties.value(&name).map(|it| it.value.to_string());
             prop_assert_eq!(standing, value);
+        }
+    }
+
+    /// Doubts that come and go among what is said: the version grows with each change, and without
+    /// a doubt the state is what was said last.
+    #[test]
+    fn a_doubt_that_is_over_leaves_what_was_said_last(
+        steps in vec((any::<bool>(), 0..State::ALL.len() + 1), 0..30),
+    ) {
+        let mut reported = Reported::default();
+        let mut said = None;
+        for (is_doubted, step) in steps {
+            let before = reported.state.clone();
+            let took = match State::ALL.get(step) {
+                Some(state) => {
+                    said = Some(*state);
+                    reported.report_state(state, at(7)).unwrap()
+                }
+                None => reported.take_state(reported.decide_doubt(is_doubted)),
+            };
+            prop_assert_eq!(took == Took::Changed, reported.state != before);
+            prop_assert!(took == Took::Echo || reported.state > before);
+            let shown = reported.shown_state().map(|state| state.state.to_string());
+            let expected = if reported.is_doubted() { Some("unknown") } else { said };
+            prop_assert_eq!(shown.as_deref(), expected);
+            prop_assert_eq!(&Reported::decode(&reported.encode()).unwrap(), &reported);
         }
     }
 

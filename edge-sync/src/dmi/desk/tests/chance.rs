@@ -1,5 +1,5 @@
 //! Histories by chance: when all is calm again, every mapper serves exactly its devices as they are,
-//! and every device that can be served is served once.
+//! and every device that can be served is served once, and none that is served is in doubt.
 
 use super::*;
 
@@ -12,6 +12,8 @@ struct History {
     random: fastrand::Rng,
     /// What there is.
     devices: BTreeMap<&'static str, Described>,
+    /// What their twins say: that they are in doubt.
+    doubted: BTreeMap<DeviceName, bool>,
 }
 
 impl History {
@@ -20,6 +22,15 @@ impl History {
             world: World::new(),
             random: fastrand::Rng::with_seed(seed),
             devices: BTreeMap::new(),
+            doubted: BTreeMap::new(),
+        }
+    }
+
+    /// Twins say what they are to say.
+    fn doubt(&mut self) {
+        for doubt in self.world.desk.doubts(self.world.now, 2) {
+            self.world.desk.shows(&doubt.device, doubt.is_doubted);
+            self.doubted.insert(doubt.device, doubt.is_doubted);
         }
     }
 
@@ -45,6 +56,7 @@ impl History {
             }
             4 => {
                 self.devices.remove(device);
+                self.doubted.remove(&name(device));
                 self.world.desk.gone(&name(device));
             }
             5 => drop(self.world.start(mapper, self.random.bool())),
@@ -57,10 +69,14 @@ impl History {
             7 => {
                 let devices: Vec<_> = self.devices.clone().into_iter().collect();
                 self.world.restart(&devices);
+                for (device, is_doubted) in &self.doubted {
+                    self.world.desk.shows(device, *is_doubted);
+                }
             }
             _ => {
                 let time = SECOND * u32::from(self.random.u8(..100));
                 self.world.run(time);
+                self.doubt();
             }
         }
     }
@@ -71,6 +87,7 @@ impl History {
             fake.mood = Mood::Well;
         }
         self.world.run(600 * SECOND);
+        (0..DEVICES.len()).for_each(|_| self.doubt());
         assert!(self.world.run(600 * SECOND).is_empty(), "it rests");
     }
 
@@ -91,6 +108,8 @@ impl History {
                 assert!(described.is_for(&info(mapper)), "{device}: {mapper}");
                 let wanted = wish(&described.message().unwrap());
                 assert_eq!(fake.devices[*device], wanted, "{device} at {mapper}");
+                let is_doubted = self.doubted.get(&name(device)).copied();
+                assert!(!is_doubted.unwrap_or_default(), "{device} is served");
             }
         }
         for (mapper, fake) in &self.world.mappers {

@@ -1,6 +1,7 @@
 //! The desk, with mappers that are no more than what they were told.
 
 mod chance;
+mod doubt;
 mod input;
 mod mappers;
 mod telling;
@@ -19,6 +20,8 @@ const RATE: Rate = Rate {
     per_second: 10,
     burst: 3,
 };
+
+const LOST_AFTER: Duration = Duration::from_secs(30);
 
 /// How a mapper behaves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,7 +54,7 @@ struct World {
 impl World {
     fn new() -> Self {
         Self {
-            desk: Desk::restore(Saved::empty(), RATE, Duration::ZERO),
+            desk: Desk::restore(Saved::empty(), RATE, LOST_AFTER, Duration::ZERO),
             mappers: BTreeMap::new(),
             now: Duration::ZERO,
             calls: Vec::new(),
@@ -61,7 +64,7 @@ impl World {
     /// The daemon is started anew with what is on disk.
     fn restart(&mut self, devices: &[(&str, Described)]) {
         let saved = Saved::decode(&self.desk.save().encode()).unwrap();
-        self.desk = Desk::restore(saved, RATE, self.now);
+        self.desk = Desk::restore(saved, RATE, LOST_AFTER, self.now);
         let devices = devices
             .iter()
             .map(|(device, described)| (name(device), described.clone()));

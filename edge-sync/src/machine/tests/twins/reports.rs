@@ -150,6 +150,7 @@ fn what_a_device_may_not_say_is_refused_and_counted() {
 fn a_report_as_a_whole_can_be_refused() {
     let mut bench = Bench::with_model("d");
     let whole = |properties: &[(&str, Report)]| DeviceReport {
+        doubt: None,
         all_or_nothing: true,
         state: Some("online".into()),
         ..report_of("d", properties)
@@ -178,6 +179,7 @@ fn a_report_as_a_whole_can_be_refused() {
     let told = bench.report(whole(&parts[..1])).unwrap();
     assert_eq!(told.state, Some(Ok(Took::Changed)));
     let half = DeviceReport {
+        doubt: None,
         all_or_nothing: false,
         ..whole(&parts)
     };
