@@ -4,6 +4,7 @@
 mod agenda;
 mod desk;
 mod dispatch;
+mod handle;
 mod lives;
 mod node;
 mod observe;
