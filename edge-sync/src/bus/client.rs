@@ -16,6 +16,8 @@
 //! # Assumptions
 //! - The broker marks what it sends again, and keeps its packet id, as MQTT says.
 
+mod dial;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -23,48 +25,29 @@ use causeway_daemon::tasks::Stop;
 use causeway_daemon::telemetry::error_chain;
 use causeway_log::replication::Backoff;
 use futures_util::FutureExt as _;
-use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpStream;
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 
-use super::decide::Delivery;
-use super::desk::{Content, Desk, Letter, Verdict, stamp};
-use super::intake::Intake;
-use super::mqtt::{Connect, Incoming, Packet, ProtocolError, Publish, Qos, Wire, WireError};
-use super::outbox::{Message, Outbox};
-use super::seen::Seen;
-use super::stats::Outcome;
+use self::dial::{Connection, DialError, dial};
+use super::desk::{Desk, Verdict, stamp};
+use super::inbound::{Inbound, NotDurable};
+use super::life::{Life, Receipt};
+use super::mqtt::{Incoming, Packet, ProtocolError, Publish, Qos, WireError};
+use super::outbox::Outbox;
 use super::topics::subscriptions;
-use super::window::Window;
+use super::window::publish;
 use crate::config::{MqttConfig, MqttUrl};
 
-/// From dialing to the broker's welcome.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// A ping so often; a broker from which nothing came for three of them is dead.
 const PING_EVERY: Duration = Duration::from_secs(10);
 const PINGS_UNANSWERED_MAX: u32 = 3;
-/// The broker closes a connection from which nothing comes for one and a half of it.
-const KEEP_ALIVE_SECONDS: u16 = 30;
 /// No more is handed to a connection that has so much to send.
 const UNSENT_BYTES_MAX: usize = 64 * 1024;
 
 /// A connection ended, or did not begin.
 #[derive(Debug, thiserror::Error)]
 enum Ended {
-    #[error("cannot be reached")]
-    Dial(#[source] std::io::Error),
-    #[error("no answer in {CONNECT_TIMEOUT:?}")]
-    Timeout,
-    #[cfg(feature = "tls")]
-    #[error("no TLS")]
-    Tls(#[from] super::tls::TlsError),
-    #[cfg(not(feature = "tls"))]
-    #[error("this build has no TLS")]
-    NoTls,
-    #[error("cannot read the password")]
-    Password(#[source] std::io::Error),
-    #[error("the broker refuses the connection: {0}")]
-    Refused(&'static str),
+    #[error(transparent)]
+    Dial(#[from] DialError),
     #[error("the broker refuses the subscription to {0}")]
     Subscription(String),
     #[error(transparent)]
@@ -73,8 +56,8 @@ enum Ended {
     Silent,
     #[error("the broker does not acknowledge")]
     NoAck,
-    #[error("a report cannot be made durable")]
-    NotDurable,
+    #[error(transparent)]
+    NotDurable(#[from] NotDurable),
     #[error("stopping")]
     Stopped,
 }
@@ -85,18 +68,6 @@ impl From<ProtocolError> for Ended {
     }
 }
 
-/// A connection, over TLS or not.
-trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
-impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
-type Connection = Wire<Box<dyn Stream>>;
-
-/// Which message a verdict is of.
-#[derive(Clone, Copy, Debug)]
-struct Receipt {
-    id: u16,
-    qos: Qos,
-}
-
 /// See the module.
 #[derive(Debug)]
 pub(super) struct Client {
@@ -105,14 +76,10 @@ pub(super) struct Client {
     desk: Arc<Desk>,
     filters: [String; 4],
     outbox: Outbox,
-    intake: Intake<Receipt>,
-    seen: Seen,
-    window: Window,
+    inbound: Inbound,
+    life: Life,
     /// The broker has confirmed the subscriptions of this session.
     is_subscribed: bool,
-    /// A report of this connection could not be made durable. It comes again, and for the sake of
-    /// their order so must all that came after it.
-    has_failed: bool,
 }
 
 impl Client {
@@ -122,12 +89,10 @@ impl Client {
             url,
             filters: subscriptions(&desk.node),
             outbox: Outbox::new(desk.node.clone()),
-            intake: Intake::new(Arc::clone(&desk)),
+            inbound: Inbound::new(Arc::clone(&desk)),
             desk,
-            seen: Seen::default(),
-            window: Window::default(),
+            life: Life::default(),
             is_subscribed: false,
-            has_failed: false,
         }
     }
 
@@ -164,14 +129,15 @@ impl Client {
 
     /// One connection. `stood` says since when it could carry messages.
     async fn once(&mut self, mut stop: Stop, stood: &mut Option<Instant>) -> Ended {
+        let client = self.config.client_id.clone();
+        let client = client.unwrap_or_else(|| format!("causeway-{}", self.desk.node));
         let dialed = tokio::select! {
             () = stop.wait() => return Ended::Stopped,
-            dialed = timeout(CONNECT_TIMEOUT, self.dial()) => dialed,
+            dialed = dial(&self.config, &self.url, client) => dialed,
         };
         let (wire, session_present) = match dialed {
-            Ok(Ok(dialed)) => dialed,
-            Ok(Err(ended)) => return ended,
-            Err(_) => return Ended::Timeout,
+            Ok(dialed) => dialed,
+            Err(error) => return error.into(),
         };
         *stood = Some(Instant::now());
         self.desk.stats.stood();
@@ -179,66 +145,15 @@ impl Client {
         let Err(ended) = Box::pin(self.session(wire, session_present, stop.clone())).await;
         // What it brought is decided before the next one begins: whether it comes again or not
         // depends on it.
-        while !self.intake.is_empty() {
+        while !self.inbound.is_empty() {
             tokio::select! {
                 () = stop.wait() => return Ended::Stopped,
-                (receipt, verdict) = self.intake.next() => {
-                    self.told(receipt, verdict);
-                }
+                // There is nobody to acknowledge it to.
+                verdict = self.inbound.next() => drop(self.told(verdict)),
             }
         }
-        self.has_failed = false;
+        self.inbound = Inbound::new(Arc::clone(&self.desk));
         ended
-    }
-
-    async fn dial(&mut self) -> Result<(Connection, bool), Ended> {
-        let MqttUrl { tls, host, port } = &self.url;
-        let stream = TcpStream::connect((host.as_str(), *port)).await;
-        let stream = stream.map_err(Ended::Dial)?;
-        stream.set_nodelay(true).map_err(Ended::Dial)?;
-        let stream: Box<dyn Stream> = if *tls {
-            self.secured(stream).await?
-        } else {
-            Box::new(stream)
-        };
-        let mut wire = Wire::new(stream, self.config.message_bytes_max);
-        wire.send(&Packet::Connect(self.introduction().await?));
-        wire.flush().await?;
-        match wire.receive().await? {
-            Incoming::Packet(Packet::ConnAck {
-                session_present,
-                code: 0,
-            }) => Ok((wire, session_present)),
-            Incoming::Packet(Packet::ConnAck { code, .. }) => Err(Ended::Refused(refusal(code))),
-            Incoming::Packet(_) | Incoming::Oversized { .. } => {
-                Err(ProtocolError::Unexpected.into())
-            }
-        }
-    }
-
-    #[cfg(feature = "tls")]
-    async fn secured(&mut self, stream: TcpStream) -> Result<Box<dyn Stream>, Ended> {
-        let secured = super::tls::connect(&self.config, &self.url.host, stream).await?;
-        Ok(Box::new(secured))
-    }
-
-    #[cfg(not(feature = "tls"))]
-    #[expect(clippy::unused_async, reason = "as with TLS")]
-    async fn secured(&mut self, _: TcpStream) -> Result<Box<dyn Stream>, Ended> {
-        Err(Ended::NoTls)
-    }
-
-    async fn introduction(&mut self) -> Result<Connect, Ended> {
-        let config = &self.config;
-        let client = config.client_id.clone();
-        Ok(Connect {
-            client: client.unwrap_or_else(|| format!("causeway-{}", self.desk.node)),
-            clean: false,
-            keep_alive: KEEP_ALIVE_SECONDS,
-            username: config.username.clone(),
-            password: super::password(config).await.map_err(Ended::Password)?,
-            will: None,
-        })
     }
 
     /// Carries messages until the connection ends.
@@ -256,15 +171,13 @@ impl Client {
         let (mut heard, mut unanswered) = (0, 0);
         loop {
             self.receive(&mut wire)?;
-            while let Some((receipt, verdict)) = self.intake.next().now_or_never() {
-                self.settle(&mut wire, receipt, verdict)?;
+            while let Some(verdict) = self.inbound.next().now_or_never() {
+                self.settle(&mut wire, verdict)?;
             }
             self.publish(&mut wire);
             tokio::select! {
-                turned = wire.turn(self.intake.has_room()) => turned?,
-                (receipt, verdict) = self.intake.next() => {
-                    self.settle(&mut wire, receipt, verdict)?;
-                }
+                turned = wire.turn(self.inbound.has_room()) => turned?,
+                verdict = self.inbound.next() => self.settle(&mut wire, verdict)?,
                 changed = twins.changed() => {
                     changed.map_err(|_| Ended::Stopped)?;
                     twins.mark_unchanged();
@@ -291,8 +204,7 @@ impl Client {
     /// What is first said on a connection.
     fn begin(&mut self, wire: &mut Connection, session_present: bool) {
         if !session_present {
-            // Ids of another session name other messages.
-            self.seen = Seen::default();
+            self.life.renew();
             self.is_subscribed = false;
         }
         // A subscription brings all that the broker retains, so it is made once a session.
@@ -303,7 +215,7 @@ impl Client {
                 filters: filters.into(),
             });
         }
-        for publish in self.window.again(session_present, Instant::now()) {
+        for publish in self.life.window.again(session_present, Instant::now()) {
             wire.send(&Packet::Publish(publish));
         }
         self.look();
@@ -312,7 +224,7 @@ impl Client {
 
     /// Takes what has arrived, as long as there is room for it.
     fn receive(&mut self, wire: &mut Connection) -> Result<(), Ended> {
-        while self.intake.has_room()
+        while self.inbound.has_room()
             && let Some(incoming) = wire.next()?
         {
             match incoming {
@@ -328,11 +240,14 @@ impl Client {
     fn packet(&mut self, wire: &mut Connection, packet: Packet) -> Result<(), Ended> {
         match packet {
             Packet::Publish(publish) => self.message(publish, None),
-            Packet::PubAck(id) => self.window.acked(id),
-            Packet::PubRel(id) => wire.send(&Packet::PubComp(id)),
+            Packet::PubAck(id) => self.life.window.acked(id),
+            Packet::PubRel(id) => wire.send(&self.life.release(id)),
             Packet::SubAck { codes, .. } => {
+                if codes.len() != self.filters.len() {
+                    return Err(ProtocolError::Malformed.into());
+                }
                 let mut refused = self.filters.iter().zip(&codes);
-                if let Some((filter, _)) = refused.find(|(_, code)| **code >= 0x80) {
+                if let Some((filter, _)) = refused.find(|(_, code)| **code > Qos::Two as u8) {
                     return Err(Ended::Subscription(filter.clone()));
                 }
                 self.is_subscribed = true;
@@ -352,67 +267,41 @@ impl Client {
 
     /// A message. `oversized`: it was passed over, for having so many bytes.
     fn message(&mut self, publish: Publish, oversized: Option<usize>) {
-        let receipt = Receipt {
-            id: publish.id,
-            qos: publish.qos,
-        };
-        let is_sure = publish.qos != Qos::Zero;
-        if is_sure && self.seen.is_again(&publish, oversized.unwrap_or_default()) {
-            self.desk.stats.received(Outcome::Duplicate);
-            self.intake.settle(receipt, Verdict::default());
-            return;
+        if self.inbound.is_new(&mut self.life, &publish, oversized) {
+            self.inbound.take(publish, oversized);
         }
-        self.intake.take(receipt, letter(publish, oversized));
     }
 
-    fn settle(
-        &mut self,
-        wire: &mut Connection,
-        receipt: Receipt,
-        verdict: Verdict,
-    ) -> Result<(), Ended> {
-        if self.told(receipt, verdict) {
-            return Err(Ended::NotDurable);
-        }
-        match receipt.qos {
-            Qos::Zero => {}
-            Qos::One => wire.send(&Packet::PubAck(receipt.id)),
-            Qos::Two => wire.send(&Packet::PubRec(receipt.id)),
+    fn settle(&mut self, wire: &mut Connection, verdict: (Receipt, Verdict)) -> Result<(), Ended> {
+        let receipt = self.told(verdict)?;
+        if let Some(acknowledgement) = self.life.acknowledge(receipt) {
+            wire.send(&acknowledgement);
         }
         Ok(())
     }
 
-    /// Notes what follows from a message, apart from its acknowledgement. `true`: there must be
-    /// none.
-    fn told(&mut self, receipt: Receipt, verdict: Verdict) -> bool {
-        let Verdict {
-            answers,
-            remind,
-            is_failed,
-        } = verdict;
-        for answer in answers {
+    /// Notes what follows from a message, apart from its acknowledgement.
+    fn told(&mut self, verdict: (Receipt, Verdict)) -> Result<Receipt, NotDurable> {
+        let settled = self.inbound.settle(&mut self.life, verdict);
+        for answer in settled.answers {
             if !self.outbox.answer(answer) {
                 self.desk.stats.dropped("answer");
             }
         }
-        if let Some(device) = remind {
+        if let Some(device) = settled.remind {
             self.outbox.remind(&device);
         }
-        self.has_failed |= is_failed && receipt.qos != Qos::Zero;
-        if self.has_failed {
-            self.seen.forget(receipt.id);
-        }
-        self.has_failed
+        settled.receipt
     }
 
     /// Hands messages to the connection, as many as it takes.
     fn publish(&mut self, wire: &mut Connection) {
-        while self.window.has_room()
+        while self.life.window.has_room()
             && wire.unsent() < UNSENT_BYTES_MAX
             && let Some(message) = self.outbox.next(|_| true, stamp)
         {
             let publish = publish(message, &self.config);
-            let publish = self.window.send(publish, Instant::now());
+            let publish = self.life.window.send(publish, Instant::now());
             wire.send(&Packet::Publish(publish));
             self.desk.stats.sent();
         }
@@ -422,7 +311,7 @@ impl Client {
         if unanswered >= PINGS_UNANSWERED_MAX {
             return Err(Ended::Silent);
         }
-        if self.window.is_overdue(Instant::now()) {
+        if self.life.window.is_overdue(Instant::now()) {
             return Err(Ended::NoAck);
         }
         wire.send(&Packet::PingReq);
@@ -438,45 +327,3 @@ impl Client {
 
 /// There is one subscription at a time.
 const SUBSCRIBE_ID: u16 = 1;
-
-/// A message as the desk takes it.
-pub(super) fn letter(publish: Publish, oversized: Option<usize>) -> Letter {
-    let delivery = match (publish.retain, publish.dup) {
-        (true, _) => Delivery::Retained,
-        (false, true) => Delivery::Perhaps,
-        (false, false) => Delivery::Fresh,
-    };
-    let content = match oversized {
-        None => Content::Payload(publish.payload),
-        Some(bytes) => Content::Oversized { bytes },
-    };
-    Letter {
-        topic: publish.topic,
-        content,
-        delivery,
-    }
-}
-
-/// A message of the bus as brokers take it.
-pub(super) fn publish(message: Message, config: &MqttConfig) -> Publish {
-    let Message { topic, payload } = message;
-    Publish {
-        dup: false,
-        qos: if config.qos == 0 { Qos::Zero } else { Qos::One },
-        retain: config.retain,
-        topic,
-        id: 0,
-        payload,
-    }
-}
-
-const fn refusal(code: u8) -> &'static str {
-    match code {
-        1 => "it does not speak MQTT 3.1.1",
-        2 => "it does not take the client id",
-        3 => "it is not available",
-        4 => "user name or password is wrong",
-        5 => "not authorized",
-        _ => "for no reason that MQTT knows",
-    }
-}

@@ -6,6 +6,8 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::mqtt::{Publish, Qos};
+use super::outbox::Message;
+use crate::config::MqttConfig;
 
 /// A broker that does not acknowledge a message for so long has lost it, or its acknowledgement.
 const ACK_TIMEOUT: Duration = Duration::from_secs(30);
@@ -68,5 +70,18 @@ impl Window {
                 ..publish.clone()
             }
         })
+    }
+}
+
+/// A message of the bus as brokers take it.
+pub(super) fn publish(message: Message, config: &MqttConfig) -> Publish {
+    let Message { topic, payload } = message;
+    Publish {
+        dup: false,
+        qos: if config.qos == 0 { Qos::Zero } else { Qos::One },
+        retain: config.retain,
+        topic,
+        id: 0,
+        payload,
     }
 }

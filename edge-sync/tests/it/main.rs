@@ -10,6 +10,7 @@ mod mappers;
 mod mosquitto;
 #[cfg(feature = "dmi")]
 mod python;
+mod rumqtt;
 
 use std::future::Future;
 use std::path::Path;

@@ -11,16 +11,14 @@ use tokio::sync::{Notify, OwnedMutexGuard};
 use tokio::time::{Instant, sleep_until, timeout};
 use uuid::Uuid;
 
-use super::super::client::letter;
 use super::super::desk::Verdict;
-use super::super::intake::Intake;
+use super::super::inbound::{Inbound, NotDurable};
+use super::super::life::{Life, Receipt};
 use super::super::mqtt::{
     Connect, Incoming, Packet, ProtocolError, Publish, Qos, TOPIC_BYTES_MAX, Will, Wire, WireError,
 };
-use super::super::stats::Outcome;
 use super::Broker;
 use super::index::ClientId;
-use super::sessions::Life;
 
 /// From the connection to its first packet.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -44,8 +42,8 @@ enum Ended {
     Silent,
     #[error("the topic is too long")]
     Topic,
-    #[error("a report cannot be made durable")]
-    NotDurable,
+    #[error(transparent)]
+    NotDurable(#[from] NotDurable),
     #[error("another connection has its session")]
     Taken,
     #[error("the client left")]
@@ -60,26 +58,16 @@ impl From<ProtocolError> for Ended {
     }
 }
 
-/// Which message a verdict is of.
-#[derive(Clone, Copy, Debug)]
-struct Receipt {
-    id: u16,
-    qos: Qos,
-}
-
 struct Connection {
     broker: Arc<Broker>,
     client: ClientId,
     number: u64,
     wire: Wire<TcpStream>,
-    intake: Intake<Receipt>,
+    inbound: Inbound,
     life: OwnedMutexGuard<Life>,
     wake: Arc<Notify>,
     kick: Arc<Notify>,
     silence_max: Duration,
-    /// A report of this connection could not be made durable: it comes again, and so must all that
-    /// came after it.
-    has_failed: bool,
 }
 
 /// Serves a client until it goes.
@@ -142,7 +130,7 @@ async fn connected(wire: Wire<TcpStream>, broker: &Arc<Broker>, connect: Connect
     let life = attached.life.lock_owned().await;
     let keep_alive = Duration::from_secs(connect.keep_alive.into()) * 3 / 2;
     let mut connection = Connection {
-        intake: Intake::new(Arc::clone(&broker.desk)),
+        inbound: Inbound::new(Arc::clone(&broker.desk)),
         broker: Arc::clone(broker),
         client,
         number: attached.number,
@@ -155,7 +143,6 @@ async fn connected(wire: Wire<TcpStream>, broker: &Arc<Broker>, connect: Connect
         } else {
             keep_alive.min(SILENCE_MAX)
         },
-        has_failed: false,
     };
     let ended = connection.run(attached.session_present, &mut stop).await;
     if let Err(error) = &ended {
@@ -177,8 +164,8 @@ impl Connection {
         let (mut heard, mut deadline) = (0, Instant::now() + self.silence_max);
         loop {
             self.receive()?;
-            while let Some((receipt, verdict)) = self.intake.next().now_or_never() {
-                self.settle(receipt, verdict)?;
+            while let Some(verdict) = self.inbound.next().now_or_never() {
+                self.settle(verdict)?;
             }
             self.publish();
             if self.wire.bytes_in() != heard {
@@ -187,8 +174,8 @@ impl Connection {
             }
             let (kick, wake) = (Arc::clone(&self.kick), Arc::clone(&self.wake));
             tokio::select! {
-                turned = self.wire.turn(self.intake.has_room()) => turned?,
-                (receipt, verdict) = self.intake.next() => self.settle(receipt, verdict)?,
+                turned = self.wire.turn(self.inbound.has_room()) => turned?,
+                verdict = self.inbound.next() => self.settle(verdict)?,
                 () = wake.notified() => {}
                 () = kick.notified() => return Err(Ended::Taken),
                 () = sleep_until(deadline) => return Err(Ended::Silent),
@@ -199,7 +186,7 @@ impl Connection {
 
     /// Takes what has arrived, as long as there is room for it.
     fn receive(&mut self) -> Result<(), Ended> {
-        while self.intake.has_room()
+        while self.inbound.has_room()
             && let Some(incoming) = self.wire.next()?
         {
             match incoming {
@@ -214,10 +201,7 @@ impl Connection {
         match packet {
             Packet::Publish(publish) => self.message(publish, None)?,
             Packet::PubAck(id) => self.life.window.acked(id),
-            Packet::PubRel(id) => {
-                self.life.unreleased.remove(&id);
-                self.wire.send(&Packet::PubComp(id));
-            }
+            Packet::PubRel(id) => self.wire.send(&self.life.release(id)),
             Packet::Subscribe { id, filters } => self.subscribe(id, filters),
             Packet::Unsubscribe { id, filters } => {
                 let mut sessions = self.broker.sessions.lock();
@@ -252,74 +236,45 @@ impl Connection {
         if publish.topic.len() > TOPIC_BYTES_MAX {
             return Err(Ended::Topic);
         }
-        let receipt = Receipt {
-            id: publish.id,
-            qos: publish.qos,
-        };
-        let is_again = match publish.qos {
-            Qos::Zero => false,
-            Qos::One => {
-                let length = oversized.unwrap_or_default();
-                self.life.seen.is_again(&publish, length)
-            }
-            Qos::Two => !self.life.unreleased.insert(publish.id),
-        };
-        let broker = &self.broker;
-        if is_again {
-            broker.desk.stats.received(Outcome::Duplicate);
-            self.intake.settle(receipt, Verdict::default());
+        if !self.inbound.is_new(&mut self.life, &publish, oversized) {
             return Ok(());
         }
         if oversized.is_none() {
-            broker.forward(&publish);
+            self.broker.forward(&publish);
         }
-        if broker.desk.knows(&publish.topic) {
-            // Here it is live, whatever the broker keeps of it.
-            let publish = Publish {
-                retain: false,
-                ..publish
-            };
-            self.intake.take(receipt, letter(publish, oversized));
+        // Here it is live, whatever the broker keeps of it.
+        let publish = Publish {
+            retain: false,
+            ..publish
+        };
+        if self.broker.desk.knows(&publish.topic) {
+            self.inbound.take(publish, oversized);
         } else {
-            self.intake.settle(receipt, Verdict::default());
+            self.inbound.skip(&publish);
         }
         Ok(())
     }
 
-    fn settle(&mut self, receipt: Receipt, verdict: Verdict) -> Result<(), Ended> {
-        if self.told(receipt, verdict) {
-            return Err(Ended::NotDurable);
-        }
-        match receipt.qos {
-            Qos::Zero => {}
-            Qos::One => self.wire.send(&Packet::PubAck(receipt.id)),
-            Qos::Two => self.wire.send(&Packet::PubRec(receipt.id)),
+    fn settle(&mut self, verdict: (Receipt, Verdict)) -> Result<(), Ended> {
+        let receipt = self.told(verdict)?;
+        if let Some(acknowledgement) = self.life.acknowledge(receipt) {
+            self.wire.send(&acknowledgement);
         }
         Ok(())
     }
 
-    /// Notes what follows from a message, apart from its acknowledgement. `true`: there must be
-    /// none.
-    fn told(&mut self, receipt: Receipt, verdict: Verdict) -> bool {
-        let Verdict {
-            answers,
-            remind,
-            is_failed,
-        } = verdict;
-        for answer in answers {
+    /// Notes what follows from a message, apart from its acknowledgement.
+    fn told(&mut self, verdict: (Receipt, Verdict)) -> Result<Receipt, NotDurable> {
+        let settled = self.inbound.settle(&mut self.life, verdict);
+        for answer in settled.answers {
             self.broker.route(answer);
             self.broker.desk.stats.sent();
         }
-        if let Some(device) = remind {
+        if let Some(device) = settled.remind {
             self.broker.outbox.lock().remind(&device);
             self.broker.due.notify_one();
         }
-        self.has_failed |= is_failed && receipt.qos != Qos::Zero;
-        if self.has_failed {
-            self.life.seen.forget(receipt.id);
-            self.life.unreleased.remove(&receipt.id);
-        }
-        self.has_failed
+        settled.receipt
     }
 
     /// Hands messages to the connection, as many as it takes.
@@ -355,9 +310,10 @@ impl Connection {
             // A topic that is too long is nobody's.
             let _ = self.message(publish, None);
         }
-        while !self.intake.is_empty() {
-            let (receipt, verdict) = self.intake.next().await;
-            self.told(receipt, verdict);
+        while !self.inbound.is_empty() {
+            let verdict = self.inbound.next().await;
+            // There is nobody to acknowledge it to.
+            let _ = self.told(verdict);
         }
         self.broker
             .sessions

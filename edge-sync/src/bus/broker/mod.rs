@@ -30,11 +30,11 @@ use tokio::sync::{Notify, Semaphore};
 use tokio::task::JoinSet;
 
 use self::sessions::Sessions;
-use super::client::publish;
 use super::desk::{Desk, stamp};
 use super::mqtt::{Publish, matches};
 use super::outbox::{Message, Outbox};
 use super::topics::{Told, of_device};
+use super::window::publish;
 use crate::config::{MqttConfig, MqttMode};
 
 /// Connections get this long to settle what they were sent.

@@ -6,9 +6,8 @@ use std::sync::Arc;
 
 use tokio::sync::{Mutex as AsyncMutex, Notify};
 
+use super::super::life::Life;
 use super::super::mqtt::{Publish, Qos, matches};
-use super::super::seen::Seen;
-use super::super::window::Window;
 use super::index::{ClientId, Index};
 
 /// Filters of one client.
@@ -22,16 +21,6 @@ const RETAINED_BYTES_MAX: usize = 1024 * 1024;
 /// How a subscription that is refused is answered.
 const REFUSED: u8 = 0x80;
 
-/// What a session knows of its messages on their way, in either direction. Held by the connection
-/// of the session while it lasts.
-#[derive(Debug, Default)]
-pub(super) struct Life {
-    pub(super) seen: Seen,
-    pub(super) window: Window,
-    /// Ids of messages to be delivered exactly once that the client has not released yet.
-    pub(super) unreleased: BTreeSet<u16>,
-}
-
 /// The session of a client.
 #[derive(Debug)]
 struct Session {
@@ -43,6 +32,7 @@ struct Session {
     connection: Option<u64>,
     /// When it was last connected, in connections.
     last: u64,
+    /// Held by the connection of the session while it lasts.
     life: Arc<AsyncMutex<Life>>,
     wake: Arc<Notify>,
     kick: Arc<Notify>,

@@ -274,7 +274,8 @@ fn connect(body: &mut Bytes) -> Result<Connect, ProtocolError> {
     };
     let username = has(0x80).then(|| text(body)).transpose()?;
     let password = has(0x40).then(|| binary(body)).transpose()?;
-    if has(1) || (will.is_none() && flags & 0x38 != 0) {
+    let is_odd = (will.is_none() && flags & 0x38 != 0) || (has(0x40) && !has(0x80));
+    if has(1) || is_odd {
         return Err(ProtocolError::Malformed);
     }
     Ok(Connect {
@@ -350,8 +351,11 @@ fn binary(body: &mut Bytes) -> Result<Bytes, ProtocolError> {
 }
 
 fn text(body: &mut Bytes) -> Result<String, ProtocolError> {
-    let bytes = binary(body)?;
-    String::from_utf8(bytes.into()).map_err(|_| ProtocolError::Malformed)
+    let text = String::from_utf8(binary(body)?.into());
+    match text {
+        Ok(text) if !text.contains('\0') => Ok(text),
+        _ => Err(ProtocolError::Malformed),
+    }
 }
 
 impl Packet {

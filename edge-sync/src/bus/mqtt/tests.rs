@@ -1,6 +1,7 @@
 //! Bytes of packets, and topics.
 
 use bytes::{Bytes, BytesMut};
+use rumqttc::mqttbytes::v4::Packet as Other;
 use tokio::io::AsyncWriteExt as _;
 
 use super::packet::{Will, decode};
@@ -124,7 +125,7 @@ fn what_is_written_is_read_and_a_part_of_it_is_not() {
 
 #[test]
 fn nonsense_is_refused_and_never_panics() {
-    let malformed: [&[u8]; 9] = [
+    let malformed: [&[u8]; 25] = [
         b"\x00\x00",
         b"\xf0\x00",
         b"\x30\xff\xff\xff\xff\x01",
@@ -136,6 +137,25 @@ fn nonsense_is_refused_and_never_panics() {
         // No filter; a filter that is none.
         b"\x82\x02\x00\x01",
         b"\x82\x07\x00\x01\x00\x02a#\x00",
+        // No text; U+0000; an empty topic.
+        b"\x30\x03\x00\x01\xff",
+        b"\x30\x03\x00\x01\x00",
+        b"\x30\x02\x00\x00",
+        b"\x82\x06\x00\x01\x00\x01\x00\x00",
+        b"\x10\x0d\x00\x04MQTT\x04\x02\x00\x3c\x00\x01\x00",
+        // Reserved flags; a packet id of 0; bytes that nobody asked for.
+        b"\x80\x06\x00\x01\x00\x01a\x00",
+        b"\x82\x06\x00\x01\x00\x01a\xfd",
+        b"\x60\x02\x00\x01",
+        b"\xcf\x00",
+        b"\x40\x02\x00\x00",
+        b"\x82\x06\x00\x00\x00\x01a\x00",
+        b"\x40\x03\x00\x01\x00",
+        b"\xc0\x01\x00",
+        // Flags of a CONNECT: the reserved one, a password without a name; a will without a topic.
+        b"\x10\x0d\x00\x04MQTT\x04\x03\x00\x3c\x00\x01c",
+        b"\x10\x10\x00\x04MQTT\x04\x42\x00\x3c\x00\x01c\x00\x01p",
+        b"\x10\x13\x00\x04MQTT\x04\x06\x00\x3c\x00\x01c\x00\x01#\x00\x01g",
     ];
     for bytes in malformed {
         let read = decode(&mut BytesMut::from(bytes), MAX);
@@ -154,6 +174,53 @@ fn nonsense_is_refused_and_never_panics() {
             let _ = decode(&mut bytes, MAX);
         }
     }
+}
+
+/// Whether another implementation understands a packet as we do; `None`: it has no room for what it
+/// says.
+fn is_understood(bytes: &[u8], ours: &Packet) -> Option<bool> {
+    let Ok(mut other) = Other::read(&mut BytesMut::from(bytes), MAX) else {
+        // Codes it does not know, and passwords that are no text.
+        let answers = matches!(ours, Packet::ConnAck { .. } | Packet::SubAck { .. });
+        let is_connect = matches!(ours, Packet::Connect(_));
+        return if answers || is_connect {
+            None
+        } else {
+            Some(false)
+        };
+    };
+    if let (Other::Connect(other), Packet::Connect(ours)) = (&mut other, ours)
+        && (ours.username.as_deref() == Some("") || ours.password.as_deref() == Some(b""))
+    {
+        // None and an empty one are the same there.
+        return Some(other.client_id == ours.client);
+    }
+    let mut back = BytesMut::new();
+    other.write(&mut back, MAX).unwrap();
+    let back = decode(&mut back, MAX).unwrap().unwrap();
+    Some(matches!(back, Incoming::Packet(back) if back == *ours))
+}
+
+#[test]
+fn another_implementation_understands_what_is_taken_as_it_was_taken() {
+    let mut random = fastrand::Rng::with_seed(13);
+    let mut understood = 0;
+    for packet in packets() {
+        let whole = bytes_of(&packet);
+        assert_eq!(is_understood(&whole, &packet), Some(true), "{packet:?}");
+        for _ in 0..2000 {
+            let mut bytes = whole.clone();
+            let at = random.usize(..bytes.len());
+            bytes[at] = random.u8(..);
+            let Ok(Some(Incoming::Packet(ours))) = decode(&mut bytes.clone(), MAX) else {
+                continue;
+            };
+            let is_understood = is_understood(&bytes, &ours);
+            assert_ne!(is_understood, Some(false), "{bytes:02x?} is {ours:?}");
+            understood += u32::from(is_understood == Some(true));
+        }
+    }
+    assert!(understood > 5000, "only {understood} were taken by both");
 }
 
 #[test]

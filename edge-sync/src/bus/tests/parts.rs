@@ -72,6 +72,15 @@ fn a_message_is_known_by_id_content_and_mark() {
     assert!(!seen.is_again(&publish(1, "a"), 0));
     assert!(seen.is_again(&again(1, "a"), 0));
     assert!(
+        seen.is_again(&publish(1, "a"), 0),
+        "not marked, but of an id that is not free"
+    );
+    seen.acknowledged(1);
+    assert!(
+        seen.is_again(&again(1, "a"), 0),
+        "the acknowledgement was lost"
+    );
+    assert!(
         !seen.is_again(&publish(1, "a"), 0),
         "a new one of the same content"
     );

@@ -63,7 +63,7 @@ fn report(value: u32) -> String {
 
 impl Cloud {
     /// The readings that arrived, by their source time, and how often.
-    fn readings(&self) -> BTreeMap<u64, usize> {
+    pub(crate) fn readings(&self) -> BTreeMap<u64, usize> {
         let mut found = BTreeMap::new();
         for stored in self.heard() {
             let header = &stored.record.header;

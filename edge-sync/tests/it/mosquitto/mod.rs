@@ -30,7 +30,7 @@ use crate::linked::Cloud;
 use crate::{Edge, config, within};
 
 /// A port that is free now.
-fn port() -> u16 {
+pub(crate) fn port() -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     listener.local_addr().unwrap().port()
 }
@@ -102,7 +102,7 @@ impl Drop for Mosquitto {
     }
 }
 
-async fn listens(port: u16) {
+pub(crate) async fn listens(port: u16) {
     let address = SocketAddr::from(([127, 0, 0, 1], port));
     let trying = async {
         while tokio::net::TcpStream::connect(address).await.is_err() {
@@ -254,7 +254,7 @@ impl Drop for Listener {
 /// What listens to all of a device and of the node's membership.
 const ALL: [&str; 2] = ["$hw/events/device/#", "$hw/events/node/#"];
 
-fn topic(device: &str, what: &str) -> String {
+pub(crate) fn topic(device: &str, what: &str) -> String {
     format!("$hw/events/device/default/{device}/{what}")
 }
 
@@ -267,7 +267,7 @@ fn device_key(resource: &str, name: &str) -> Key {
 
 impl Cloud {
     /// The model of all devices in these tests.
-    fn model(&self) {
+    pub(crate) fn model(&self) {
         let key = device_key("devicemodels", "thermostat");
         let model = json!({
             "apiVersion": "devices.kubeedge.io/v1beta1",
@@ -283,7 +283,7 @@ impl Cloud {
     }
 
     /// A device with what is wanted of its `target`, if anything is.
-    fn device(&self, name: &str, target: Option<&str>, history: &str) {
+    pub(crate) fn device(&self, name: &str, target: Option<&str>, history: &str) {
         self.device_with(name, target, history, &[]);
     }
 
@@ -342,7 +342,7 @@ fn external(dir: &Path, cloud: &Cloud, port: u16) -> EdgeConfig {
 }
 
 /// An edge with its own broker at a port.
-fn internal(dir: &Path, cloud: &Cloud, port: u16) -> EdgeConfig {
+pub(crate) fn internal(dir: &Path, cloud: &Cloud, port: u16) -> EdgeConfig {
     let mut config = edge_config(dir, cloud);
     config.mqtt.mode = MqttMode::Internal;
     config.mqtt.listen = SocketAddr::from(([127, 0, 0, 1], port));
@@ -448,7 +448,7 @@ impl Site {
     }
 }
 
-fn actual(property: &str, value: &str) -> Value {
+pub(crate) fn actual(property: &str, value: &str) -> Value {
     json!({ "twin": { property: { "actual": { "value": value } } } })
 }
 
