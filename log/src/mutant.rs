@@ -19,6 +19,7 @@ pub const ALL: &[(&str, &str)] = &[
         "drop-withdrawn-in-reconcile",
         "keys that only the receiver has stay there",
     ),
+    ("drop-fact", "facts are not sent"),
     (
         "trust-foreign-past",
         "a receiver of another past is resumed, not reconciled",

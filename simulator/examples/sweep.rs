@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use causeway_log::replication::Moment;
 use causeway_simulator::run::{Surveyed, run, run_schedule, shrink, survey, sweep};
 use causeway_simulator::workload::Schedule;
-use causeway_simulator::world::{Options, World};
+use causeway_simulator::world::{Options, Seen, World};
 
 #[expect(clippy::print_stdout, reason = "a program for people")]
 fn main() -> ExitCode {
@@ -28,12 +28,20 @@ fn main() -> ExitCode {
         .first()
         .map_or(1, |jobs| usize::try_from(*jobs).unwrap_or(1));
     if std::env::args().nth(1).as_deref() == Some("survey") {
-        survey(from..to, jobs, PATIENCE, |seed| tell(&seed));
+        let mut seen = Seen::default();
+        survey(from..to, jobs, PATIENCE, |seed| {
+            tell(&seed);
+            if let Ok(outcome) = &seed.result {
+                seen.merge(&outcome.stats.seen);
+            }
+        });
+        println!("{seen}");
         return ExitCode::SUCCESS;
     }
     match sweep(from..to, jobs, |_| {}) {
         Ok(summary) => {
-            println!("{summary:?} in {:?}", began.elapsed());
+            let seen = summary.seen;
+            println!("{summary:?} in {:?}\n{seen}", began.elapsed());
             ExitCode::SUCCESS
         }
         Err(failure) => {

@@ -35,6 +35,14 @@ pub enum Purpose {
     Rollouts = 13,
     /// Devices: what is wanted of them and what they report.
     Devices = 14,
+    /// Disks that fail to read.
+    Reads = 15,
+    /// What a crash leaves of several batches that were on their way.
+    Tails = 16,
+    /// Clients that watch.
+    Watches = 17,
+    /// Something in the middle that breaks connections.
+    Mangles = 18,
 }
 
 /// The stream of `seed` for `purpose`. Nothing of the operating system is in it.

@@ -74,7 +74,7 @@ const CHECKS: [Check; 13] = [
     Check {
         name: "simulator",
         looks: Seeds,
-        areas: &[Replication, Cloud, Fold, Planner],
+        areas: &[Replication, Cloud, Fold, Watch, Planner],
     },
     Check {
         name: "pair explored",
@@ -139,11 +139,12 @@ const CHECKS: [Check; 13] = [
 ];
 
 /// Where to look for each bug; the list itself is `log/src/mutant.rs`, and a test keeps them equal.
-const BUGS: [(&str, Area); 22] = [
+const BUGS: [(&str, Area); 23] = [
     ("ack-before-durable", Replication),
     ("skip-record-on-resume", Replication),
     ("drop-tombstone", Replication),
     ("drop-withdrawn-in-reconcile", Replication),
+    ("drop-fact", Replication),
     ("trust-foreign-past", Replication),
     ("resume-below-floor", Replication),
     ("forget-unfinished-reconcile", Replication),

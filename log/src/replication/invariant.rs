@@ -52,6 +52,7 @@ invariants! {
     TwinDesired = "TWIN-3", "what a node was told to want of a device is what its Device says";
     TwinTaken = "TWIN-4", "a report that was acknowledged is not forgotten while its Device is there";
     ReadingsOnce = "TWIN-5", "a reading that was kept reaches the cloud once and in order, or is counted as given up";
+    FactsOnce = "FACT-1", "an Event that a node took reaches the cloud once, or is counted as given up";
     WatchComplete = "WATCH-1", "a list at N and the changes after N equal a list at M";
     WatchGone = "WATCH-2", "below the trim point the answer is Gone, never silence";
     PlanConverged = "PLAN-1", "planning a converged pod yields no action";

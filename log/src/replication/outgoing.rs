@@ -255,6 +255,9 @@ impl Sender {
             if record.header.op == Op::Delete && mutant::is_on("drop-tombstone") {
                 continue;
             }
+            if record.header.op == Op::Fact && mutant::is_on("drop-fact") {
+                continue;
+            }
             if frame.count() > 0
                 && (frame.len() >= FRAME_TARGET_BYTES
                     || decoded + record.body.len() > FRAME_DECODED_BYTES_MAX)

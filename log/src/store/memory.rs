@@ -1,4 +1,5 @@
-//! The in-memory store: a model of a disk that can lose power, tear, fill up and fail on demand.
+//! The in-memory store: a model of a disk that can lose power, tear, fill up and fail to write or to
+//! read, on demand.
 //! What tests and the simulator run on.
 //!
 //! A [`Disk`] outlives the stores opened on it, as a disk outlives a process. It keeps two states:
@@ -7,6 +8,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
 use parking_lot::{Mutex, RwLock, RwLockReadGuard};
@@ -65,9 +67,12 @@ pub struct Disk {
 struct Shared {
     tables: RwLock<State>,
     fault: Mutex<Option<Fault>>,
+    /// Reads that were asked for while some fail, and those that failed.
+    reads: AtomicU64,
+    failed_reads: AtomicU64,
 }
 
-/// How writing goes wrong, from when it is set until [`Disk::heal`].
+/// How writing or reading goes wrong, from when it is set until [`Disk::heal`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
     /// Commits fail: no space left on device.
@@ -77,6 +82,11 @@ pub enum Fault {
     SyncFails,
     /// Commits fail: input/output error.
     WriteFails,
+    /// Of so many reads the last one fails, again and again: input/output error. Writing works.
+    ReadFails {
+        /// All of them when it is one, or zero.
+        one_in: u32,
+    },
     /// The power goes at the next sync, before anything reaches the disk.
     PowerFailsAtSync,
     /// The power goes at the next sync, after everything reached the disk and before anybody
@@ -159,6 +169,31 @@ impl Disk {
         *self.shared.fault.lock() = None;
     }
 
+    /// Reads as who looks at the disk from outside: none of these reads fails.
+    pub fn read_anyway<T>(&self, read: impl FnOnce() -> T) -> T {
+        let fault = {
+            let mut fault = self.shared.fault.lock();
+            fault.take_if(|fault| matches!(fault, Fault::ReadFails { .. }))
+        };
+        let result = read();
+        if fault.is_some() {
+            *self.shared.fault.lock() = fault;
+        }
+        result
+    }
+
+    /// How many reads failed.
+    #[must_use]
+    pub fn failed_reads(&self) -> u64 {
+        self.shared.failed_reads.load(Ordering::Relaxed)
+    }
+
+    /// How many batches a crash may lose.
+    #[must_use]
+    pub fn unsynced_batches(&self) -> usize {
+        self.shared.tables.read().unsynced.len()
+    }
+
     /// Damages one byte of the durable value at position `nth` of a space (counted from its
     /// first key). `false`: there are not so many.
     pub fn corrupt(&self, space: Space, nth: usize, byte: usize) -> bool {
@@ -232,6 +267,20 @@ impl MemoryKv {
     }
 }
 
+impl Shared {
+    fn check_read(&self) -> Result<(), EngineError> {
+        let Some(Fault::ReadFails { one_in }) = *self.fault.lock() else {
+            return Ok(());
+        };
+        let number = self.reads.fetch_add(1, Ordering::Relaxed) + 1;
+        if !number.is_multiple_of(u64::from(one_in.max(1))) {
+            return Ok(());
+        }
+        self.failed_reads.fetch_add(1, Ordering::Relaxed);
+        Err(refuse("read", std::io::ErrorKind::Other))
+    }
+}
+
 fn refuse(action: &'static str, kind: std::io::ErrorKind) -> EngineError {
     EngineError {
         action,
@@ -260,6 +309,7 @@ impl Kv for MemoryKv {
     fn written(&self) -> MemoryView<'_> {
         MemoryView {
             state: self.disk.shared.tables.read_recursive(),
+            shared: &self.disk.shared,
             is_durable: false,
         }
     }
@@ -267,6 +317,7 @@ impl Kv for MemoryKv {
     fn durable(&self) -> MemoryView<'_> {
         MemoryView {
             state: self.disk.shared.tables.read_recursive(),
+            shared: &self.disk.shared,
             is_durable: true,
         }
     }
@@ -279,7 +330,12 @@ impl Kv for MemoryKv {
             Some(Fault::WriteFails) => {
                 return Err(refuse("commit a batch", std::io::ErrorKind::Other));
             }
-            Some(Fault::SyncFails | Fault::PowerFailsAtSync | Fault::PowerFailsAfterSync)
+            Some(
+                Fault::SyncFails
+                | Fault::ReadFails { .. }
+                | Fault::PowerFailsAtSync
+                | Fault::PowerFailsAfterSync,
+            )
             | None => {}
         }
         let mut state = self.disk.shared.tables.write();
@@ -305,7 +361,7 @@ impl Kv for MemoryKv {
                 state.crash();
                 Err(power_lost())
             }
-            None => {
+            Some(Fault::ReadFails { .. }) | None => {
                 state.sync();
                 Ok(())
             }
@@ -315,7 +371,8 @@ impl Kv for MemoryKv {
     fn recover(&self) -> Result<(), EngineError> {
         let mut state = self.disk.shared.tables.write();
         check_mounted(&state, self.mount)?;
-        if self.fault().is_some() {
+        let takes_writes = matches!(self.fault(), None | Some(Fault::ReadFails { .. }));
+        if !takes_writes {
             return Err(refuse("write again", std::io::ErrorKind::StorageFull));
         }
         state.written = state.durable.clone();
@@ -328,6 +385,7 @@ impl Kv for MemoryKv {
 #[derive(Debug)]
 pub struct MemoryView<'a> {
     state: RwLockReadGuard<'a, State>,
+    shared: &'a Shared,
     is_durable: bool,
 }
 
@@ -356,11 +414,15 @@ impl MemoryView<'_> {
 
 impl View for MemoryView<'_> {
     fn get(&self, space: Space, key: &[u8]) -> Result<Option<Bytes>, EngineError> {
+        self.shared.check_read()?;
         Ok(self.table(space).get(key).cloned())
     }
 
     fn scan(&self, space: Space, from: &[u8], to: &[u8]) -> Pairs<'_> {
         let pairs = self.range(space, from, to);
-        Box::new(pairs.map(|(key, value)| Ok((key.clone(), value.clone()))))
+        Box::new(pairs.map(|(key, value)| {
+            self.shared.check_read()?;
+            Ok((key.clone(), value.clone()))
+        }))
     }
 }

@@ -126,7 +126,8 @@ impl Tombstone {
         self.last.key()
     }
 
-    /// When the object had come to be here.
+    /// When the object had come to be here; zero when that is not known, because it went before a
+    /// restart.
     #[must_use]
     pub const fn created(&self) -> Revision {
         self.created

@@ -33,6 +33,9 @@ const PATH: &str = "/api/v1/namespaces/default/configmaps";
 enum Act {
     Put(usize, u8),
     Delete(usize),
+    /// The object that had the name last is there again, as when a node is sent once more what it was
+    /// told to drop.
+    Back(usize),
     /// The client reads what there is.
     Pull,
     /// The client's connection ends.
@@ -47,6 +50,7 @@ fn act() -> impl Strategy<Value = Act> {
     prop_oneof![
         6 => (0..4_usize, any::<u8>()).prop_map(|(name, value)| Act::Put(name, value)),
         3 => (0..4_usize).prop_map(Act::Delete),
+        2 => (0..4_usize).prop_map(Act::Back),
         3 => Just(Act::Pull),
         1 => Just(Act::Hang),
         1 => Just(Act::Restart),
@@ -77,10 +81,12 @@ struct Server {
     view: View,
     router: axum::Router,
     lives: u64,
+    /// Who had a name last.
+    last: BTreeMap<usize, Key>,
 }
 
 impl Server {
-    fn start(store: MemoryStore, lives: u64) -> Self {
+    fn start(store: MemoryStore, lives: u64, last: BTreeMap<usize, Key>) -> Self {
         let view = View::new(rebuild(&store, &[StreamId::Cluster]).unwrap());
         let reader = Arc::new(Reader(view.clone()));
         Self {
@@ -88,6 +94,7 @@ impl Server {
             view,
             router: router(reader, ServerConfig::default()),
             lives,
+            last,
         }
     }
 
@@ -105,12 +112,12 @@ impl Server {
             })
             .unwrap();
         store.sync().unwrap();
-        Self::start(store, 0)
+        Self::start(store, 0, BTreeMap::new())
     }
 
     fn restart(self) -> Self {
         let (store, _) = MemoryStore::on(self.store.disk()).unwrap();
-        Self::start(store, self.lives)
+        Self::start(store, self.lives, self.last)
     }
 
     fn trim(&self, keep_revisions: u64) {
@@ -124,9 +131,9 @@ impl Server {
         self.store.trim(&policy).unwrap();
     }
 
-    fn write(&mut self, name: usize, value: Option<u8>) {
+    fn write(&mut self, number: usize, value: Option<u8>) {
         let resource = Resource::core("configmaps");
-        let name = format!("m{name}");
+        let name = format!("m{number}");
         let live = self.view.read(|objects| {
             objects
                 .get(&resource, "default", &name)
@@ -141,6 +148,23 @@ impl Server {
                 Key::new(resource, "default", &name, uid).unwrap()
             }
         };
+        self.last.insert(number, key.clone());
+        self.put(&name, key, value);
+    }
+
+    /// The last life of a name once more, unless something has the name.
+    fn bring_back(&mut self, number: usize) {
+        let name = format!("m{number}");
+        let resource = Resource::core("configmaps");
+        let is_free = self
+            .view
+            .read(|objects| objects.get(&resource, "default", &name).is_none());
+        if let Some(key) = self.last.get(&number).cloned().filter(|_| is_free) {
+            self.put(&name, key, Some(0));
+        }
+    }
+
+    fn put(&self, name: &str, key: Key, value: Option<u8>) {
         let (op, body) = match value {
             None => (Op::Delete, Vec::new()),
             Some(value) => {
@@ -310,6 +334,7 @@ async fn follow(acts: Vec<Act>) {
         match act {
             Act::Put(name, value) => server.write(name, Some(value)),
             Act::Delete(name) => server.write(name, None),
+            Act::Back(name) => server.bring_back(name),
             Act::Hang => client.body = None,
             Act::Restart => {
                 lists_max += usize::from(is_trimmed);

@@ -10,7 +10,7 @@ use causeway_log::replication::Moment;
 use parking_lot::Mutex;
 
 use crate::workload::Schedule;
-use crate::world::{Options, Stats, World};
+use crate::world::{Options, Seen, Stats, World};
 
 /// A run that went well.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,6 +50,8 @@ pub struct Summary {
     pub sessions: u64,
     /// The longest that a world took to settle.
     pub settled_max: Duration,
+    /// What happened in all, by kind.
+    pub seen: Seen,
 }
 
 /// Runs the world of `seed`: options, schedule, safety phase, liveness phase.
@@ -232,6 +234,7 @@ impl Summary {
         self.node_seconds += stats.elapsed.as_secs() * Options::draw(seed).nodes as u64;
         self.sessions += stats.sessions;
         self.settled_max = self.settled_max.max(*settled);
+        self.seen.merge(&stats.seen);
     }
 }
 

@@ -162,6 +162,8 @@ pub enum DiskFault {
     WriteFails,
     /// Syncs fail.
     SyncFails,
+    /// Reads fail.
+    ReadFails,
     /// It works again.
     None,
 }

@@ -279,10 +279,11 @@ impl Reader<'_> {
             ("full", DiskFault::Full),
             ("write-fails", DiskFault::WriteFails),
             ("sync-fails", DiskFault::SyncFails),
+            ("read-fails", DiskFault::ReadFails),
             ("none", DiskFault::None),
         ];
         let parts = self.machines(subject, notes);
-        let what = "full, write-fails, sync-fails, or none when it works again";
+        let what = "full, write-fails, sync-fails, read-fails, or none when it works again";
         let fault = fields.need("fault", what, notes)?;
         let fault = notes.word(fault, &faults)?;
         Some(Action::Disk { parts, fault })
@@ -455,6 +456,7 @@ fn detail(action: &Action) -> String {
         DiskFault::Full => "full",
         DiskFault::WriteFails => "writes fail",
         DiskFault::SyncFails => "syncs fail",
+        DiskFault::ReadFails => "reads fail",
         DiskFault::None => "works again",
     };
     format!(": {fault}")

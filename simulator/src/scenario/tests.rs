@@ -192,7 +192,7 @@ expect:
         &[
             (
                 3,
-                "expected one of full, write-fails, sync-fails, none, found `gone`",
+                "expected one of full, write-fails, sync-fails, read-fails, none, found `gone`",
             ),
             (4, "expected cloud or a whole node"),
             (

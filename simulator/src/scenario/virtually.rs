@@ -223,6 +223,7 @@ impl System for Virtual {
                     DiskFault::Full => world::DiskFault::Full,
                     DiskFault::WriteFails => world::DiskFault::WriteFails,
                     DiskFault::SyncFails => world::DiskFault::SyncFails,
+                    DiskFault::ReadFails => world::DiskFault::ReadFails { one_in: 1 },
                     DiskFault::None => world::DiskFault::Heal,
                 };
                 self.machines(parts, |who| Act::Disk { who, fault });

@@ -8,7 +8,7 @@ use causeway_log::wire::PROTOCOL_VERSION;
 use serde_json::json;
 
 use crate::rng::{Purpose, stream};
-use crate::world::{Act, Options, Who};
+use crate::world::{Act, DiskFault, Options, Who};
 
 type Acts = Vec<(Duration, Act)>;
 
@@ -34,6 +34,8 @@ pub(super) fn draw(seed: u64, options: &Options, nodes: &[NodeName], acts: &mut 
     some(options.releases, Purpose::Releases, EVERY, release);
     some(options.facts, Purpose::Facts, FACTS_EVERY, fact);
     some(options.rollouts, Purpose::Rollouts, EVERY, rollout);
+    some(options.misreads, Purpose::Reads, EVERY, misread);
+    some(options.mangles, Purpose::Mangles, EVERY, mangle);
 }
 
 type One = fn(Duration, &[NodeName], &mut fastrand::Rng, &mut Acts);
@@ -95,6 +97,44 @@ fn release(at: Duration, nodes: &[NodeName], random: &mut fastrand::Rng, acts: &
     ));
     let versions = (own, own);
     acts.push((back, Act::Release { who, versions }));
+}
+
+/// A disk fails to read, always or now and then.
+fn misread(at: Duration, nodes: &[NodeName], random: &mut fastrand::Rng, acts: &mut Acts) {
+    let who = match random.u32(..3) {
+        0 => Who::Cloud,
+        _ => Who::Edge(nodes[random.usize(..nodes.len())].clone()),
+    };
+    let one_in = match random.bool() {
+        true => 1,
+        false => random.u32(2..=50),
+    };
+    let until = at + millis(random, 30_000);
+    let fault = DiskFault::ReadFails { one_in };
+    acts.push((
+        at,
+        Act::Disk {
+            who: who.clone(),
+            fault,
+        },
+    ));
+    let fault = DiskFault::Heal;
+    acts.push((until, Act::Disk { who, fault }));
+}
+
+/// Something in the middle breaks connections for a while.
+fn mangle(at: Duration, nodes: &[NodeName], random: &mut fastrand::Rng, acts: &mut Acts) {
+    let node = nodes[random.usize(..nodes.len())].clone();
+    let per_mille = random.u32(20..=500);
+    let until = at + millis(random, 60_000);
+    acts.push((
+        at,
+        Act::Mangle {
+            node: node.clone(),
+            per_mille,
+        },
+    ));
+    acts.push((until, Act::Mangle { node, per_mille: 0 }));
 }
 
 fn fact(at: Duration, nodes: &[NodeName], random: &mut fastrand::Rng, acts: &mut Acts) {

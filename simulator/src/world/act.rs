@@ -156,6 +156,15 @@ pub enum Act {
         /// What it speaks.
         versions: (u8, u8),
     },
+    /// Something in the middle breaks connections of a node: messages are lost, doubled and swapped.
+    /// When it ends, the connections end with it.
+    Mangle {
+        /// Whose.
+        #[serde(with = "node_name")]
+        node: NodeName,
+        /// How many of a thousand messages; none when it ends.
+        per_mille: u32,
+    },
     /// A device at the edge reports through its node.
     Report(Said),
     /// An application at the edge writes an Event through the local API.
@@ -229,6 +238,11 @@ pub enum DiskFault {
     WriteFails,
     /// Syncs fail.
     SyncFails,
+    /// Of so many reads the last one fails, again and again.
+    ReadFails {
+        /// All of them when it is one.
+        one_in: u32,
+    },
     /// It works again.
     Heal,
 }

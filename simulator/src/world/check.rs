@@ -30,6 +30,15 @@ const EVENTS_A_SECOND_MAX: u64 = 100_000;
 /// After so many events the patience of whoever waits is looked at.
 const EVENTS_A_LOOK: u64 = 1024;
 
+/// What is said of a broken disk, and of nothing else: that it takes no writes, and that a write, or
+/// readings, depend on what it cannot read.
+const DISK_ERRORS: [&str; 4] = [
+    "store is read-only",
+    "a round of writes failed",
+    "a write failed",
+    "kept readings cannot be read",
+];
+
 /// What the checks remember.
 #[derive(Debug, Default)]
 pub(super) struct Watch {
@@ -98,8 +107,9 @@ impl World {
         self.watch.gives_up = Some(at);
     }
 
-    /// LOUD-1: nobody calls for help but the store of a broken disk, when it is written to.
+    /// LOUD-1: nobody calls for help but the store of a broken disk, when it is written to or opened.
     pub(super) fn check_errors(&mut self, writes: Option<Owner>) {
+        let writes = writes.or(self.opened.take());
         let Some(error) = self.errors.take() else {
             return;
         };
@@ -108,7 +118,8 @@ impl World {
             Some(Owner::Edge(n)) => self.nodes[n].has_fault,
             None => false,
         };
-        if !(is_broken && error.contains("store is read-only")) {
+        let is_of_disk = DISK_ERRORS.iter().any(|known| error.contains(known));
+        if !(is_broken && is_of_disk) {
             self.violate(Invariant::NoErrors, error);
         }
     }
@@ -272,6 +283,7 @@ impl World {
             && node.link.cut.is_none()
             && node.link.bytes_per_second == 0
             && node.link.loss <= 0.0
+            && node.link.mangled == 0
             && node.link.delay < Duration::from_secs(1)
             && node.link.flapping.is_none()
             && !node.has_fault

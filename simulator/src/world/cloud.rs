@@ -20,6 +20,7 @@ use uuid::Uuid;
 
 use super::link::Budget;
 use super::queue::{Event, Owner};
+use super::seen::Kind;
 use super::writer::{After, Writer};
 use super::{Side, World};
 
@@ -80,6 +81,7 @@ impl World {
                 self.write_back();
             }
             Err(why) => {
+                self.stats.seen.add(Kind::FailedStarts, 1);
                 self.trace
                     .event(self.now, "start failed", "cloud", format_args!("{why}"));
                 self.queue.push(self.now + TICK, Event::Tick { life });
@@ -89,9 +91,11 @@ impl World {
     }
 
     fn open_cloud(&mut self, life: u64) -> Result<CloudRun, String> {
-        let (store, _) = MemoryStore::on(&self.cloud_disk).map_err(|error| error.to_string())?;
+        self.opened = Some(Owner::Cloud);
+        let disk = self.cloud_disk.clone();
+        let (store, _) = MemoryStore::on(&disk).map_err(|error| error.to_string())?;
         self.note_applied(Owner::Cloud, &store);
-        self.note_cloud_opened(&store);
+        disk.read_anyway(|| self.note_cloud_opened(&store));
         let store = Arc::new(store);
         let time: Arc<dyn Monotonic> = self.cloud_clock.clone();
         let clock: Arc<dyn Clock> = self.cloud_clock.clone();
@@ -100,6 +104,7 @@ impl World {
         let outcomes = Arc::new(Outcomes::default());
         let machine = ClusterMachine::start(dyn_store, clock, hub.clone(), outcomes)
             .map_err(|error| error.to_string())?;
+        self.note_events(&machine.view());
         // What was received before and not applied.
         for stream in store.streams().unwrap_or_default() {
             if let StreamId::Node(node, Direction::Up) = stream {
@@ -151,8 +156,8 @@ impl World {
             self.forget_conn(id);
         }
         if self.cloud.take().is_some() {
-            let kept = self.chance.disk.usize(0..=1);
-            self.cloud_disk.crash_keeping(kept);
+            let disk = self.cloud_disk.clone();
+            let kept = self.crash(&disk);
             self.trace.event(
                 self.now,
                 "kill",
@@ -257,6 +262,7 @@ impl World {
         if !cloud.writer.store.stats().read_only {
             self.check_applied(Owner::Cloud, &batch);
             self.note_arrived(&batch);
+            self.note_shown(&batch);
         }
         self.after_cloud_round(life, after, &batch);
     }

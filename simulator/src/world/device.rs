@@ -14,6 +14,7 @@ use causeway_projections::twin::{
     self, DeviceName, Property, Report, State, TwinVersion, Value as TwinValue,
 };
 use tokio::sync::oneshot;
+use uuid::Uuid;
 
 use super::act::Said;
 use super::queue::Event;
@@ -29,18 +30,20 @@ pub(super) struct Reporting {
     said: Vec<(Arc<str>, Arc<str>)>,
 }
 
-/// What the devices of a node were told, and what became of their readings: TWIN-4 and TWIN-5. It
-/// begins anew when the node, or the cloud, gets another disk.
+/// What the devices of a node were told, and what became of their readings and of Events: TWIN-4,
+/// TWIN-5 and FACT-1. It begins anew when the node, or the cloud, gets another disk.
 #[derive(Debug, Default)]
 pub(super) struct Ledger {
     /// Of each life of a Device: what its node took.
     pub(super) promised: BTreeMap<Key, Promised>,
-    /// Records of readings that are durable in the node's stream.
-    pub(super) kept: BTreeSet<EventId>,
+    /// Facts that are durable in the node's stream: readings, and Events.
+    pub(super) kept: BTreeMap<EventId, Key>,
     /// Those that are durable in the cloud.
     pub(super) arrived: BTreeSet<EventId>,
     /// Facts that the node's store let go of before the cloud had them.
     pub(super) given_up: u64,
+    /// Events that the node took: FACT-1.
+    pub(super) events: BTreeSet<Uuid>,
     /// Readings by what they say.
     pub(super) readings: BTreeMap<(DeviceName, Arc<str>, Arc<str>), Count>,
     /// Readings that the node counted as given up.
@@ -65,10 +68,13 @@ pub(super) struct Count {
 }
 
 impl Ledger {
-    /// A record of readings is durable in the cloud. `false`: it came before.
+    /// A fact is durable in the cloud. `false`: it came before.
     fn arrive(&mut self, id: EventId, key: &Key, body: &[u8]) -> bool {
         if !self.arrived.insert(id) {
             return false;
+        }
+        if key.resource != readings() {
+            return true;
         }
         let Ok(chunk) = Chunk::decode(body) else {
             return true;
@@ -165,13 +171,13 @@ impl World {
             device,
             properties,
             state: said.state.as_deref().map(Into::into),
+            doubt: None,
             all_or_nothing: said.all_or_nothing,
         });
         let (done, answer) = oneshot::channel();
         self.ask_edge(n, Request::Twin { report, done });
         if let Some(edge) = &mut self.nodes[n].edge {
             let said = values;
-            doubt: None,
             edge.reports.push(Reporting { answer, said });
         }
     }
@@ -220,8 +226,8 @@ impl World {
                 continue;
             };
             let draft = &entry.draft;
-            if draft.op == Op::Fact && draft.key.resource == readings() {
-                ledger.kept.insert(draft.id);
+            if draft.op == Op::Fact {
+                ledger.kept.insert(draft.id, draft.key.clone());
             }
             if draft.op == Op::Delete && draft.key.resource == twin::devices() {
                 ledger.promised.remove(&draft.key);
@@ -235,11 +241,11 @@ impl World {
         let node = &mut self.nodes[n];
         let up = StreamId::up(node.name.clone());
         let has_past = std::mem::take(&mut node.ledger.has_past);
-        for (id, ..) in facts(store, &up) {
+        for (id, key, _) in facts(store, &up) {
             if has_past {
                 node.ledger.arrived.insert(id);
             } else {
-                node.ledger.kept.insert(id);
+                node.ledger.kept.insert(id, key);
             }
         }
         let is_gone = |key: &Key| {
@@ -249,7 +255,7 @@ impl World {
         node.ledger.promised.retain(|key, _| !is_gone(key));
     }
 
-    /// What a batch that became durable in the cloud says of readings: TWIN-5, once.
+    /// What a batch that became durable in the cloud says of facts: TWIN-5 and FACT-1, once.
     pub(super) fn note_arrived(&mut self, batch: &Batch) {
         let mut twice = None;
         for entry in &batch.entries {
@@ -257,7 +263,7 @@ impl World {
                 continue;
             };
             let draft = &entry.draft;
-            if draft.op != Op::Fact || draft.key.resource != readings() {
+            if draft.op != Op::Fact {
                 continue;
             }
             let Some(n) = self.names.get(name) else {
@@ -267,11 +273,12 @@ impl World {
             let body = draft.body.bytes();
             let is_new = node.ledger.arrive(draft.id, &draft.key, body);
             if !is_new && !node.has_lost_history && !self.has_lost_history {
-                twice = Some(format!("{name}: {} of {} came twice", draft.id, draft.key));
+                let what = format!("{name}: {} of {} came twice", draft.id, draft.key);
+                twice = Some((invariant_of(&draft.key), what));
             }
         }
-        if let Some(what) = twice {
-            self.violate(Invariant::ReadingsOnce, what);
+        if let Some((invariant, what)) = twice {
+            self.violate(invariant, what);
         }
     }
 
@@ -294,6 +301,7 @@ impl World {
         let ledger = &mut self.nodes[n].ledger;
         ledger.forgive();
         ledger.promised.clear();
+        ledger.events.clear();
         ledger.kept.clear();
         ledger.has_past = true;
     }
@@ -303,8 +311,9 @@ impl World {
         for node in &mut self.nodes {
             let ledger = &mut node.ledger;
             ledger.forgive();
+            ledger.events.clear();
             // What is in the node's stream counts as arrived: the cloud may have let it go.
-            ledger.arrived = std::mem::take(&mut ledger.kept);
+            ledger.arrived = std::mem::take(&mut ledger.kept).into_keys().collect();
         }
     }
 
@@ -366,7 +375,15 @@ impl World {
     }
 }
 
-/// The readings in a stream.
+/// What a fact that goes missing, or comes twice, breaks.
+pub(super) fn invariant_of(fact: &Key) -> Invariant {
+    match fact.resource == readings() {
+        true => Invariant::ReadingsOnce,
+        false => Invariant::FactsOnce,
+    }
+}
+
+/// The facts in a stream.
 fn facts(store: &dyn Store, stream: &StreamId) -> Vec<(EventId, Key, Vec<u8>)> {
     let mut facts = Vec::new();
     let mut after = Revision::ZERO;
@@ -375,7 +392,7 @@ fn facts(store: &dyn Store, stream: &StreamId) -> Vec<(EventId, Key, Vec<u8>)> {
         after = last.revision;
         for stored in page {
             let header = &stored.record.header;
-            if header.op == Op::Fact && header.key.resource == readings() {
+            if header.op == Op::Fact {
                 let body = stored.record.body.bytes().to_vec();
                 facts.push((header.id, header.key.clone(), body));
             }

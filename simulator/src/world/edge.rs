@@ -9,22 +9,21 @@ use causeway_edge_sync::config::TwinsConfig;
 use causeway_edge_sync::first_sync::FirstSync;
 use causeway_edge_sync::machine::{EdgeMachine, Request, begin};
 use causeway_edge_sync::twins::TwinsView;
-use causeway_kube_api::decide::{Context, Subresource, prepare_patch};
-use causeway_kube_api::{Catalog, Change, Clock, Expected, View, Write, WriteError, Written};
-use causeway_kube_api::{patch::Patch, schema::FieldValidation};
+use causeway_kube_api::{Clock, View};
 use causeway_log::limits::HANDSHAKE_TIMEOUT;
 use causeway_log::replication::{Backoff, Moment, Role, Session, SessionConfig};
 use causeway_log::store::memory::MemoryStore;
 use causeway_log::wire::Encoder;
-use causeway_log::{Batch, Direction, Epoch, NodeName, Resource, Store, StreamId};
+use causeway_log::{Batch, Direction, Epoch, Resource, Store, StreamId};
 use causeway_projections::{rebuild::rebuild, twin::rebuild_twins};
-use serde_json::Value;
 use tokio::sync::{oneshot, watch};
 use uuid::Uuid;
 
+use super::apps::App;
 use super::device::Reporting;
 use super::link::{Budget, Conn, End, Pipe};
 use super::queue::{Event, Owner};
+use super::seen::Kind;
 use super::writer::{After, Writer};
 use super::{Invariant, Side, World};
 
@@ -45,7 +44,7 @@ pub(super) struct EdgeRun {
     /// Writes of a session that is over; the next one begins after them.
     lingering: VecDeque<oneshot::Receiver<Result<(), WriteRefused>>>,
     /// Writes of applications.
-    pub(super) apps: Vec<oneshot::Receiver<Result<Written, WriteError>>>,
+    pub(super) apps: Vec<App>,
     /// Reports of devices.
     pub(super) reports: Vec<Reporting>,
     /// Readings that wait are being sent on.
@@ -84,6 +83,7 @@ impl World {
             }
             // A disk that cannot be written to has no new store; the supervisor tries again.
             Err(why) => {
+                self.stats.seen.add(Kind::FailedStarts, 1);
                 self.trace.event(
                     self.now,
                     "start failed",
@@ -100,10 +100,11 @@ impl World {
     }
 
     fn open_edge(&mut self, n: usize, life: u64) -> Result<EdgeRun, String> {
-        let node = &self.nodes[n];
-        let (store, _) = MemoryStore::on(&node.disk).map_err(|error| error.to_string())?;
+        self.opened = Some(Owner::Edge(n));
+        let disk = self.nodes[n].disk.clone();
+        let (store, _) = MemoryStore::on(&disk).map_err(|error| error.to_string())?;
         self.note_applied(Owner::Edge(n), &store);
-        self.note_opened(n, &store);
+        disk.read_anyway(|| self.note_opened(n, &store));
         let store = Arc::new(store);
         let node = &self.nodes[n];
         let epoch = Epoch::new(node.clock.uid());
@@ -153,9 +154,9 @@ impl World {
         let node = &mut self.nodes[n];
         node.life += 1;
         if node.edge.take().is_some() {
-            let kept = self.chance.disk.usize(0..=1);
-            node.disk.crash_keeping(kept);
-            let name = node.name.clone();
+            let disk = node.disk.clone();
+            let kept = self.crash(&disk);
+            let name = self.nodes[n].name.clone();
             self.trace.event(
                 self.now,
                 "kill",
@@ -221,6 +222,7 @@ impl World {
         self.next_round(Owner::Edge(n), life, after);
         self.hear_devices(n);
         self.hear_drain(n);
+        self.hear_apps(n);
         let Some(edge) = self.nodes[n].edge.as_mut() else {
             return;
         };
@@ -230,9 +232,6 @@ impl World {
             self.queue.push(at, Event::Recover { owner, life });
         }
         edge.lingering.retain_mut(|write| {
-            matches!(write.try_recv(), Err(oneshot::error::TryRecvError::Empty))
-        });
-        edge.apps.retain_mut(|write| {
             matches!(write.try_recv(), Err(oneshot::error::TryRecvError::Empty))
         });
         if after == After::Syncing {
@@ -268,7 +267,8 @@ impl World {
             let (at, owner) = (self.now + Duration::from_secs(1), Owner::Edge(n));
             self.queue.push(at, Event::Recover { owner, life });
         } else {
-            self.note_opened(n, &*store);
+            let disk = store.disk().clone();
+            disk.read_anyway(|| self.note_opened(n, &*store));
         }
     }
 
@@ -392,70 +392,6 @@ impl World {
         let pause = edge.backoff.next(outcome.retry_after);
         self.queue
             .push(self.now + pause, Event::Dial { node: n, life });
-    }
-
-    // === applications ===
-
-    /// An application merges a patch into an object through the local API.
-    pub(super) fn edge_write(
-        &mut self,
-        node: &NodeName,
-        resource: &str,
-        name: (&str, &str),
-        patch: Value,
-    ) {
-        if let Err(why) = self.edge_patch(node, &self::resource(resource), name, patch) {
-            self.trace
-                .event(self.now, "refused", node.as_str(), format_args!("{why}"));
-        }
-    }
-
-    /// The same; why it cannot be done.
-    fn edge_patch(
-        &mut self,
-        node: &NodeName,
-        resource: &Resource,
-        (namespace, name): (&str, &str),
-        patch: Value,
-    ) -> Result<(), String> {
-        let n = self.find(node).ok_or("there is no such node")?;
-        let edge = self.nodes[n].edge.as_ref();
-        let edge = edge.ok_or("its API does not answer")?;
-        let catalog = edge.view.read(Catalog::of);
-        let kind = catalog.find_resource(resource);
-        let kind = kind.ok_or_else(|| format!("its API has no {}", resource.plural))?;
-        let entry = edge
-            .view
-            .read(|objects| objects.get(resource, namespace, name).cloned());
-        let entry = entry.ok_or_else(|| format!("{} {name} is not there", resource.plural))?;
-        let clock = &self.nodes[n].clock;
-        let context = Context {
-            now: Clock::now(&**clock),
-            uid: clock.uid(),
-            namespace: namespace.to_owned(),
-            name: name.to_owned(),
-            field_validation: FieldValidation::Ignore,
-        };
-        let patch = Patch::Merge(patch);
-        let prepared = prepare_patch(kind, &entry.object(), &patch, Subresource::Main, &context)
-            .map_err(|status| status.message)?;
-        let write = Write {
-            key: entry.key().clone(),
-            expected: Expected::At(entry.modified()),
-            change: Change::Put(prepared.object),
-        };
-        let (done, answer) = oneshot::channel();
-        self.ask_edge(
-            n,
-            Request::Local {
-                write: Box::new(write),
-                done,
-            },
-        );
-        if let Some(edge) = &mut self.nodes[n].edge {
-            edge.apps.push(answer);
-        }
-        Ok(())
     }
 
     /// LOG-1 and SYNC-2 at the door of the edge's store: what is to be applied goes on from what

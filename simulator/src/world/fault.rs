@@ -9,6 +9,7 @@ use super::kubelet::Kubelet;
 use super::link::Link;
 use super::queue::{Event, Owner};
 use super::release::Versions;
+use super::seen::Kind;
 use super::user::Promises;
 use super::{Act, Cut, DiskFault, Side, Who, World};
 
@@ -18,6 +19,7 @@ const BOOT_MILLIS: std::ops::RangeInclusive<u64> = 2_000..=20_000;
 impl World {
     pub(super) fn do_act(&mut self, act: Act) {
         self.stats.acts += 1;
+        self.stats.seen.act(&act);
         match act {
             Act::Apply(manifest) => self.apply(manifest),
             Act::Delete {
@@ -38,6 +40,7 @@ impl World {
                 world.cut(n, kind);
             }),
             Act::Heal { node } => self.with(&node, |world, n| {
+                world.mangle(n, 0);
                 let flap = world.nodes[n].link.flap + 1;
                 world.nodes[n].link = Link {
                     flap,
@@ -76,6 +79,9 @@ impl World {
                 swallows,
             } => self.roll(drain, gap, swallows),
             Act::Release { who, versions } => self.release(&who, Versions::from(versions)),
+            Act::Mangle { node, per_mille } => {
+                self.with(&node, |world, n| world.mangle(n, per_mille));
+            }
             Act::Report(said) => self.with(&said.node, |world, n| world.report(n, &said)),
             Act::EdgeEvent { node, name } => {
                 self.with(&node, |world, n| world.edge_event(n, &name));
@@ -132,6 +138,15 @@ impl World {
                 let why = "connection reset by peer";
                 self.queue.push(self.now, Event::Lost { conn, at, why });
             }
+        }
+    }
+
+    /// Something in the middle begins to break connections, or goes away with what it broke.
+    fn mangle(&mut self, n: usize, per_mille: u32) {
+        self.disturb(n);
+        let before = std::mem::replace(&mut self.nodes[n].link.mangled, per_mille);
+        if before > 0 && per_mille == 0 {
+            self.reset(n);
         }
     }
 
@@ -240,15 +255,36 @@ impl World {
 
     // === disks ===
 
+    /// A process dies, and what was on its way to the disk may have made it, the first of it or all.
+    /// Says how many batches did.
+    pub(super) fn crash(&mut self, disk: &Disk) -> usize {
+        let mut kept = self.chance.disk.usize(0..=1);
+        let unsynced = disk.unsynced_batches();
+        if self.options.tails {
+            kept = self.chance.tails.usize(0..=unsynced);
+        }
+        let seen = &mut self.stats.seen;
+        seen.add(Kind::TornTails, u64::from(kept < unsynced));
+        seen.add(Kind::LongTails, u64::from(unsynced > 1));
+        seen.add(Kind::Unheard, kept.min(unsynced) as u64);
+        disk.crash_keeping(kept);
+        kept
+    }
+
     /// Puts another disk in; the process is down meanwhile.
     fn replace_disk(&mut self, who: &Who, disk: Disk) {
         match who {
             Who::Cloud => {
                 self.kill_cloud();
                 let before = std::mem::replace(&mut self.cloud_disk, disk);
+                self.stats
+                    .seen
+                    .add(Kind::FailedReads, before.failed_reads());
+                before.heal();
                 let after = self.cloud_disk.clone();
                 self.lose_history(Owner::Cloud, &before, &after);
                 self.has_lost_history = true;
+                self.forget_watches(None);
                 self.forget_arrivals();
                 self.cloud_has_fault = false;
                 self.start_cloud();
@@ -256,9 +292,15 @@ impl World {
             Who::Edge(node) => self.with(node, |world, n| {
                 world.kill_edge(n, false);
                 let before = std::mem::replace(&mut world.nodes[n].disk, disk);
+                world
+                    .stats
+                    .seen
+                    .add(Kind::FailedReads, before.failed_reads());
+                before.heal();
                 let after = world.nodes[n].disk.clone();
                 world.lose_history(Owner::Edge(n), &before, &after);
                 world.nodes[n].has_lost_history = true;
+                world.forget_watches(Some(n));
                 world.forget_node(n);
                 world.nodes[n].has_fault = false;
                 world.start_edge(n);
@@ -322,6 +364,7 @@ impl World {
             DiskFault::Full => Some(Fault::Full),
             DiskFault::WriteFails => Some(Fault::WriteFails),
             DiskFault::SyncFails => Some(Fault::SyncFails),
+            DiskFault::ReadFails { one_in } => Some(Fault::ReadFails { one_in }),
             DiskFault::Heal => None,
         };
         let set = |disk: &Disk| match fault {

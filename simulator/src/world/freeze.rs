@@ -81,6 +81,10 @@ impl World {
             | Event::Tick { .. }
             | Event::FlushAcks { .. }
             | Event::Ask { .. } => self.cloud_frozen,
+            Event::Pull { client } => match self.watched_by(*client) {
+                None => self.cloud_frozen,
+                Some(n) => self.nodes[n].edge_frozen,
+            },
             Event::Look { node, .. } | Event::Step { node, .. } => self.nodes[*node].kubelet_frozen,
             // The machine takes calls for a process that stands still, see the load balancer.
             Event::Accept { .. } => Duration::ZERO,

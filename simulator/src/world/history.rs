@@ -7,6 +7,7 @@ use causeway_log::{Store as _, WallTime};
 
 use super::World;
 use super::queue::{Event, Owner};
+use super::seen::Kind;
 
 /// Records that a trim removes at most.
 const TRIM_RECORDS_MAX: usize = 1000;
@@ -36,7 +37,10 @@ impl World {
         if let Ok(trimmed) = trimmed
             && trimmed.records > 0
         {
+            self.stats.seen.add(Kind::Trims, 1);
             if let Owner::Edge(n) = owner {
+                let dropped = trimmed.facts_dropped;
+                self.stats.seen.add(Kind::FactsGivenUp, dropped);
                 self.nodes[n].ledger.given_up += trimmed.facts_dropped;
             }
             let who = match owner {

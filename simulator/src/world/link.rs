@@ -2,7 +2,8 @@
 //!
 //! The wire is a reliable stream, so what the network does to packets shows as time: a lost packet
 //! is a stall until it is sent again, a cut is a stall until the link is healed or somebody gives
-//! up. Nothing is reordered or doubled within a connection; connections of one node may overlap.
+//! up. Nothing is lost, reordered or doubled within a connection, unless something in the middle breaks
+//! it, see `mangle`; connections of one node may overlap.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -33,6 +34,8 @@ pub(super) struct Link {
     pub(super) jitter: Duration,
     pub(super) bytes_per_second: u64,
     pub(super) loss: f64,
+    /// Of a thousand messages, so many are lost, doubled or swapped.
+    pub(super) mangled: u32,
     /// Counts changes of mind about flapping.
     pub(super) flap: u64,
     pub(super) flapping: Option<(Duration, Duration)>,
@@ -53,6 +56,7 @@ impl Link {
             jitter,
             bytes_per_second,
             loss,
+            mangled: 0,
             flap: 0,
             flapping: None,
         }
@@ -138,6 +142,15 @@ impl Pipe {
         self.bytes += bytes;
         self.items.push_back(item);
         self.last_arrival
+    }
+
+    /// The two items that were sent last change places; `false`: there are no two.
+    pub(super) fn swap_last(&mut self) -> bool {
+        let last = self.items.len().saturating_sub(1);
+        if last > 0 {
+            self.items.swap(last - 1, last);
+        }
+        last > 0
     }
 
     /// Nothing is held up by what was sent when the link was worse.

@@ -12,6 +12,7 @@
 //! one seed is one history.
 
 mod act;
+mod apps;
 mod balancer;
 mod check;
 mod clock;
@@ -25,6 +26,7 @@ mod freeze;
 mod history;
 mod kubelet;
 mod link;
+mod mangle;
 mod node;
 mod options;
 mod queue;
@@ -32,11 +34,13 @@ mod register;
 mod release;
 mod rest;
 mod runtime;
+mod seen;
 mod session;
 mod state;
 mod streams;
 mod twins;
 mod user;
+mod watcher;
 mod writer;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -54,10 +58,11 @@ use serde_json::Value;
 
 pub use act::{Act, Cut, DiskFault, Said, Who};
 pub use options::Options;
+pub use seen::{Kind, Seen};
 pub use state::{ContainerState, NodeState, PodState, Stats, Violation};
 
 use crate::errors::Errors;
-use crate::rng::{Purpose, stream};
+use crate::rng::{Purpose, mix, stream};
 use crate::trace::Trace;
 use clock::MachineClock;
 use cloud::CloudRun;
@@ -140,6 +145,11 @@ pub struct World {
     copied_promises: Promises,
     /// Lives of objects that somebody wants gone.
     deleted: BTreeSet<String>,
+    watchers: Option<Box<watcher::Watchers>>,
+    /// Events of nodes that were in the cloud at some time: FACT-1.
+    shown_events: BTreeSet<String>,
+    /// Whose store was opened last, and what it said was not looked at yet.
+    opened: Option<Owner>,
 }
 
 /// Streams of random numbers.
@@ -148,6 +158,8 @@ struct Chance {
     network: fastrand::Rng,
     disk: fastrand::Rng,
     process: fastrand::Rng,
+    tails: fastrand::Rng,
+    mangles: fastrand::Rng,
 }
 
 impl Chance {
@@ -156,6 +168,8 @@ impl Chance {
             network: stream(seed, Purpose::Network),
             disk: stream(seed, Purpose::Disk),
             process: stream(seed, Purpose::Process),
+            tails: stream(mix(seed), Purpose::Tails),
+            mangles: stream(mix(seed), Purpose::Mangles),
         }
     }
 }
@@ -221,6 +235,9 @@ impl World {
             promises: Promises::default(),
             copied_promises: Promises::default(),
             deleted: BTreeSet::new(),
+            watchers: None,
+            shown_events: BTreeSet::new(),
+            opened: None,
             shared_now,
         };
         world.watched(|world| {
@@ -228,6 +245,9 @@ impl World {
             for n in 0..world.nodes.len() {
                 world.start_edge(n);
                 world.start_kubelet(n);
+            }
+            if world.options.watches {
+                world.begin_watches();
             }
         });
         world
@@ -361,10 +381,13 @@ impl World {
     /// Counters.
     #[must_use]
     pub fn stats(&self) -> Stats {
-        Stats {
-            elapsed: self.now,
-            ..self.stats
+        let mut stats = self.stats;
+        stats.elapsed = self.now;
+        let nodes = self.nodes.iter().map(|node| &node.disk);
+        for disk in nodes.chain([&self.cloud_disk]) {
+            stats.seen.add(Kind::FailedReads, disk.failed_reads());
         }
+        stats
     }
 
     /// With the ERROR events of this thread caught.
@@ -436,6 +459,7 @@ impl World {
             Event::Exit { .. } => {}
             Event::Boot { node, boot } => self.boot(node, boot),
             Event::Ask { user } => self.ask(user),
+            Event::Pull { client } => self.pull(client),
             Event::Flap { node, flap } => self.flap(node, flap),
             Event::Thaw { who } => self.thaw(&who),
             Event::Drained { life, gap } => self.drained(life, gap),

@@ -59,6 +59,14 @@ pub struct Options {
     pub rollouts: bool,
     /// Whether there are devices.
     pub devices: bool,
+    /// Whether disks fail to read.
+    pub misreads: bool,
+    /// Whether a crash leaves any part of what was on its way to a disk, else one batch at most.
+    pub tails: bool,
+    /// Whether clients watch.
+    pub watches: bool,
+    /// Whether something in the middle breaks connections.
+    pub mangles: bool,
     /// Keep the lines of the trace.
     pub trace: bool,
 }
@@ -90,6 +98,10 @@ impl Default for Options {
             facts: false,
             rollouts: false,
             devices: false,
+            misreads: false,
+            tails: false,
+            watches: false,
+            mangles: false,
             trace: false,
         }
     }
@@ -143,6 +155,10 @@ impl Options {
             facts: chosen(Purpose::Facts),
             rollouts: chosen(Purpose::Rollouts),
             devices: chosen(Purpose::Devices),
+            misreads: chosen(Purpose::Reads),
+            tails: chosen(Purpose::Tails),
+            watches: chosen(Purpose::Watches),
+            mangles: chosen(Purpose::Mangles),
             trace: false,
         }
     }
@@ -175,6 +191,10 @@ impl fmt::Display for Options {
             facts,
             rollouts,
             devices,
+            misreads,
+            tails,
+            watches,
+            mangles,
             trace: _,
         } = self;
         write!(
@@ -186,7 +206,8 @@ impl fmt::Display for Options {
              {breaks_disks}, jumps clocks: {jumps_clocks}, trims every {trim_every:?} to \
              {facts_max} facts, freezes: {freezes}, storms: {storms}, replaces the cloud: \
              {rolls}, other releases: {releases}, events at the edge: {facts}, rollouts: \
-             {rollouts}, devices: {devices}",
+             {rollouts}, devices: {devices}, misreads: {misreads}, tails: {tails}, watches: \
+             {watches}, mangles: {mangles}",
             safety.as_secs(),
             liveness.as_secs(),
         )

@@ -109,6 +109,10 @@ pub(super) enum Event {
     Ask {
         user: usize,
     },
+    /// A client of an API reads what it watches.
+    Pull {
+        client: usize,
+    },
     Flap {
         node: usize,
         flap: u64,

@@ -57,6 +57,7 @@ impl World {
                 return Err((Invariant::Answered, what));
             }
             self.same_twins(n)?;
+            self.same_events(n)?;
             self.same_pods(n)?;
         }
         Ok(())
@@ -163,7 +164,8 @@ impl World {
 
     /// What is looked at once all is at rest.
     pub(super) fn check_rest(&mut self) {
-        if let Err((invariant, what)) = self.at_rest() {
+        let at_rest = self.at_rest().and_then(|()| self.check_watches());
+        if let Err((invariant, what)) = at_rest {
             self.violate(invariant, what);
         }
         for n in 0..self.nodes.len() {

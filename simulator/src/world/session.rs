@@ -6,13 +6,16 @@ use std::time::Duration;
 use causeway_cloud_sync::cluster;
 use causeway_daemon::session_driver::{Counts, EndReason, SessionEnd};
 use causeway_edge_sync::machine as edge;
-use causeway_log::replication::{Close, Effect, Established, Moment, SessionWrite, Start};
+use causeway_log::replication::{
+    Close, CloseCode, Effect, Established, Moment, SessionWrite, Start,
+};
 use causeway_log::store::ReadLimit;
 use causeway_log::{Direction, Offset, Store as _, StreamId};
 use tokio::sync::oneshot;
 
 use super::link::{Budget, End, Item};
 use super::queue::Event;
+use super::seen::Kind;
 use super::{Invariant, Side, World};
 
 /// Writes asked for and not durable yet, per session; reading stops beyond it.
@@ -87,11 +90,11 @@ impl World {
             Side::Edge => self.stats.bytes_up += frame.len() as u64,
             Side::Cloud => self.stats.bytes_down += frame.len() as u64,
         }
-        self.transmit(id, side.other(), Item::Message(frame));
+        self.send(id, side.other(), frame);
         true
     }
 
-    fn transmit(&mut self, id: u64, to: Side, item: Item) {
+    pub(super) fn transmit(&mut self, id: u64, to: Side, item: Item) {
         let Some(conn) = self.conns.get_mut(&id) else {
             return;
         };
@@ -304,6 +307,12 @@ impl World {
             Side::Edge => Direction::Up,
             Side::Cloud => Direction::Down,
         };
+        let is_resumed = matches!(established.sending, Start::Resume { .. });
+        let kind = match is_resumed {
+            true => Kind::Resumes,
+            false => Kind::Reconciles,
+        };
+        self.stats.seen.add(kind, 1);
         if let Start::Resume { after } = established.sending {
             end.budget = self.cost_of_resume(end, &StreamId::Node(name, direction), after);
         }
@@ -317,10 +326,8 @@ impl World {
         let mut budget = Budget::default();
         let mut after = after;
         loop {
-            let page = end
-                .store
-                .read_coalesced(stream, after, ReadLimit::SCAN)
-                .ok()?;
+            let read = || end.store.read_coalesced(stream, after, ReadLimit::SCAN);
+            let page = end.store.disk().read_anyway(read).ok()?;
             for stored in &page.records {
                 budget.add(&stored.record.body);
             }
@@ -394,6 +401,10 @@ impl World {
             name.as_str(),
             format_args!("{side:?} {reason:?}"),
         );
+        if matches!(&reason, EndReason::Closed(close) if close.code == CloseCode::Violation && !close.by_peer)
+        {
+            self.stats.seen.add(Kind::Violations, 1);
+        }
         self.disturb(n);
         self.check_cost(n, side, &end);
         match side {

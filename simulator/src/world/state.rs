@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use causeway_log::replication::Moment;
 
+use super::seen::Seen;
+
 /// An invariant did not hold.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("seed {seed}: {invariant} at {:.3} s: {what}", at.0.as_secs_f64())]
@@ -87,4 +89,6 @@ pub struct Stats {
     pub fair_max: Duration,
     /// The most that an end of a session sent, in thousandths of its bound: COST-1.
     pub cost_max: u64,
+    /// What happened, by kind.
+    pub seen: Seen,
 }

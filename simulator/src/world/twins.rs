@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use causeway_log::{NodeName, Store};
+use causeway_log::{EventId, Key, NodeName, Store};
 use causeway_projections::Objects;
 use causeway_projections::twin::reader::{Asked, Item, Seen, device, extent, page};
 use causeway_projections::twin::{
@@ -11,7 +11,7 @@ use causeway_projections::twin::{
 };
 use serde_json::Value;
 
-use super::device::Ledger;
+use super::device::{Ledger, invariant_of};
 use super::edge::EdgeRun;
 use super::rest::Differs;
 use super::{Invariant, World};
@@ -57,8 +57,10 @@ impl World {
         }
         self.same_documents(n, edge)?;
         let is_whole = !node.has_lost_history && !self.has_lost_history;
-        readings_differ(&node.ledger, is_whole).map_or(Ok(()), |what| {
-            Err((Invariant::ReadingsOnce, format!("{name}: {what}")))
+        let differs =
+            facts_differ(&node.ledger).or_else(|| readings_differ(&node.ledger, is_whole));
+        differs.map_or(Ok(()), |(invariant, what)| {
+            Err((invariant, format!("{name}: {what}")))
         })
     }
 
@@ -240,24 +242,33 @@ fn values(desired: &Desired) -> BTreeMap<Arc<str>, TwinValue> {
         .collect()
 }
 
+/// TWIN-5 and FACT-1: facts that are neither in the cloud nor counted.
+fn facts_differ(ledger: &Ledger) -> Option<Differs> {
+    let is_missing = |(id, _): &(&EventId, &Key)| !ledger.arrived.contains(*id);
+    let missing: Vec<(&EventId, &Key)> = ledger.kept.iter().filter(is_missing).collect();
+    let given_up = ledger.given_up;
+    let (_, key) = missing
+        .first()
+        .filter(|_| missing.len() as u64 > given_up)?;
+    let what = format!(
+        "{} facts did not arrive, {given_up} were given up: {:?}",
+        missing.len(),
+        missing.first()
+    );
+    Some((invariant_of(key), what))
+}
+
 /// TWIN-5: readings that are neither in the cloud nor counted, and readings that nobody made.
 /// `is_whole`: no disk of the two went back in time, after which readings may come again.
-fn readings_differ(ledger: &Ledger, is_whole: bool) -> Option<String> {
-    let missing = ledger.kept.difference(&ledger.arrived).count() as u64;
-    if missing > ledger.given_up {
-        let odd = ledger.kept.difference(&ledger.arrived).next();
-        let given_up = ledger.given_up;
-        return Some(format!(
-            "{missing} records of readings did not arrive, {given_up} facts were given up: {odd:?}"
-        ));
-    }
+fn readings_differ(ledger: &Ledger, is_whole: bool) -> Option<Differs> {
     let (mut lost, mut odd) = (0, None);
     for ((device, property, value), count) in &ledger.readings {
         if count.arrived > count.issued && is_whole {
             let (arrived, issued) = (count.arrived, count.issued);
-            return Some(format!(
+            let what = format!(
                 "{device} {property}: {value} was read {issued} times and came {arrived} times"
-            ));
+            );
+            return Some((Invariant::ReadingsOnce, what));
         }
         let missing = count.acked.saturating_sub(count.arrived);
         lost += missing;
@@ -268,8 +279,9 @@ fn readings_differ(ledger: &Ledger, is_whole: bool) -> Option<String> {
     // A record that was given up held some of them; how many is known to nobody.
     (lost > ledger.dropped && ledger.given_up == 0).then(|| {
         let dropped = ledger.dropped;
-        format!(
+        let what = format!(
             "{lost} readings that were acknowledged did not arrive, {dropped} are counted: {odd:?}"
-        )
+        );
+        (Invariant::ReadingsOnce, what)
     })
 }

@@ -6,7 +6,7 @@ use causeway_log::NodeName;
 use causeway_log::replication::Moment;
 use causeway_log::wire::PROTOCOL_VERSION;
 use causeway_simulator::workload::Schedule;
-use causeway_simulator::world::{Act, Cut, Options, Who, World};
+use causeway_simulator::world::{Act, Cut, DiskFault, Kind, Options, Who, World};
 use serde_json::{Value, json};
 
 const SOON: Duration = Duration::from_secs(120);
@@ -162,6 +162,118 @@ fn a_node_behind_the_horizon_is_reconciled() {
     assert!(says(&world, "trim", "records"));
     world.settle(SOON).unwrap();
     assert_eq!(world.node(&n0()).pods[0].files["config/edit"], "19");
+}
+
+#[test]
+fn who_cannot_read_its_disk_goes_on_when_it_can() {
+    for who in [Who::Cloud, Who::Edge(n0())] {
+        for one_in in [1, 7] {
+            let mut world = running(Options::default());
+            let fault = DiskFault::ReadFails { one_in };
+            let on = who.clone();
+            world.act(Act::Disk { who: on, fault });
+            for edit in 1..20 {
+                world.act(Act::Apply(config(edit)));
+                world.act(Act::Reset { node: n0() });
+                pass(&mut world, 1);
+            }
+            world.act(Act::Apply(pod("app:2")));
+            pass(&mut world, 30);
+            assert!(world.stats().seen.of(Kind::FailedReads) > 0);
+            world.settle(SOON).unwrap();
+            assert_eq!(images(&world), ["app:2"]);
+            assert_eq!(world.node(&n0()).pods[0].files["config/edit"], "19");
+        }
+    }
+}
+
+#[test]
+fn who_cannot_read_its_disk_as_it_starts_is_started_again() {
+    for who in [Who::Cloud, Who::Edge(n0())] {
+        let mut world = running(Options::default());
+        let fault = DiskFault::ReadFails { one_in: 1 };
+        let on = who.clone();
+        world.act(Act::Disk { who: on, fault });
+        world.act(Act::Kill { who: who.clone() });
+        world.act(Act::Start { who });
+        pass(&mut world, 10);
+        assert!(says(&world, "start failed", ""));
+        assert_eq!(images(&world), ["app:1"]);
+        world.settle(SOON).unwrap();
+    }
+}
+
+#[test]
+fn a_connection_that_somebody_breaks_is_made_anew() {
+    let mut world = running(Options::default());
+    let node = n0();
+    let per_mille = 300;
+    world.act(Act::Mangle { node, per_mille });
+    for edit in 1..100 {
+        world.act(Act::Apply(config(edit)));
+        pass(&mut world, 1);
+    }
+    let seen = world.stats().seen;
+    for kind in [Kind::Lost, Kind::Doubled, Kind::Swapped, Kind::Violations] {
+        assert!(seen.of(kind) > 0, "{}: {seen}", kind.text());
+    }
+    world.settle(SOON).unwrap();
+    assert_eq!(world.node(&n0()).pods[0].files["config/edit"], "99");
+}
+
+#[test]
+fn clients_that_watch_see_it_all_or_are_told_gone() {
+    let mut world = running(Options {
+        watches: true,
+        trim_every: Duration::from_secs(5),
+        history: 4,
+        ..Options::default()
+    });
+    for edit in 1..120 {
+        world.act(Act::Apply(config(edit)));
+        pass(&mut world, 3);
+        if edit % 30 == 0 {
+            for who in [Who::Cloud, Who::Edge(n0())] {
+                world.act(Act::Kill { who: who.clone() });
+                world.act(Act::Start { who });
+            }
+        }
+    }
+    world.settle(SOON).unwrap();
+    let seen = world.stats().seen;
+    for kind in [Kind::Watches, Kind::WatchEvents, Kind::WatchStalls] {
+        assert!(seen.of(kind) > 0, "{}: {seen}", kind.text());
+    }
+}
+
+#[test]
+fn of_what_is_on_its_way_to_a_disk_any_part_may_make_it() {
+    let mut world = running(Options {
+        tails: true,
+        trim_every: Duration::from_millis(500),
+        sync_max: Duration::from_secs(10),
+        history: 4,
+        ..Options::default()
+    });
+    for edit in 1..60 {
+        world.act(Act::Apply(config(edit)));
+        let who = Who::Cloud;
+        let fault = DiskFault::SyncFails;
+        world.act(Act::Disk { who, fault });
+        pass(&mut world, 2);
+        let who = Who::Cloud;
+        world.act(Act::Kill { who: who.clone() });
+        let fault = DiskFault::Heal;
+        let on = who.clone();
+        world.act(Act::Disk { who: on, fault });
+        world.act(Act::Start { who });
+        pass(&mut world, 20);
+    }
+    let seen = world.stats().seen;
+    for kind in [Kind::TornTails, Kind::LongTails, Kind::Unheard] {
+        assert!(seen.of(kind) > 0, "{}: {seen}", kind.text());
+    }
+    world.settle(SOON).unwrap();
 }
 
 #[test]

@@ -188,6 +188,27 @@ expect:
 }
 
 #[test]
+fn a_node_whose_disk_cannot_be_read_runs_on_and_catches_up() {
+    goes_well(
+        "
+nodes: [ridge]
+manifests: [manifests/station.yaml]
+timeline:
+  - {at: 5m, disk: ridge, fault: read-fails, for: 1h}
+  - {at: 6m, storm: ridge}
+  - {at: 10m, apply: manifests/station-2.yaml}
+  - {at: 2h, disk: cloud, fault: read-fails}
+  - {at: 2h, storm: ridge}
+  - {at: 2h1m, disk: cloud, fault: none}
+expect:
+  - {at: 1h5m, converged: 5m}
+  - {at: 2h1m, converged: 5m}
+  - {never: more-than-one-copy}
+",
+    );
+}
+
+#[test]
 fn what_is_written_at_the_edge_is_asked_of_the_cloud() {
     let outcome = goes_well(
         "
