@@ -11,6 +11,7 @@
 pub mod catalog;
 pub mod client;
 pub mod decide;
+mod dialect;
 pub mod openapi;
 pub mod patch;
 pub mod schema;

@@ -42,7 +42,7 @@ impl<S: Source> Call<'_, S> {
         for _ in 0..ATTEMPTS {
             let entry = self.server.source.view().read(|objects| {
                 objects
-                    .get(&self.kind.resource, self.namespace(), name)
+                    .get(self.kind.stored(), self.namespace(), name)
                     .cloned()
             });
             let entry = entry.ok_or_else(|| Status::not_found(&self.kind.resource, name))?;
@@ -156,19 +156,19 @@ impl<S: Source> Call<'_, S> {
         let (entries, revision): (Vec<Entry>, _) = self.server.source.view().read(|objects| {
             let namespace = self.object.namespace.as_deref();
             let entries = objects
-                .list(&self.kind.resource, namespace, None)
+                .list(self.kind.stored(), namespace, None)
                 .cloned()
                 .collect();
             (entries, objects.revision())
         });
         let mut deleted = form.begin_list(&self.kind);
         for entry in entries {
-            let object = at_version(&self.kind, entry.object());
+            let object = entry.object();
             if !self.selects(&object) {
                 continue;
             }
             match self.delete_named(&entry.key().name, &options).await {
-                Ok(_) => deleted.push(object),
+                Ok(_) => deleted.push(at_version(&self.kind, object)),
                 Err(status) if status.code == 404 => {}
                 Err(status) => return Err(status),
             }

@@ -33,6 +33,7 @@ use parking_lot::RwLock;
 use tokio::sync::Semaphore;
 
 use causeway_log::Revision;
+use causeway_projections::FieldSelector;
 
 use crate::catalog::{Catalog, ServedKind, definitions};
 use crate::source::{Clock, Source};
@@ -156,6 +157,8 @@ struct Call<'a, S> {
     kind: Arc<ServedKind>,
     object: Object,
     query: Query,
+    /// The field selector of the query, for objects as they are stored.
+    fields: FieldSelector,
     parts: &'a Parts,
 }
 
@@ -200,11 +203,13 @@ async fn dispatch<S: Source>(
             if misplaced {
                 return Err(Status::no_such_path());
             }
+            let fields = kind.store_fields(query.field_selector.clone());
             let call = Call {
                 server,
                 kind,
                 object,
                 query,
+                fields,
                 parts,
             };
             call.answer(body).await

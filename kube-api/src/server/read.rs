@@ -48,8 +48,9 @@ impl Continue {
 }
 
 /// An object as it is served at a version of its kind: custom kinds are stored in whatever version
-/// they were written in.
-pub(crate) fn at_version(kind: &ServedKind, mut object: Value) -> Value {
+/// they were written in, Events in one of their two dialects.
+pub(crate) fn at_version(kind: &ServedKind, object: Value) -> Value {
+    let mut object = kind.show(object);
     if let Value::Object(fields) = &mut object {
         if kind.custom.is_some() || !fields.contains_key("apiVersion") {
             fields.insert("apiVersion".to_owned(), Value::String(kind.api_version()));
@@ -74,7 +75,7 @@ impl<S: Source> Call<'_, S> {
     pub(super) fn current(&self) -> Result<Entry, Status> {
         let entry = self.server.source.view().read(|objects| {
             objects
-                .get(&self.kind.resource, self.namespace(), self.name())
+                .get(self.kind.stored(), self.namespace(), self.name())
                 .cloned()
         });
         match entry {
@@ -123,7 +124,7 @@ impl<S: Source> Call<'_, S> {
             return Err(too_new(asked, current));
         }
         let exact = self.query.resource_version_match == Some(RevisionMatch::Exact);
-        let latest = view.read(|objects| objects.latest_change(&self.kind.resource));
+        let latest = view.read(|objects| objects.latest_change(self.kind.stored()));
         if exact && latest > asked {
             let told = format!("The resourceVersion for the provided list is too old: {asked}");
             return Err(Status::expired(told));
@@ -159,7 +160,7 @@ impl<S: Source> Call<'_, S> {
             }
             let last = page.len() < PAGE;
             for entry in page {
-                let object = at_version(&self.kind, entry.object());
+                let object = entry.object();
                 if !self.selects(&object) {
                     continue;
                 }
@@ -169,7 +170,7 @@ impl<S: Source> Call<'_, S> {
                 }
                 let key = entry.key();
                 after = Some((key.namespace.to_string(), key.name.to_string()));
-                list.push(object);
+                list.push(at_version(&self.kind, object));
             }
             if last {
                 return Ok(metadata);
@@ -185,7 +186,7 @@ impl<S: Source> Call<'_, S> {
         let after = after
             .as_ref()
             .map(|(namespace, name)| (namespace.as_str(), name.as_str()));
-        objects.list(&self.kind.resource, self.object.namespace.as_deref(), after)
+        objects.list(self.kind.stored(), self.object.namespace.as_deref(), after)
     }
 
     fn mark_page_end(&self, metadata: &mut ListMetadata, after: Option<(String, String)>) {
@@ -205,8 +206,9 @@ impl<S: Source> Call<'_, S> {
         }
     }
 
+    /// Whether an object is asked for, as it is stored.
     pub(super) fn selects(&self, object: &Value) -> bool {
-        self.query.label_selector.matches(object) && self.query.field_selector.matches(object)
+        self.query.label_selector.matches(object) && self.fields.matches(object)
     }
 
     /// The watch that this request asks for.
@@ -224,7 +226,7 @@ impl<S: Source> Call<'_, S> {
             namespace: self.object.namespace.clone(),
             name: self.object.name.clone(),
             label_selector: self.query.label_selector.clone(),
-            field_selector: self.query.field_selector.clone(),
+            field_selector: self.fields.clone(),
             from: self.query.resource_version,
             bookmarks: self.query.allow_watch_bookmarks,
             initial_events: self.query.send_initial_events,

@@ -215,17 +215,20 @@ impl<S: Source> Call<'_, S> {
 
     /// What a decided object becomes: at the edge, Events are facts of the edge's own.
     fn change(&self, subresource: Subresource, object: Value) -> Change {
+        let object = self.kind.store(object);
         let edge = !self.server.source.authority().is_cloud();
         match subresource {
             Subresource::Status => Change::Status(object),
-            Subresource::Main if edge && is_event(&self.kind.resource) => Change::Fact(object),
+            Subresource::Main if edge && self.kind.stored().is("", "events") => {
+                Change::Fact(object)
+            }
             Subresource::Main => Change::Put(object),
         }
     }
 
     pub(super) fn key(&self, name: &str, uid: &str) -> Result<Key, Status> {
         let key = Key::new(
-            self.kind.resource.clone(),
+            self.kind.stored().clone(),
             self.namespace(),
             name,
             Uid::parse(uid),
@@ -273,10 +276,6 @@ impl<S: Source> Call<'_, S> {
 
 pub(super) fn name_of(object: &Value) -> &str {
     object["metadata"]["name"].as_str().unwrap_or_default()
-}
-
-fn is_event(resource: &causeway_log::Resource) -> bool {
-    resource.is("", "events") || resource.is("events.k8s.io", "events")
 }
 
 /// A decided object with the revision that the current one shows.

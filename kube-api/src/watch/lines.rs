@@ -22,6 +22,8 @@ pub(super) struct Identity {
     key: Key,
     revision: Revision,
     kind: Kind,
+    /// Group and version: one object may be served in several.
+    group: Arc<str>,
     version: Arc<str>,
     output: Output,
 }
@@ -42,6 +44,7 @@ impl Identity {
             key: key.clone(),
             revision,
             kind,
+            group: Arc::clone(&served.resource.group),
             version: Arc::clone(&served.version),
             output,
         })

@@ -66,7 +66,7 @@ impl Watcher {
             .unwrap_or(LENGTH + LENGTH * jitter / 256)
             .min(LENGTH_MAX);
         let filter = Filter {
-            resource: request.kind.resource.clone(),
+            resource: request.kind.stored().clone(),
             namespace: request.namespace.clone(),
             name: request.name.clone().or_else(|| {
                 request

@@ -9,6 +9,7 @@
 
 mod discovery;
 mod edge;
+mod events;
 mod harness;
 mod kubectl;
 mod reads;

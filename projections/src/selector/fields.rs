@@ -36,7 +36,7 @@ const SELECTABLE: &[(&str, &str, &[&str])] = &[
         ],
     ),
     ("", "events", EVENT_FIELDS),
-    ("events.k8s.io", "events", EVENT_FIELDS),
+    ("events.k8s.io", "events", NEWER_EVENT_FIELDS),
     ("", "nodes", &["spec.unschedulable"]),
     ("", "namespaces", &["status.phase"]),
     ("", "secrets", &["type"]),
@@ -62,6 +62,20 @@ const EVENT_FIELDS: &[&str] = &[
     "reason",
     "reportingComponent",
     "source",
+    "type",
+];
+
+/// The same in the dialect of `events.k8s.io`, which has no name for `source`.
+const NEWER_EVENT_FIELDS: &[&str] = &[
+    "regarding.kind",
+    "regarding.namespace",
+    "regarding.name",
+    "regarding.uid",
+    "regarding.apiVersion",
+    "regarding.resourceVersion",
+    "regarding.fieldPath",
+    "reason",
+    "reportingController",
     "type",
 ];
 
@@ -126,6 +140,17 @@ impl FieldSelector {
             ))),
             None => Ok(()),
         }
+    }
+
+    /// The same selector by other names of fields; those without one keep theirs.
+    #[must_use]
+    pub fn rename(mut self, name: impl Fn(&str) -> Option<String>) -> Self {
+        for term in &mut self.terms {
+            if let Some(name) = name(&term.field) {
+                term.field = name;
+            }
+        }
+        self
     }
 
     /// The one value that a field must have, when the selector asks for one.

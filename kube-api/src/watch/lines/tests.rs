@@ -9,6 +9,7 @@ fn identity(revision: u64) -> Identity {
         key: Key::new(Resource::core("configmaps"), "default", "c", uid).unwrap(),
         revision: Revision::new(revision),
         kind: Kind::Modified,
+        group: "".into(),
         version: "v1".into(),
         output: Output::Objects,
     }
