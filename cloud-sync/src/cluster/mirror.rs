@@ -99,6 +99,7 @@ impl ClusterMachine {
                     self.mirror_delete(&Name::of(&key), batch);
                 }
             }
+            Seen::TooLarge { key, size, version } => self.pass_over(&key, size, version, batch),
             Seen::Gone { key } => {
                 let name = Name::of(&key);
                 let is_here = |current: Current| current.key == key;
@@ -106,6 +107,7 @@ impl ClusterMachine {
                     self.mirror_delete(&name, batch);
                 }
                 if let Some(mirror) = &mut self.mirror {
+                    mirror.shared.fits(&name);
                     mirror.gone.insert(key);
                 }
             }
@@ -121,6 +123,22 @@ impl ClusterMachine {
                 }
             }
             Seen::Complete { key, object } => self.mirror_put(&key, object, None, batch),
+        }
+    }
+
+    /// An object cannot be taken in. Nodes keep the last version that could, if it is of this life.
+    fn pass_over(&mut self, key: &Key, size: usize, version: Option<u64>, batch: &mut Batch) {
+        let name = Name::of(key);
+        self.confirm(&name);
+        if self.is_stale(key, version) {
+            return;
+        }
+        let held = self.current(&name);
+        if held.is_some_and(|held| held.key != *key) {
+            self.mirror_delete(&name, batch);
+        }
+        if let Some(mirror) = &self.mirror {
+            mirror.shared.refuse(&name, size);
         }
     }
 

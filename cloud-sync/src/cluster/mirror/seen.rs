@@ -31,6 +31,15 @@ pub enum Seen {
         /// Its `resourceVersion`.
         version: Option<u64>,
     },
+    /// An object is there, and too large to be read.
+    TooLarge {
+        /// Which object, in which life.
+        key: Key,
+        /// How many bytes came of it.
+        size: usize,
+        /// Its `resourceVersion`.
+        version: Option<u64>,
+    },
     /// An object went away.
     Gone {
         /// Which object, in which life.

@@ -346,6 +346,30 @@ fn an_object_too_large_is_left_out_alone() {
 }
 
 #[test]
+fn an_object_too_large_to_be_read_stays_as_it_was_last_known() {
+    let mut rig = rig();
+    let menu = key("configmaps", "shop", "menu", 1);
+    let too_large = |life: u64, version: u64| Seen::TooLarge {
+        key: key("configmaps", "shop", "menu", life),
+        size: 20 << 20,
+        version: Some(version),
+    };
+    rig.see(vec![
+        listing("configmaps"),
+        too_large(1, 9),
+        listed("configmaps"),
+    ]);
+    assert_eq!(rig.get(&menu).unwrap()["data"]["is"], "soup");
+    let refused = rig.machine.mirror().unwrap().refused();
+    assert_eq!(refused, [(Name::of(&menu), 20 << 20)]);
+    rig.see(vec![too_large(2, 10)]);
+    assert!(rig.get(&menu).is_none(), "its life is over");
+    let gone = key("configmaps", "shop", "menu", 2);
+    rig.see(vec![Seen::Gone { key: gone }]);
+    assert!(rig.machine.mirror().unwrap().refused().is_empty());
+}
+
+#[test]
 fn a_round_that_fails_voids_the_lists_under_way() {
     let mut rig = rig();
     rig.see(vec![listing("configmaps")]);

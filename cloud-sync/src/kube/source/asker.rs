@@ -54,7 +54,8 @@ impl Asker {
         let Some(kind) = self.kind(&name.resource) else {
             return Ok(None);
         };
-        match self.api.call_sized(Call::get(kind.object(name))).await {
+        let call = Call::get(kind.object(name)).at_most(PAGE_BYTES_MAX);
+        match self.api.call_sized(call).await {
             Ok((object, bytes)) => Ok(kind.present(object).map(|seen| (seen, bytes))),
             Err(error) if error.class() == Class::NotFound => {
                 Ok(Some((Seen::Absent { name: name.clone() }, 0)))

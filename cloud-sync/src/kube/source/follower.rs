@@ -34,6 +34,8 @@ const PAUSE_MAX: Duration = Duration::from_secs(30);
 const PAUSE_REFUSED: Duration = Duration::from_secs(30);
 /// Streamed lists that may end early before pages are asked for.
 const STREAMS_BROKEN_MAX: u32 = 3;
+/// A watch that said what is no event is asked again so often from where it stood.
+const UNREADABLE_MAX: u32 = 2;
 /// What an API server says at the end of a streamed list.
 const INITIAL_EVENTS_END: &str = "k8s.io/initial-events-end";
 
@@ -95,6 +97,13 @@ pub struct Page {
 pub enum Event {
     /// `ADDED` or `MODIFIED`.
     Present(Value),
+    /// `ADDED` or `MODIFIED`, of an object that is too large to be read; what names it.
+    TooLarge {
+        /// The object, with nothing in it but what says which it is.
+        head: Value,
+        /// How large the event was.
+        bytes: usize,
+    },
     /// `DELETED`.
     Gone(Value),
     /// `BOOKMARK`.
@@ -114,6 +123,8 @@ pub struct Follower {
     page_max: u32,
     /// Failures since the last success.
     failures: u32,
+    /// Those of them that were events which could not be read.
+    unreadable: u32,
     /// It was listed to the end once.
     is_known: bool,
     /// Something came in since the last question.
@@ -143,6 +154,7 @@ impl Follower {
             streams_broken: 0,
             page_max: PAGE_MAX,
             failures: 0,
+            unreadable: 0,
             is_known: false,
             is_fresh: false,
         }
@@ -218,14 +230,16 @@ impl Follower {
     /// The watch is over; hand the error to [`Follower::failed`].
     pub fn event(&mut self, event: Event, seen: &mut Vec<Seen>) -> Result<(), ApiError> {
         let version = match &event {
-            Event::Present(object) | Event::Gone(object) | Event::Bookmark(object) => {
-                version_of(object)
-            }
+            Event::Present(object)
+            | Event::TooLarge { head: object, .. }
+            | Event::Gone(object)
+            | Event::Bookmark(object) => version_of(object),
             Event::Error(_) => None,
         };
         match event {
             Event::Error(status) => return Err(ApiError::in_watch(*status)),
             Event::Present(object) => seen.extend(self.kind.present(object)),
+            Event::TooLarge { head, bytes } => seen.extend(self.kind.too_large(&head, bytes)),
             Event::Gone(object) => seen.extend(self.kind.gone(&object)),
             Event::Bookmark(object) => {
                 let version = version.unwrap_or_default();
@@ -273,6 +287,14 @@ impl Follower {
                 self.is_paged = true;
                 self.position = Position::Unlisted;
                 return Duration::ZERO;
+            }
+            // What is no event is said again from the same version, for ever: after that, what there
+            // is now is asked for.
+            (Position::At { .. }, Class::Malformed) => {
+                self.unreadable += 1;
+                if self.unreadable >= UNREADABLE_MAX {
+                    self.stream_broke();
+                }
             }
             // It went silent in the middle, or said what is no event.
             (Position::Streaming, Class::Busy | Class::Malformed) => self.stream_broke(),
@@ -326,6 +348,7 @@ impl Follower {
 
     const fn succeeded(&mut self) {
         self.failures = 0;
+        self.unreadable = 0;
     }
 
     fn stream_broke(&mut self) {

@@ -169,6 +169,17 @@ impl Kind {
         })
     }
 
+    /// What the machine is told of an object of which only the name is known, as it is too large.
+    #[must_use]
+    pub fn too_large(&self, head: &Value, size: usize) -> Option<Seen> {
+        let version = head.get("metadata")?.get("resourceVersion");
+        Some(Seen::TooLarge {
+            key: self.key(head)?,
+            size,
+            version: version.and_then(|version| version.as_str()?.parse().ok()),
+        })
+    }
+
     /// What the machine is told of an object that went.
     #[must_use]
     pub fn gone(&self, object: &Value) -> Option<Seen> {

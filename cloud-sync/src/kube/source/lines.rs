@@ -10,16 +10,30 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::follower::{Event, Page};
+use super::head::Head;
 use crate::kube::client::{ApiError, Class};
 
-/// Longest line: the largest object etcd takes, with room for what JSON adds.
-const LINE_BYTES_MAX: usize = 8 * 1024 * 1024;
+/// What etcd takes at most, unless it is told otherwise, and how many bytes JSON makes of one: the
+/// angle brackets of a page of HTML are escaped.
+const ETCD_BYTES_MAX: usize = 3 * 512 * 1024;
+const ESCAPED_BYTES: usize = 6;
+/// Longest line that is kept. Of a longer one the beginning says which object it is about.
+const LINE_BYTES_MAX: usize = 12 * 1024 * 1024;
+const _: () = assert!(LINE_BYTES_MAX > ETCD_BYTES_MAX * ESCAPED_BYTES);
 
 /// Cuts a body into lines.
 pub(super) struct Lines {
     body: Body,
     /// The beginning of a line.
     rest: Vec<u8>,
+    /// What a line that is too long is about; its end is still to come.
+    passing: Option<TooLong>,
+}
+
+/// A line that is not kept.
+struct TooLong {
+    head: Head,
+    bytes: usize,
 }
 
 impl Lines {
@@ -27,6 +41,7 @@ impl Lines {
         Self {
             body,
             rest: Vec::new(),
+            passing: None,
         }
     }
 
@@ -60,23 +75,34 @@ impl Lines {
         {
             let part = piece.get(begin..end).unwrap_or_default();
             begin = end + 1;
-            bytes += self.rest.len() + part.len();
-            let event = if self.rest.is_empty() {
-                event(part)?
-            } else {
-                self.rest.extend_from_slice(part);
-                let line = std::mem::take(&mut self.rest);
-                event(&line)?
-            };
-            events.extend(event);
+            self.extend(part);
+            if let Some(TooLong { head, bytes }) = self.passing.take() {
+                events.push(head.into_event(bytes)?);
+                continue;
+            }
+            bytes += self.rest.len();
+            events.extend(event(&std::mem::take(&mut self.rest))?);
         }
-        let part = piece.get(begin..).unwrap_or_default();
-        if self.rest.len() + part.len() > LINE_BYTES_MAX {
-            let why = format!("an event has more than {LINE_BYTES_MAX} bytes");
-            return Err(ApiError::new(Class::Malformed, why));
-        }
-        self.rest.extend_from_slice(part);
+        self.extend(piece.get(begin..).unwrap_or_default());
         Ok((events, bytes))
+    }
+
+    /// Takes more of a line.
+    fn extend(&mut self, part: &[u8]) {
+        if let Some(TooLong { bytes, .. }) = &mut self.passing {
+            *bytes = bytes.saturating_add(part.len());
+            return;
+        }
+        let bytes = self.rest.len() + part.len();
+        if bytes <= LINE_BYTES_MAX {
+            self.rest.extend_from_slice(part);
+            return;
+        }
+        let room = LINE_BYTES_MAX - self.rest.len();
+        let beginning = part.get(..room).unwrap_or_default();
+        self.rest.extend_from_slice(beginning);
+        let head = Head::read(&std::mem::take(&mut self.rest));
+        self.passing = Some(TooLong { head, bytes });
     }
 }
 

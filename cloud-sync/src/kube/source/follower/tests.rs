@@ -32,6 +32,7 @@ fn short(seen: &[Seen]) -> Vec<String> {
         Seen::Listing { .. } => "listing".to_owned(),
         Seen::Listed { .. } => "listed".to_owned(),
         Seen::Present { key, .. } => format!("+{}", key.name),
+        Seen::TooLarge { key, size, .. } => format!("{}:{size}", key.name),
         Seen::Gone { key } => format!("-{}", key.name),
         Seen::Absent { .. } | Seen::Complete { .. } => "other".to_owned(),
     };
@@ -67,6 +68,35 @@ fn a_streamed_list_is_complete_at_its_bookmark_and_goes_on_as_a_watch() {
     assert_eq!(short(&seen), ["listing", "+a", "listed", "-a"]);
     assert_eq!(follower.ended(0.5), Duration::ZERO);
     assert_eq!(follower.ask(&mut seen), watch("8"));
+}
+
+#[test]
+fn an_object_too_large_holds_nothing_up() {
+    let (mut follower, mut seen) = (listed(), Vec::new());
+    let (head, bytes) = (map("huge", 8), 99);
+    let event = Event::TooLarge { head, bytes };
+    follower.event(event, &mut seen).unwrap();
+    let fine = Event::Present(map("a", 9));
+    follower.event(fine, &mut seen).unwrap();
+    assert_eq!(short(&seen), ["huge:99", "+a"]);
+    assert_eq!(follower.condition(), Condition::Following);
+    assert_eq!(follower.ask(&mut seen), watch("9"));
+}
+
+#[test]
+fn what_is_no_event_is_not_asked_for_again_and_again() {
+    let (mut follower, mut seen) = (listed(), Vec::new());
+    follower.ask(&mut seen);
+    for _ in 0..UNREADABLE_MAX {
+        assert_eq!(follower.ask(&mut seen), watch("7"));
+        assert!(follower.failed(&error(Class::Malformed), 0.0) > Duration::ZERO);
+    }
+    assert_eq!(follower.ask(&mut seen), Ask::StreamedList);
+    for _ in 0..STREAMS_BROKEN_MAX {
+        follower.failed(&error(Class::Malformed), 0.0);
+        follower.ask(&mut seen);
+    }
+    assert!(matches!(follower.ask(&mut seen), Ask::Page { .. }));
 }
 
 #[test]

@@ -45,12 +45,78 @@ fn an_error_is_an_event() {
 }
 
 #[test]
-fn a_line_without_end_is_refused_before_it_takes_all_memory() {
+fn a_line_without_end_does_not_take_all_memory() {
     let mut lines = lines();
     let piece = Bytes::from(vec![b'x'; 1024 * 1024]);
-    let refused = (0..64).find_map(|_| lines.take(&piece).err());
-    assert_eq!(refused.unwrap().class(), Class::Malformed);
-    assert!(lines.rest.len() <= LINE_BYTES_MAX);
+    for _ in 0..64 {
+        assert_eq!(lines.take(&piece).unwrap().0, []);
+        assert!(lines.rest.capacity() <= 2 * LINE_BYTES_MAX);
+    }
+    assert!(lines.rest.is_empty());
+    let refused = lines.take(&Bytes::from_static(b"\n")).unwrap_err();
+    assert_eq!(refused.class(), Class::Malformed);
+}
+
+/// An event of an object with so many bytes of data.
+fn large(kind: &str, bytes: usize) -> String {
+    let data = "x".repeat(bytes);
+    format!(
+        "{{\"type\":\"{kind}\",\"object\":{{\"kind\":\"ConfigMap\",\"metadata\":{{\"name\":\"huge\",\
+         \"namespace\":\"shop\",\"uid\":\"u1\",\"resourceVersion\":\"7\",\"labels\":{{\"a\":\"b\"}}}},\
+         \"data\":{{\"is\":\"{data}\"}}}}}}\n"
+    )
+}
+
+fn feed(lines: &mut Lines, text: &str, size: usize) -> Result<Vec<Event>, ApiError> {
+    let mut events = Vec::new();
+    for piece in text.as_bytes().chunks(size) {
+        events.extend(lines.take(&Bytes::copy_from_slice(piece))?.0);
+    }
+    Ok(events)
+}
+
+#[test]
+fn of_an_object_too_large_to_be_read_the_name_is_known_and_the_watch_goes_on() {
+    let head = json!({"metadata": {"name": "huge", "namespace": "shop", "uid": "u1",
+        "resourceVersion": "7"}});
+    let text = large("MODIFIED", LINE_BYTES_MAX);
+    let bytes = text.len() - 1;
+    let expected = [
+        Event::TooLarge {
+            head: head.clone(),
+            bytes,
+        },
+        Event::Gone(head),
+        Event::Bookmark(json!({})),
+    ];
+    let text = text + &large("DELETED", LINE_BYTES_MAX) + "{\"type\":\"BOOKMARK\",\"object\":{}}\n";
+    for size in [64 * 1024, 1_000_003, text.len()] {
+        let mut lines = lines();
+        assert_eq!(
+            feed(&mut lines, &text, size).unwrap(),
+            expected,
+            "in pieces of {size}"
+        );
+        assert!(lines.rest.is_empty());
+    }
+    // One that just fits is read.
+    let text = large("ADDED", LINE_BYTES_MAX - large("ADDED", 0).len());
+    let events = feed(&mut lines(), &text, 64 * 1024).unwrap();
+    assert!(matches!(events.as_slice(), [Event::Present(_)]));
+}
+
+#[test]
+fn an_event_too_large_that_names_nothing_is_refused_in_words() {
+    let unnamed = format!(
+        "{{\"type\":\"ADDED\",\"object\":\"{}\"}}\n",
+        "x".repeat(LINE_BYTES_MAX)
+    );
+    for text in [&unnamed, &large("ERROR", LINE_BYTES_MAX)] {
+        let error = feed(&mut lines(), text, 64 * 1024).unwrap_err();
+        assert_eq!(error.class(), Class::Malformed);
+        let why = format!("has {} bytes", text.len() - 1);
+        assert!(error.to_string().contains(&why), "{error}");
+    }
 }
 
 #[test]
