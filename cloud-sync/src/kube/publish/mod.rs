@@ -124,7 +124,17 @@ fn tell(parts: &Parts, (call, error): &(Call, CallError), told: &mut bool) -> bo
     let (part, why) = (("part", "publish"), ("why", meaning.as_str()));
     WriteStats::count(&parts.stats.retries, part, why);
     match meaning {
-        Meaning::Gone | Meaning::Denied | Meaning::Misconfigured | Meaning::Never => {
+        Meaning::Gone => {
+            if !std::mem::replace(told, true) {
+                tracing::warn!(
+                    resource,
+                    "the status of edge nodes is not published: this cluster does not have the \
+                     kind, which the chart brings (crds/edgenodes.yaml)"
+                );
+            }
+            true
+        }
+        Meaning::Denied | Meaning::Misconfigured | Meaning::Never => {
             if !std::mem::replace(told, true) {
                 tracing::warn!(
                     verb,

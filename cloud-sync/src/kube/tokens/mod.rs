@@ -73,6 +73,21 @@ enum Failure {
     Stopping,
 }
 
+impl Failure {
+    /// Whether the life of the pod is over. A service account that is missing may yet come.
+    fn is_about_a_pod_that_is_gone(&self) -> bool {
+        let Self::Call(error) = self else {
+            return false;
+        };
+        let about = match error {
+            CallError::Refused { status, .. } => status.details.as_ref(),
+            CallError::NoAnswer { .. } | CallError::Malformed { .. } => None,
+        };
+        let is_account = about.is_some_and(|about| about.kind == "serviceaccounts");
+        judge(error) == Meaning::Gone && !is_account
+    }
+}
+
 async fn keep(parts: &Parts) {
     let began = monotonic();
     let mut keeper = Keeper::default();
@@ -344,6 +359,11 @@ fn tell(
         Failure::Stopping => "stopping",
     };
     WriteStats::count(&parts.stats.retries, ("part", "token"), ("why", why));
+    if failure.is_about_a_pod_that_is_gone() {
+        // The mirror is about to hear of it; then nobody asks any more.
+        tracing::debug!(node = %due.node, pod = %due.pod, "no token for a pod that is gone");
+        return;
+    }
     if told.len() > 1024 {
         told.clear();
     }

@@ -194,3 +194,39 @@ fn a_clock_that_was_years_ahead_does_not_stop_renewals() {
     keeper.finish(&due.place, None, secs(0), 0.5);
     assert!(keeper.start(&here(&["n1"]), secs(1), at(1000)).is_some());
 }
+
+#[test]
+fn a_pod_that_is_gone_needs_no_token_and_that_is_no_trouble() {
+    let refused = |code: u16, kind: &str, message: &str| {
+        let status = json!({"kind": "Status", "apiVersion": "v1", "metadata": {},
+            "status": "Failure", "message": message, "reason": "x", "code": code,
+            "details": {"kind": kind}});
+        Failure::Call(CallError::Refused {
+            status: serde_json::from_value(status).unwrap(),
+            retry_after: None,
+        })
+    };
+    let other = "the UID in the bound object reference (a) does not match the UID in record. The \
+                 object might have been deleted and then recreated";
+    let elsewhere = "node requested token bound to a pod scheduled on a different node";
+    for (code, kind, message, is_gone) in [
+        (404, "pods", "pods \"till\" not found", true),
+        (409, "Pod", other, true),
+        (403, "serviceaccounts/token", other, true),
+        (403, "serviceaccounts/token", elsewhere, true),
+        (
+            404,
+            "serviceaccounts",
+            "serviceaccounts \"shop\" not found",
+            false,
+        ),
+        (503, "", "", false),
+    ] {
+        let failure = refused(code, kind, message);
+        assert_eq!(
+            failure.is_about_a_pod_that_is_gone(),
+            is_gone,
+            "{code} {message}"
+        );
+    }
+}

@@ -109,8 +109,13 @@ fn confirm(sight: Sight<'_>, node: &NodeName, key: &Key) -> Begun {
     if !key.resource.is("", "pods") {
         return over(Outcome::Refused);
     }
-    if !is_bound_to(&pod, node) || !is_terminating(&pod) {
+    if !is_bound_to(&pod, node) {
         return over(Outcome::Refused);
+    }
+    // It was wanted here again since, or its cluster was restored: that end is of a past which is no
+    // more.
+    if !is_terminating(&pod) {
+        return over(Outcome::Stale);
     }
     let options = json!({
         "apiVersion": "v1",

@@ -7,6 +7,7 @@
 //! | 401, 403 "cannot impersonate"                       | our set-up's trouble: ask again       |
 //! | 403 of the authorizer                               | ask again a few times, it may lag     |
 //! | 404, 409 about the uid, namespace terminating       | another life: nothing to do any more  |
+//! | 403 because the pod is bound to another node        | another life, as bindings never change |
 //! | 409 otherwise                                       | somebody wrote meanwhile: ask again   |
 //! | other 4xx, such as 400, 403 of admission, 413, 422  | never: refused, told, passed over     |
 
@@ -95,7 +96,7 @@ fn judge_forbidden(status: &Status) -> Meaning {
         let mut causes = details.causes.iter();
         causes.any(|cause| cause.reason == "NamespaceTerminating")
     });
-    if terminating {
+    if terminating || is_another_life(message) {
         return Meaning::Gone;
     }
     // The authorizers' words; admission plugins use others.
@@ -109,6 +110,21 @@ fn judge_forbidden(status: &Status) -> Meaning {
     }
 }
 
+/// The words of NodeRestriction. What is sent is about pods that were bound to the node, and a pod
+/// stays where it is bound.
+fn is_another_life(message: &str) -> bool {
+    let phrases = [
+        "can only delete pods with spec.nodeName set to itself",
+        "can only update pod status for pods with spec.nodeName set to itself",
+        "token bound to a pod scheduled on a different node",
+        UID_OF_TOKEN,
+    ];
+    phrases.iter().any(|phrase| message.contains(phrase))
+}
+
+/// A token is asked for a life of a pod that is over.
+const UID_OF_TOKEN: &str = "the UID in the bound object reference";
+
 /// A patch or delete of a life that is over fails as a precondition or as a change of what may not
 /// change, whichever the server checks first.
 fn is_about_uid(status: &Status) -> bool {
@@ -119,6 +135,7 @@ fn is_about_uid(status: &Status) -> bool {
             .any(|cause| cause.field == "metadata.uid")
     };
     status.message.contains("UID in precondition")
+        || status.message.contains(UID_OF_TOKEN)
         || status.message.contains("uid mismatch")
         || status.details.as_deref().is_some_and(about)
 }

@@ -43,6 +43,18 @@ fn every_answer_has_a_meaning() {
             "pods \"p\" is forbidden: node \"n1\" can only create mirror pods",
             Meaning::Never,
         ),
+        (
+            403,
+            "Forbidden",
+            "pods \"p\" is forbidden: node \"n1\" can only delete pods with spec.nodeName set to itself",
+            Meaning::Gone,
+        ),
+        (
+            403,
+            "Forbidden",
+            "pods \"p\" is forbidden: node \"n1\" can only create pods with spec.nodeName set to itself",
+            Meaning::Never,
+        ),
         (403, "Forbidden", denied, Meaning::Denied),
         (403, "Forbidden", impersonate, Meaning::Misconfigured),
         (404, "NotFound", "", Meaning::Gone),
@@ -121,6 +133,25 @@ fn a_report_is_over_whichever_way_it_can_be() {
     }
     let turn = Work::report(call()).answered(Err(refused(503, "", "")));
     assert!(matches!(turn, Turn::Failed(Meaning::Unavailable { .. }, _)));
+}
+
+/// Nobody is told: it is as it should be.
+#[test]
+fn the_end_of_a_pod_that_is_gone_is_no_trouble() {
+    let uid = "Operation cannot be fulfilled on pods \"p\": StorageError: invalid object, Code: 4, \
+               Key: /registry/pods/shop/p, ResourceVersion: 0, AdditionalErrorMsg: Precondition \
+               failed: UID in precondition: a, UID in object meta: ";
+    let elsewhere = "pods \"p\" is forbidden: node \"n1\" can only delete pods with \
+                     spec.nodeName set to itself";
+    for error in [
+        gone(),
+        refused(409, "Conflict", uid),
+        refused(403, "Forbidden", elsewhere),
+    ] {
+        let finished = over(Work::report(call()).answered(Err(error)));
+        assert_eq!(finished.outcome, Outcome::Stale);
+        assert!(finished.refusal.is_none(), "{:?}", finished.refusal);
+    }
 }
 
 fn registration() -> Work {
