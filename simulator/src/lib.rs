@@ -14,7 +14,7 @@
 //! - [`live`]: scenarios on real daemons, sockets and disks.
 //! - [`daemons`]: how several daemons are started on one machine, and what they leave running.
 //! - [`process`]: real processes that can be killed at any instant.
-//! - [`mqtt`]: a small MQTT client, for devices of live runs and benchmarks.
+//! - [`mqtt`]: devices of live runs and benchmarks, through an MQTT client of others.
 //! - [`http`]: a small HTTP/1.1 client over TCP or a Unix socket, for probes and the command line.
 //! - [`wait`]: waiting for a condition with a deadline.
 

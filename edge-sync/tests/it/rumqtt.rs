@@ -236,22 +236,25 @@ async fn its_will_its_session_and_what_is_retained_are_kept() {
 }
 
 /// Publishes reports, breaking its connection now and then; until all are acknowledged.
-async fn reports(device: &mut Device, qos: QoS, count: u64, breaks: u64) {
+async fn reports(device: &mut Device, qos: QoS, count: u64, breaks: usize) {
     let update = topic("thermo", "twin/update");
     let (mut sent, mut done, mut broken) = (0, 0, 0);
+    let step = count / (breaks as u64 + 2);
+    let mut next_break = step;
     while done < count {
         // What waits in the library for room is not safe there when a connection breaks.
         while sent < count && sent - done < u64::from(INFLIGHT) {
             sent += 1;
             device.send(&update, qos, report(sent));
         }
-        match device.next().await {
-            Packet::PubAck(_) if qos == QoS::AtLeastOnce => done += 1,
-            Packet::PubComp(_) if qos == QoS::ExactlyOnce => done += 1,
-            _ => {}
-        }
-        if broken < breaks && done > (broken + 1) * count / (breaks + 2) {
-            broken += 1;
+        let packet = device.next().await;
+        let is_done = match qos {
+            QoS::ExactlyOnce => matches!(packet, Packet::PubComp(_)),
+            QoS::AtLeastOnce | QoS::AtMostOnce => matches!(packet, Packet::PubAck(_)),
+        };
+        done += u64::from(is_done);
+        if broken < breaks && done > next_break {
+            (broken, next_break) = (broken + 1, next_break + step);
             // As after an error: what is on its way goes out again on the next connection.
             device.events.clean();
         }
@@ -261,13 +264,13 @@ async fn reports(device: &mut Device, qos: QoS, count: u64, breaks: u64) {
 #[tokio::test]
 async fn nothing_is_lost_when_its_connections_break() {
     const REPORTS: u64 = 600;
-    const BREAKS: u64 = 5;
+    const BREAKS: usize = 5;
     let node = Node::start("temperature=all").await;
     let mut own = options("thermo", node.broker);
     own.set_clean_session(false);
     let (mut device, _) = Device::connect(own).await;
     reports(&mut device, QoS::AtLeastOnce, REPORTS, BREAKS).await;
-    let all = |readings: usize| readings == REPORTS as usize;
+    let all = |readings: usize| readings as u64 == REPORTS;
     let cloud = &node.cloud;
     cloud
         .hears("all readings", |_| all(cloud.readings().len()))
@@ -275,7 +278,7 @@ async fn nothing_is_lost_when_its_connections_break() {
     // What was acknowledged and the client did not hear of is taken again: it is not marked.
     let again: usize = cloud.readings().values().map(|count| count - 1).sum();
     assert!(
-        again <= usize::from(INFLIGHT) * BREAKS as usize,
+        again <= usize::from(INFLIGHT) * BREAKS,
         "{again} were taken again"
     );
     node.edge.stop().await;
@@ -289,7 +292,7 @@ async fn what_it_delivers_exactly_once_is_taken_once_through_connections_that_br
     own.set_clean_session(false);
     let (mut device, _) = Device::connect(own).await;
     reports(&mut device, QoS::ExactlyOnce, REPORTS, 3).await;
-    let all = |readings: usize| readings == REPORTS as usize;
+    let all = |readings: usize| readings as u64 == REPORTS;
     let cloud = &node.cloud;
     cloud
         .hears("all readings", |_| all(cloud.readings().len()))

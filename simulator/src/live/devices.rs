@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use causeway_daemon::telemetry::error_chain;
 use causeway_kube_api::client::Client;
 use causeway_log::NodeName;
 use serde_json::{Value, json};
@@ -11,7 +12,7 @@ use tokio::time::timeout;
 
 use super::Live;
 use crate::http::Http;
-use crate::mqtt::{Incoming, Mqtt};
+use crate::mqtt::{Mqtt, MqttError, Packet};
 use crate::scenario::{Report, TwinEnds, TwinSight};
 use crate::wait::eventually;
 
@@ -102,7 +103,7 @@ async fn tell(
     let client = format!("{namespace}-{name}");
     let connected = eventually("the broker listens", LISTENS_WITHIN, async || {
         let connected = Mqtt::connect(broker, &client).await;
-        connected.map_err(|error| error.to_string())
+        connected.map_err(|error| error_chain(&error).to_string())
     });
     let mut mqtt = connected.await.map_err(|error| error.to_string())?;
     let device = format!("$hw/events/device/{namespace}/{name}");
@@ -123,27 +124,29 @@ async fn tell(
 
 /// Publishes, and hears what became of it.
 async fn publish(mqtt: &mut Mqtt, topic: &str, payload: &Value) -> Result<(), String> {
-    let broken = |error: std::io::Error| error.to_string();
+    let broken = |error: MqttError| error_chain(&error).to_string();
     let results = format!("{topic}/result");
     mqtt.subscribe(&results).await.map_err(broken)?;
-    let number = mqtt
-        .publish(topic, payload.to_string().as_bytes())
-        .await
-        .map_err(broken)?;
-    mqtt.flush().await.map_err(broken)?;
+    let payload = payload.to_string();
+    let published = mqtt.publish(topic, payload.as_bytes()).await;
+    published.map_err(broken)?;
     let taken = async {
         let mut refusal = None;
         loop {
-            match mqtt.next().await.map_err(broken)? {
-                Incoming::Acked(acked) if acked == number => return Ok(refusal),
-                Incoming::Message { topic, payload } if topic == results => {
-                    let result: Value = serde_json::from_slice(&payload).unwrap_or_default();
-                    // Of an error there are a code and a reason.
-                    if result["code"].as_u64().is_some_and(|code| code >= 400) {
-                        refusal = Some(result["reason"].to_string());
-                    }
+            let packet = mqtt.next().await.map_err(broken)?;
+            if let Packet::PubAck(_) = packet {
+                // Nothing else is on its way.
+                return Ok(refusal);
+            }
+            if let Packet::Publish(publish) = packet
+                && publish.topic == results
+            {
+                let result = serde_json::from_slice(&publish.payload);
+                let result: Value = result.unwrap_or_default();
+                // Of an error there are a code and a reason.
+                if result["code"].as_u64().is_some_and(|code| code >= 400) {
+                    refusal = Some(result["reason"].to_string());
                 }
-                Incoming::Acked(_) | Incoming::Message { .. } | Incoming::Other => {}
             }
         }
     };

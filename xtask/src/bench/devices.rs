@@ -5,7 +5,7 @@ use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
-use causeway_simulator::mqtt::{Incoming, Mqtt};
+use causeway_simulator::mqtt::{Mqtt, Packet};
 use causeway_simulator::proxy::{CutMode, Link};
 use causeway_simulator::wait::eventually;
 use serde_json::{Value, json};
@@ -189,16 +189,15 @@ async fn flood(broker: SocketAddr, round: usize, client: usize) -> Result<u64> {
         if sent == answered {
             return Ok(answered as u64);
         }
-        mqtt.flush().await?;
-        match tokio::time::timeout(PATIENCE, mqtt.next()).await?? {
-            Incoming::Message { topic, payload } if topic.ends_with("/result") => {
-                let result: Value = serde_json::from_slice(&payload)?;
-                if result["code"].as_u64().is_some_and(|code| code >= 400) {
-                    bail!("a report was refused: {result}");
-                }
-                answered += 1;
+        let next = tokio::time::timeout(PATIENCE, mqtt.next()).await??;
+        if let Packet::Publish(publish) = next
+            && publish.topic.ends_with("/result")
+        {
+            let result: Value = serde_json::from_slice(&publish.payload)?;
+            if result["code"].as_u64().is_some_and(|code| code >= 400) {
+                bail!("a report was refused: {result}");
             }
-            Incoming::Acked(_) | Incoming::Message { .. } | Incoming::Other => {}
+            answered += 1;
         }
     }
 }
@@ -221,8 +220,8 @@ async fn desired(site: &Site, broker: SocketAddr, samples: &mut Samples) -> Resu
             site.plane.merge_patch(&path, &patch).await?;
             loop {
                 let next = tokio::time::timeout(PATIENCE, mqtt.next()).await??;
-                if let Incoming::Message { payload, .. } = next
-                    && String::from_utf8_lossy(&payload).contains(&wish)
+                if let Packet::Publish(publish) = next
+                    && String::from_utf8_lossy(&publish.payload).contains(&wish)
                 {
                     break;
                 }
@@ -259,10 +258,9 @@ async fn chatter(broker: SocketAddr, base: u64, reports: u32) -> Result<()> {
 
 /// Waits until so many reports are durable.
 async fn acknowledged(mqtt: &mut Mqtt, count: usize) -> Result<()> {
-    mqtt.flush().await?;
     let mut left = count;
     while left > 0 {
-        if let Incoming::Acked(_) = tokio::time::timeout(PATIENCE, mqtt.next()).await?? {
+        if let Packet::PubAck(_) = tokio::time::timeout(PATIENCE, mqtt.next()).await?? {
             left -= 1;
         }
     }
