@@ -17,6 +17,7 @@
 
 pub mod api;
 pub mod args;
+mod blocking;
 pub mod config;
 pub mod events;
 pub mod execute;

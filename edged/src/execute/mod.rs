@@ -9,6 +9,7 @@ use causeway_daemon::telemetry::error_chain;
 use causeway_kube_api::client::{ApiError, PODS};
 
 use crate::api::Api;
+use crate::blocking::blocking;
 use crate::events::{Note, Notes, PodName};
 use crate::plan::{Action, StopReason};
 use crate::pod::{DesiredContainer, DesiredPod};
@@ -136,9 +137,10 @@ impl Executor {
             // Done by `start`, whose failures do not end the job.
             Action::Start { .. } => Ok(()),
             Action::WriteVolumes => {
-                let volumes = job.volumes()?;
-                self.volumes
-                    .write(&job.pod.uid, volumes)
+                let wanted = job.volumes()?.to_vec();
+                let (volumes, uid) = (self.volumes.clone(), job.pod.uid.clone());
+                blocking(move || volumes.write(&uid, &wanted))
+                    .await
                     .map_err(StepError::Volumes)
             }
             Action::RunSandbox => {

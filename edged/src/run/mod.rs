@@ -12,6 +12,7 @@ mod round;
 mod tell;
 mod trouble;
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -39,6 +40,8 @@ const TAKEN_AT_ONCE_MAX: usize = 256;
 /// How long pods get in all when they end with edged.
 const STOP_ALL_MAX: Duration = Duration::from_secs(35);
 
+/// An API that is away for longer is worth a warning.
+const PATIENCE: Duration = Duration::from_secs(5);
 /// An API that is away is worth a warning this often.
 const WARN_INTERVAL: Duration = Duration::from_secs(60);
 
@@ -247,23 +250,29 @@ async fn stop_all(runtime: &dyn Runtime) {
     }
 }
 
-/// Says why the API cannot be followed: one warning in a while, however many lists there are.
+/// Says why the API cannot be followed, when that lasts: one warning in a while, however many lists
+/// there are.
 #[derive(Debug, Default)]
 struct Interruptions {
+    /// What cannot be followed, and since when.
+    since: BTreeMap<&'static str, Instant>,
     warned: Option<Instant>,
 }
 
 impl Interruptions {
     fn note(&mut self, what: &'static str, told: &Reflected) {
         let Reflected::Interrupted { error, retry_in } = told else {
+            self.since.remove(what);
             return;
         };
         let (error, retry_in_ms) = (error_chain(error), retry_in.as_millis());
         let now = Instant::now();
-        if self
+        // At its start, and before the node came for the first time, it takes a moment.
+        let lasts = now >= *self.since.entry(what).or_insert(now) + PATIENCE;
+        let is_new = self
             .warned
-            .is_none_or(|warned| now >= warned + WARN_INTERVAL)
-        {
+            .is_none_or(|warned| now >= warned + WARN_INTERVAL);
+        if lasts && is_new {
             self.warned = Some(now);
             tracing::warn!(%error, what, retry_in_ms, "the local API cannot be followed");
         } else {

@@ -20,6 +20,7 @@ pub(crate) mod host;
 mod inspect;
 mod launch;
 mod layout;
+mod make;
 pub(crate) mod record;
 mod watcher;
 
@@ -27,10 +28,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
-use jiff::Timestamp;
 use parking_lot::Mutex;
 use rustix::process::Signal;
 use tokio::time::Instant;
@@ -38,12 +39,14 @@ use tokio::time::Instant;
 use self::files::{gone, host_error, names, private};
 use self::inspect::{Found, signal};
 use self::layout::{Layout, component};
-use self::record::{CONFIG, Launch, SANDBOX, SandboxRecord};
+use self::make::Maker;
+use self::record::{CONFIG, Launch, SandboxRecord};
 use self::watcher::Watcher;
 use super::{
     Answer, Container, ContainerConfig, ContainerId, ContainerState, ExecOutcome, Runtime,
     RuntimeError, RuntimeInfo, Sandbox, SandboxConfig, SandboxId, Whose,
 };
+use crate::blocking::blocking;
 use crate::config::ProcessConfig;
 
 /// The runtime's name.
@@ -56,7 +59,7 @@ const KILL_WAIT: Duration = Duration::from_secs(10);
 #[derive(Debug)]
 pub struct ProcessRuntime {
     layout: Layout,
-    settings: ProcessConfig,
+    maker: Maker,
     watcher: Watcher,
     stops: Mutex<BTreeMap<ContainerId, Instant>>,
 }
@@ -73,79 +76,16 @@ impl ProcessRuntime {
         tracing::warn!(
             "pods run as plain processes of this host, without isolation: for development only"
         );
+        let maker = Maker {
+            layout: layout.clone(),
+            settings: Arc::new(settings),
+        };
         Ok(Self {
             layout,
-            settings,
+            maker,
             watcher: Watcher::default(),
             stops: Mutex::default(),
         })
-    }
-
-    fn sandbox_record(&self, id: &SandboxId) -> Result<Option<SandboxRecord>, RuntimeError> {
-        let path = self.layout.sandbox(id).join(SANDBOX);
-        record::read(&path).map_err(host_error("read", &path))
-    }
-
-    fn make_sandbox(&self, config: &SandboxConfig) -> Result<SandboxId, RuntimeError> {
-        component("pod uid", &config.uid)?;
-        component("pod name", &config.name)?;
-        component("namespace", &config.namespace)?;
-        let id = SandboxId(config.uid.clone());
-        if self.sandbox_record(&id).is_ok_and(|found| found.is_some()) {
-            return Ok(id);
-        }
-        let (dir, logs) = (self.layout.sandbox(&id), self.layout.logs(config));
-        for path in [&dir, &logs] {
-            fs::create_dir_all(path).map_err(host_error("create", path))?;
-        }
-        let record = SandboxRecord {
-            config: config.clone(),
-            created: Timestamp::now(),
-        };
-        let path = dir.join(SANDBOX);
-        record::write(&path, &record).map_err(host_error("write", &path))?;
-        Ok(id)
-    }
-
-    fn make_container(
-        &self,
-        sandbox: &SandboxId,
-        config: &ContainerConfig,
-    ) -> Result<ContainerId, RuntimeError> {
-        component("container", &config.name)?;
-        let Some(SandboxRecord { config: pod, .. }) = self.sandbox_record(sandbox)? else {
-            let id = sandbox.0.clone();
-            return Err(RuntimeError::State {
-                what: "sandbox",
-                id,
-                needed: "there",
-            });
-        };
-        let attempt = format!("{}.{}", config.name, config.attempt);
-        let id = ContainerId(format!("{}/{attempt}", sandbox.0));
-        let dir = self.layout.containers(sandbox).join(attempt);
-        let logs = self.layout.logs(&pod).join(&config.name);
-        if record::read::<Launch>(&dir.join(CONFIG)).is_ok_and(|found| found.is_some()) {
-            return Ok(id);
-        }
-        let launch = launch::launch(
-            launch::Attempt {
-                mark: dir.to_string_lossy().into_owned(),
-                pod: &pod,
-                config,
-                root: self.layout.root(sandbox, &config.name),
-                log: logs.join(format!("{}.log", config.attempt)),
-            },
-            &self.settings,
-        )?;
-        for path in [&dir, &logs] {
-            fs::create_dir_all(path).map_err(host_error("create", path))?;
-        }
-        launch::furnish(&self.layout.root(sandbox, &config.name), &config.mounts)?;
-        launch::ensure_directory(&launch.directory)?;
-        let path = dir.join(CONFIG);
-        record::write(&path, &launch).map_err(host_error("write", &path))?;
-        Ok(id)
     }
 
     async fn start(&self, id: &ContainerId) -> Result<(), RuntimeError> {
@@ -162,7 +102,7 @@ impl ProcessRuntime {
         }
         let answer = self
             .watcher
-            .start(&self.settings.shim, id, &dir)
+            .start(&self.maker.settings.shim, id, &dir)
             .await
             .map_err(host_error("start the shim of", &dir))?;
         match answer.trim_end() {
@@ -249,7 +189,7 @@ impl ProcessRuntime {
         for container in self.containers_of(id)? {
             self.remove(&container.id)?;
         }
-        if let Some(record) = self.sandbox_record(id)? {
+        if let Some(record) = self.maker.sandbox_record(id)? {
             let logs = self.layout.logs(&record.config);
             gone(fs::remove_dir_all(&logs)).map_err(host_error("remove", &logs))?;
         }
@@ -274,7 +214,7 @@ impl ProcessRuntime {
     fn sandboxes(&self, whose: Whose<'_>) -> Result<Vec<Sandbox>, RuntimeError> {
         let mut found = Vec::new();
         for id in self.ids(whose)? {
-            match self.sandbox_record(&id) {
+            match self.maker.sandbox_record(&id) {
                 Ok(Some(SandboxRecord { config, created })) => {
                     found.push(Sandbox {
                         id,
@@ -362,7 +302,8 @@ impl Runtime for ProcessRuntime {
     }
 
     fn run_sandbox<'a>(&'a self, config: &'a SandboxConfig) -> Answer<'a, SandboxId> {
-        async { self.make_sandbox(config) }.boxed()
+        let (maker, config) = (self.maker.clone(), config.clone());
+        blocking(move || maker.sandbox(&config)).boxed()
     }
 
     fn stop_sandbox<'a>(&'a self, id: &'a SandboxId) -> Answer<'a, ()> {
@@ -384,7 +325,8 @@ impl Runtime for ProcessRuntime {
         sandbox: &'a SandboxId,
         config: &'a ContainerConfig,
     ) -> Answer<'a, ContainerId> {
-        async { self.make_container(sandbox, config) }.boxed()
+        let (maker, sandbox, config) = (self.maker.clone(), sandbox.clone(), config.clone());
+        blocking(move || maker.container(&sandbox, &config)).boxed()
     }
 
     fn start_container<'a>(&'a self, id: &'a ContainerId) -> Answer<'a, ()> {
