@@ -11,7 +11,8 @@
 //! grows. Documents are the bodies of `Twin` records under the Device's key.
 //!
 //! [`Twins`] folds the records of a node into its devices; [`status`] shows what a device reports
-//! as the API has it; [`history`] is about readings that are kept one by one.
+//! as the API has it; [`history`] is about readings that are kept one by one, and [`rows`] about where
+//! they wait.
 //!
 //! # Guarantees
 //! - **TWIN-1**: [`Properties::merge`] is idempotent, commutative and associative, whatever the
@@ -30,6 +31,7 @@ pub mod history;
 mod properties;
 pub mod reader;
 mod reported;
+pub mod rows;
 pub mod status;
 #[cfg(test)]
 mod tests;

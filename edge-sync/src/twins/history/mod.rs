@@ -16,9 +16,6 @@
 //!   a few seconds.
 
 mod again;
-mod rows;
-#[cfg(test)]
-mod tests;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -29,9 +26,9 @@ use causeway_log::error::ReadError;
 use causeway_log::store::ReadLimit;
 use causeway_log::{Batch, Key, NodeName, Offset, Op, Store, StreamId};
 use causeway_projections::twin::history::{Chunk, Reading, readings};
+use causeway_projections::twin::rows::{self, Head, Place};
 
 use crate::config::TwinsConfig;
-use rows::{Head, Place};
 
 /// Bytes of chunks under way to the cloud at first: what state may have to wait behind.
 const WINDOW_BYTES: u64 = 64 * 1024;

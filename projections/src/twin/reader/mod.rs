@@ -16,7 +16,6 @@ use crate::twin;
 mod readings;
 #[cfg(test)]
 mod tests;
-mod waiting;
 
 pub use readings::{Asked, Extent, InvalidPlace, Item, Page, Place, extent, page};
 

@@ -9,8 +9,8 @@ use causeway_log::store::ReadLimit;
 use causeway_log::{NodeName, Op, Revision, Slot, Store, Stored, StreamId, WallTime};
 
 use super::named;
-use super::waiting::Waiting;
 use crate::twin::history::{Chunk, Reading, readings};
+use crate::twin::rows::Chunks;
 
 /// How far the clock of a reading's source may be from the node's for a search by time to find it.
 const SLACK_MILLIS: u64 = 10 * 60 * 1000;
@@ -139,7 +139,7 @@ fn first_waiting(
     up: &StreamId,
     asked: &Asked,
 ) -> Result<Option<Extent>, ReadError> {
-    let chunks = Waiting::of(store, asked).next_page()?;
+    let chunks = Chunks::of(store, &asked.namespace, &asked.name).next_page()?;
     let mut readings = chunks.iter().flat_map(Chunk::series);
     let Some(oldest) = readings.find_map(|(_, readings)| readings.first()) else {
         return Ok(None);
@@ -233,7 +233,7 @@ impl Reader<'_> {
 
     /// Reads what waits.
     fn read_waiting(&mut self, store: &dyn Store, up: &StreamId) -> Result<(), ReadError> {
-        let mut waiting = Waiting::of(store, self.asked);
+        let mut waiting = Chunks::of(store, &self.asked.namespace, &self.asked.name);
         let mut chunks = waiting.next_page()?;
         // What was sent on meanwhile is no row any more, and comes before those that are left.
         for fact in facts_of(store, up, self.asked)? {

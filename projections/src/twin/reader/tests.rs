@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use causeway_log::batch::{Entry, Place as At, Row, StreamChange, Table};
+use causeway_log::batch::{Entry, Place as At, Row, StreamChange};
 use causeway_log::store::TrimPolicy;
 use causeway_log::store::memory::MemoryStore;
 use causeway_log::{Batch, Body, Draft, Epoch, EventId, WallTime};
@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use super::*;
 use crate::twin::history::{Chunk, Reading};
-use crate::twin::{Report, TwinVersion, Value, wishes};
+use crate::twin::{Report, TwinVersion, Value, rows, wishes};
 
 const MINUTE: u64 = 60 * 1000;
 
@@ -30,10 +30,6 @@ fn key(resource: &str, name: &str, life: u64) -> Key {
         twin::GROUP
     };
     Key::new(Resource::new(group, resource), "default", name, uid).unwrap()
-}
-
-fn key_uid() -> String {
-    key("devices", "a", 1).uid.to_string()
 }
 
 /// Readings at these minutes, which are their values too.
@@ -130,25 +126,9 @@ impl Node {
         self.write(StreamId::up(node()), key, Op::Fact, last, chunk.encode());
     }
 
-    /// The key of the row of a chunk.
-    fn row(name: &str, number: u64) -> bytes::Bytes {
-        let mut key = vec![2];
-        for part in ["default", name, &key_uid()] {
-            key.push(u8::try_from(part.len()).unwrap());
-            key.extend(part.as_bytes());
-        }
-        key.extend(number.to_be_bytes());
-        key.into()
-    }
-
-    fn rows(&self, rows: Vec<(bytes::Bytes, Option<Vec<u8>>)>) {
-        let row = |(key, value): (bytes::Bytes, Option<Vec<u8>>)| Row {
-            table: Table("readings"),
-            key,
-            value: value.map(Into::into),
-        };
+    fn rows(&self, rows: Vec<Row>) {
         let batch = Batch {
-            rows: rows.into_iter().map(row).collect(),
+            rows,
             ..Batch::default()
         };
         self.store.append(&batch).unwrap();
@@ -157,14 +137,13 @@ impl Node {
 
     /// Readings that wait in a row.
     fn wait(&mut self, name: &str, number: u64, minutes: &[u64]) {
-        let mut value = vec![1];
-        value.extend(chunk_of(0, minutes).encode());
-        self.rows(vec![(Self::row(name, number), Some(value))]);
+        let place = rows::Place::of(&key("devices", name, 1));
+        self.rows(vec![place.row(number, &chunk_of(0, minutes).encode())]);
     }
 
     fn sent_on(&mut self, name: &str, numbers: &[u64]) {
-        let gone = |number: &u64| (Self::row(name, *number), None);
-        self.rows(numbers.iter().map(gone).collect());
+        let place = rows::Place::of(&key("devices", name, 1));
+        self.rows(numbers.iter().map(|it| place.no_row(*it)).collect());
     }
 
     /// The history as text, read in pages of `limit`.
@@ -384,6 +363,7 @@ fn what_was_trimmed_is_told() {
         keep_since: WallTime::from_unix_millis(u64::MAX),
         bytes_max: 0,
         facts_max: 5,
+        facts_bytes_max: 0,
         records_per_call_max: 1000,
     };
     while node_.store.trim(&policy).unwrap().more {}

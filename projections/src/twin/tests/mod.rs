@@ -3,6 +3,7 @@
 mod fold;
 mod history;
 mod laws;
+mod rows;
 mod status;
 
 use std::collections::BTreeMap;

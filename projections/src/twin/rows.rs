@@ -1,4 +1,4 @@
-//! How readings wait in the store: rows of the table `readings`.
+//! How readings wait in the store of a node: rows of the table `readings`.
 //!
 //! | key | value |
 //! |---|---|
@@ -13,8 +13,9 @@ use bytes::{BufMut as _, Bytes, BytesMut};
 use causeway_log::batch::{Row, Table};
 use causeway_log::error::ReadError;
 use causeway_log::{Key, Store, Uid};
-use causeway_projections::twin::devices as device_resource;
-use causeway_projections::twin::history::Chunk;
+
+use super::devices as device_resource;
+use super::history::Chunk;
 
 /// The rows of waiting readings.
 const TABLE: Table = Table("readings");
@@ -25,18 +26,22 @@ const DROPPED: u8 = 1;
 const CHUNK: u8 = 2;
 /// Devices found in one step of a scan.
 const DROPPED_PER_READ: usize = 256;
+/// Chunks read in one step, whoever's they are.
+const CHUNKS_PER_READ: usize = 256;
 
 /// What is known of all rows of chunks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Head {
+pub struct Head {
     /// The number of the next one.
-    pub(super) next: u64,
+    pub next: u64,
     /// The bytes of their keys and values.
-    pub(super) bytes: u64,
+    pub bytes: u64,
 }
 
 impl Head {
-    pub(super) fn row(self) -> Row {
+    /// The row that says so.
+    #[must_use]
+    pub fn row(self) -> Row {
         let mut value = BytesMut::with_capacity(17);
         value.put_u8(VERSION);
         value.put_u64(self.next);
@@ -59,23 +64,21 @@ impl Head {
 
 /// A device as keys of rows name it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Place(Bytes);
+pub struct Place(Bytes);
 
 impl Place {
-    pub(super) fn of(key: &Key) -> Self {
+    /// The device of a key.
+    #[must_use]
+    pub fn of(key: &Key) -> Self {
         let uid = key.uid.to_string();
         let mut bytes = BytesMut::new();
-        for part in [&*key.namespace, &*key.name, &*uid] {
-            // Parts of a key are shorter than that.
-            let part = &part.as_bytes()[..part.len().min(usize::from(u8::MAX))];
-            bytes.put_u8(u8::try_from(part.len()).unwrap_or(u8::MAX));
-            bytes.put_slice(part);
-        }
+        put_parts(&mut bytes, &[&key.namespace, &key.name, &uid]);
         Self(bytes.freeze())
     }
 
     /// The key of the device.
-    pub(super) fn key(&self) -> Key {
+    #[must_use]
+    pub fn key(&self) -> Key {
         let (namespace, rest) = part(&self.0).unwrap_or_default();
         let (name, rest) = part(rest).unwrap_or_default();
         let (uid, _) = part(rest).unwrap_or_default();
@@ -107,7 +110,9 @@ impl Place {
         key.freeze()
     }
 
-    pub(super) fn row(&self, number: u64, chunk: &[u8]) -> Row {
+    /// The row of a chunk.
+    #[must_use]
+    pub fn row(&self, number: u64, chunk: &[u8]) -> Row {
         let mut value = BytesMut::with_capacity(1 + chunk.len());
         value.put_u8(VERSION);
         value.put_slice(chunk);
@@ -118,7 +123,9 @@ impl Place {
         }
     }
 
-    pub(super) fn no_row(&self, number: u64) -> Row {
+    /// Removes the row of a chunk.
+    #[must_use]
+    pub fn no_row(&self, number: u64) -> Row {
         Row {
             table: TABLE,
             key: self.prefixed(CHUNK, Some(number)),
@@ -127,7 +134,8 @@ impl Place {
     }
 
     /// Says how many readings are given up and not told; none removes the row.
-    pub(super) fn dropped_row(&self, dropped: u64) -> Row {
+    #[must_use]
+    pub fn dropped_row(&self, dropped: u64) -> Row {
         let mut value = BytesMut::with_capacity(9);
         value.put_u8(VERSION);
         value.put_u64(dropped);
@@ -139,6 +147,16 @@ impl Place {
     }
 }
 
+/// Puts each part after its length.
+fn put_parts(bytes: &mut BytesMut, parts: &[&str]) {
+    for part in parts {
+        // Parts of a key are shorter than that.
+        let part = &part.as_bytes()[..part.len().min(usize::from(u8::MAX))];
+        bytes.put_u8(u8::try_from(part.len()).unwrap_or(u8::MAX));
+        bytes.put_slice(part);
+    }
+}
+
 /// What follows its length.
 fn part(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
     let (length, rest) = bytes.split_first()?;
@@ -146,12 +164,16 @@ fn part(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
 }
 
 /// The bytes of the row of a chunk.
-pub(super) fn bytes(place: &Place, chunk: u64) -> u64 {
+#[must_use]
+pub fn bytes(place: &Place, chunk: u64) -> u64 {
     place.0.len() as u64 + chunk + 10
 }
 
 /// What stands in the row of the head.
-pub(super) fn head(store: &dyn Store) -> Result<Head, ReadError> {
+///
+/// # Errors
+/// [`ReadError`]
+pub fn head(store: &dyn Store) -> Result<Head, ReadError> {
     let rows = store.rows(TABLE, &[HEAD], 1)?;
     let head = rows.first().filter(|(key, _)| **key == [HEAD]);
     Ok(head
@@ -160,7 +182,10 @@ pub(super) fn head(store: &dyn Store) -> Result<Head, ReadError> {
 }
 
 /// The devices of which readings are given up and not told.
-pub(super) fn dropped(store: &dyn Store) -> Result<Vec<(Place, u64)>, ReadError> {
+///
+/// # Errors
+/// [`ReadError`]
+pub fn dropped(store: &dyn Store) -> Result<Vec<(Place, u64)>, ReadError> {
     let mut found = Vec::new();
     let mut from = Bytes::from_static(&[DROPPED]);
     loop {
@@ -183,7 +208,10 @@ pub(super) fn dropped(store: &dyn Store) -> Result<Vec<(Place, u64)>, ReadError>
 }
 
 /// The devices that have rows, with the number of the first. A step for each: chunks are not read.
-pub(super) fn devices(store: &dyn Store) -> Result<Vec<(Place, u64)>, ReadError> {
+///
+/// # Errors
+/// [`ReadError`]
+pub fn devices(store: &dyn Store) -> Result<Vec<(Place, u64)>, ReadError> {
     let mut found = Vec::new();
     let mut from = Bytes::from_static(&[CHUNK]);
     loop {
@@ -206,7 +234,10 @@ pub(super) fn devices(store: &dyn Store) -> Result<Vec<(Place, u64)>, ReadError>
 
 /// The chunks of a device from a number on, each with the bytes of its row. What is no chunk is
 /// passed over as an empty one.
-pub(super) fn page(
+///
+/// # Errors
+/// [`ReadError`]
+pub fn page(
     store: &dyn Store,
     place: &Place,
     from: u64,
@@ -220,8 +251,7 @@ pub(super) fn page(
         let Some(number) = number.and_then(|number| number.try_into().ok()) else {
             break;
         };
-        let chunk = value.strip_prefix(&[VERSION]);
-        let chunk = chunk.and_then(|chunk| Chunk::decode(chunk).ok());
+        let chunk = chunk(&value);
         let length = bytes(place, (value.len() as u64).saturating_sub(1));
         page.push((
             u64::from_be_bytes(number),
@@ -230,6 +260,52 @@ pub(super) fn page(
         ));
     }
     Ok(page)
+}
+
+/// The chunks that wait of a device in whatever life, oldest first of each, page by page.
+pub(super) struct Chunks<'a> {
+    store: &'a dyn Store,
+    prefix: Bytes,
+    from: Option<Bytes>,
+}
+
+impl<'a> Chunks<'a> {
+    pub(super) fn of(store: &'a dyn Store, namespace: &str, name: &str) -> Self {
+        let mut prefix = BytesMut::new();
+        prefix.put_u8(CHUNK);
+        put_parts(&mut prefix, &[namespace, name]);
+        let prefix = prefix.freeze();
+        Self {
+            store,
+            from: Some(prefix.clone()),
+            prefix,
+        }
+    }
+
+    /// The next chunks; none at the end.
+    pub(super) fn next_page(&mut self) -> Result<Vec<Chunk>, ReadError> {
+        let mut chunks = Vec::new();
+        while chunks.is_empty()
+            && let Some(from) = self.from.take()
+        {
+            let rows = self.store.rows(TABLE, &from, CHUNKS_PER_READ)?;
+            let is_last = rows.len() < CHUNKS_PER_READ;
+            for (key, value) in rows {
+                if !key.starts_with(&self.prefix) {
+                    return Ok(chunks);
+                }
+                self.from = Some(after(&key)).filter(|_| !is_last);
+                chunks.extend(chunk(&value));
+            }
+        }
+        Ok(chunks)
+    }
+}
+
+/// The chunk in the value of its row.
+fn chunk(value: &[u8]) -> Option<Chunk> {
+    let chunk = value.strip_prefix(&[VERSION])?;
+    Chunk::decode(chunk).ok()
 }
 
 /// The first key after `key`.

@@ -1,10 +1,12 @@
 //! How waiting readings stand in the store.
 
+use causeway_log::batch::{Row, Table};
 use causeway_log::store::memory::MemoryStore;
-use causeway_log::{Uid, WallTime};
-use causeway_projections::twin::devices;
+use causeway_log::{Batch, Key, Store as _, Uid, WallTime};
 
-use super::*;
+use crate::twin::devices;
+use crate::twin::history::{Chunk, Reading};
+use crate::twin::rows::{self, Head, Place};
 
 fn key(name: &str, uid: &str) -> Key {
     Key::new(devices(), "ns", name, Uid::parse(uid)).unwrap()
@@ -107,7 +109,7 @@ fn what_waits_is_found_again() {
 fn damaged_rows_are_passed_over() {
     let place = Place::of(&key("d", "u"));
     let row = |key: &[u8], value: &[u8]| Row {
-        table: causeway_log::batch::Table("readings"),
+        table: Table("readings"),
         key: bytes::Bytes::copy_from_slice(key),
         value: Some(bytes::Bytes::copy_from_slice(value)),
     };
