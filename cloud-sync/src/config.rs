@@ -7,6 +7,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use causeway_daemon::config::{ConfigError, Mistakes, Section, format_duration, parse};
+use causeway_daemon::store_dir;
 use causeway_daemon::telemetry::{Level, LogFormat};
 use uuid::Uuid;
 
@@ -68,6 +69,9 @@ pub struct History {
     pub keep_age: Duration,
     /// Superseded records over so many bytes go, oldest first, even inside the window.
     pub bytes_max: u64,
+    /// Of what happened at a node, its events and the readings of its devices, whatever is over so
+    /// many bytes goes, oldest first, even inside the window. Zero: no bound.
+    pub facts_bytes_max: u64,
 }
 
 /// What the cluster is.
@@ -156,6 +160,7 @@ impl CloudConfig {
                 keep_revisions: 100_000,
                 keep_age: Duration::from_secs(24 * 3600),
                 bytes_max: 2 * 1024 * 1024 * 1024,
+                facts_bytes_max: store_dir::History::CLOUD.facts_bytes_max,
             },
             control: Control {
                 plane: Plane::Embedded,
@@ -193,6 +198,7 @@ impl CloudConfig {
             keep_revisions,
             keep_age,
             bytes_max,
+            facts_bytes_max,
         } = history;
         let Control {
             plane,
@@ -210,7 +216,7 @@ impl CloudConfig {
              [bounds]\nsessions_max = {sessions_max}\nwatchers_max = {watchers_max}\n\
              body_bytes_max = {body_bytes_max}\nmetric_nodes_max = {metric_nodes_max}\n\n\
              [history]\nkeep_revisions = {keep_revisions}\nkeep_age = \"{keep_age}\"\n\
-             bytes_max = {bytes_max}\n\n\
+             bytes_max = {bytes_max}\nfacts_bytes_max = {facts_bytes_max}\n\n\
              [control]\nplane = \"{plane}\"\nnode_grace = \"{node_grace}\"\nevent_age = \"{event_age}\"\n\
              events_per_namespace_max = {events_per_namespace_max}\n\n\
              {kubernetes}\n{devices}\n\
@@ -286,6 +292,7 @@ impl History {
             keep_revisions,
             keep_age,
             bytes_max,
+            facts_bytes_max,
         } = self;
         set(
             keep_revisions,
@@ -293,6 +300,10 @@ impl History {
         );
         set(keep_age, section.duration("keep_age"));
         set(bytes_max, section.number("bytes_max", 0..=u64::MAX));
+        set(
+            facts_bytes_max,
+            section.number("facts_bytes_max", 0..=u64::MAX),
+        );
     }
 }
 

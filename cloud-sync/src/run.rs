@@ -42,8 +42,6 @@ const CONNECTIONS_SPARE: usize = 1024;
 const HANDSHAKES_MAX: usize = 1024;
 /// What the encoder remembers of bodies it encoded, for the next node that needs them.
 const ENCODER_BYTES_MAX: usize = 16 * 1024 * 1024;
-/// Facts of one node kept in the store.
-const FACTS_MAX: u64 = 100_000;
 
 /// The service cannot start, or cannot go on.
 #[derive(Debug, thiserror::Error)]
@@ -473,12 +471,14 @@ const fn window(history: &History) -> store_dir::History {
         keep_revisions,
         keep_age,
         bytes_max,
+        facts_bytes_max,
     } = history;
     store_dir::History {
         revisions: *keep_revisions,
         age: *keep_age,
         bytes_max: *bytes_max,
-        facts_max: FACTS_MAX,
+        facts_bytes_max: *facts_bytes_max,
+        ..store_dir::History::CLOUD
     }
 }
 

@@ -35,6 +35,8 @@ pub struct History {
     pub bytes_max: u64,
     /// Bound of the facts waiting for the peer.
     pub facts_max: u64,
+    /// Bound of the bytes of facts that each stream brought from a peer; zero: none.
+    pub facts_bytes_max: u64,
 }
 
 impl History {
@@ -44,6 +46,7 @@ impl History {
         age: Duration::from_secs(24 * 60 * 60),
         bytes_max: 16 * 1024 * 1024,
         facts_max: 10_000,
+        facts_bytes_max: 0,
     };
     /// Generous: audit and time travel.
     pub const CLOUD: Self = Self {
@@ -51,6 +54,7 @@ impl History {
         age: Duration::from_secs(7 * 24 * 60 * 60),
         bytes_max: 1024 * 1024 * 1024,
         facts_max: 100_000,
+        facts_bytes_max: 1024 * 1024 * 1024,
     };
 
     /// The policy of one trim at a time.
@@ -62,6 +66,7 @@ impl History {
             keep_since: WallTime::from_unix_millis(now.unix_millis().saturating_sub(age)),
             bytes_max: self.bytes_max,
             facts_max: self.facts_max,
+            facts_bytes_max: self.facts_bytes_max,
             records_per_call_max: 4096,
         }
     }

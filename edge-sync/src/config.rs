@@ -202,6 +202,7 @@ impl EdgeConfig {
             age,
             bytes_max,
             facts_max,
+            facts_bytes_max: _,
         } = history;
         let mut table = toml::Table::new();
         table.insert("revisions".to_owned(), number(*revisions));
@@ -284,6 +285,8 @@ fn read_history(mut section: Section, defaults: History) -> History {
         facts_max: section
             .number("facts_max", 1..=u64::MAX)
             .unwrap_or(defaults.facts_max),
+        // Nothing that happens comes down.
+        facts_bytes_max: defaults.facts_bytes_max,
     }
 }
 

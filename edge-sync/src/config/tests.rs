@@ -100,12 +100,18 @@ fn a_file_may_leave_node_and_directory_to_the_command_line() {
         EdgeConfig::assemble(Some(&file), overlay).map_err(|error| error.to_string())
     };
     let config = assemble("[dmi]\nreports_per_s = 7\n", Some("kiosk")).unwrap();
-    assert_eq!((config.node.as_str(), config.dmi.reports_per_s), ("kiosk", 7));
+    assert_eq!(
+        (config.node.as_str(), config.dmi.reports_per_s),
+        ("kiosk", 7)
+    );
     assert_eq!(config.api.socket, Path::new("/there/edge.sock"));
     let unnamed = assemble("", None).unwrap_err();
     assert!(unnamed.contains("node: must be given"), "{unnamed}");
     let wrong = assemble("node = \"Edge_1\"\n", Some("kiosk")).unwrap_err();
-    assert!(wrong.contains("node: "), "a mistake that is not used: {wrong}");
+    assert!(
+        wrong.contains("node: "),
+        "a mistake that is not used: {wrong}"
+    );
 }
 
 #[test]

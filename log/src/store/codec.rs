@@ -394,21 +394,27 @@ pub(crate) fn open_superseded(key: &[u8], value: &Bytes) -> Result<Superseded, C
 pub(crate) struct Pending {
     pub(crate) slot: Slot,
     pub(crate) time: WallTime,
+    /// Of a fact, for the account of their bytes.
+    pub(crate) bytes: u32,
 }
 
 pub(crate) fn seal_pending(key: &[u8], pending: &Pending) -> Bytes {
-    let Pending { slot, time } = pending;
-    seal_twin(
-        key,
-        &(crate::store::keys::slot_byte(*slot), time.unix_millis()),
-    )
+    let Pending { slot, time, bytes } = pending;
+    let slot = crate::store::keys::slot_byte(*slot);
+    seal_twin(key, &(slot, time.unix_millis(), *bytes))
 }
 
 pub(crate) fn open_pending(key: &[u8], value: &Bytes) -> Result<Pending, Corrupt> {
-    let (slot, time) = open_twin::<(u8, u64)>(key, value)?;
+    let payload = open(key, value)?;
+    // At first they had no bytes.
+    let (slot, time, bytes) = take::<(u8, u64, u32)>(&payload).or_else(|_| {
+        let (slot, time) = take::<(u8, u64)>(&payload)?;
+        Ok((slot, time, 0))
+    })?;
     Ok(Pending {
         slot: crate::store::keys::slot_from_byte(slot).ok_or(Corrupt("unknown slot"))?,
         time: WallTime::from_unix_millis(time),
+        bytes,
     })
 }
 

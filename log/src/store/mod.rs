@@ -319,6 +319,9 @@ pub struct TrimPolicy {
     /// Facts of a stream beyond this many are dropped even inside the window, oldest first; those
     /// that still waited for the peer are counted in [`Trimmed::facts_dropped`].
     pub facts_max: u64,
+    /// Facts that a stream brought from a peer: when they hold more bytes than this, those that
+    /// their consumer has taken go even inside the window, oldest first. Zero: no bound.
+    pub facts_bytes_max: u64,
     /// Bound of the work of one call.
     pub records_per_call_max: usize,
 }

@@ -14,6 +14,7 @@ const POLICY: TrimPolicy = TrimPolicy {
     keep_since: WallTime::from_unix_millis(u64::MAX),
     bytes_max: 0,
     facts_max: 10,
+    facts_bytes_max: 0,
     records_per_call_max: 100,
 };
 

@@ -65,6 +65,7 @@ fn child() {
         keep_since: WallTime::from_unix_millis(u64::MAX),
         bytes_max: 0,
         facts_max: u64::MAX,
+        facts_bytes_max: 0,
         records_per_call_max: 20,
     };
     let mut out = std::io::stdout();

@@ -277,6 +277,7 @@ impl Model {
             keep_since: WallTime::from_unix_millis(u64::MAX),
             bytes_max: 0,
             facts_max: quota.into(),
+            facts_bytes_max: 0,
             records_per_call_max: work.into(),
         };
         // Whatever was written becomes durable with it.

@@ -255,6 +255,7 @@ impl End {
             keep_since: WallTime::from_unix_millis(u64::MAX),
             bytes_max: 0,
             facts_max: u64::MAX,
+            facts_bytes_max: 0,
             records_per_call_max: usize::MAX,
         };
         held.store.trim(&policy).expect("memory can be trimmed");

@@ -53,6 +53,7 @@ fn trim(store: &dyn Store) {
         keep_since: WallTime::from_unix_millis(u64::MAX),
         bytes_max: 0,
         facts_max: u64::MAX,
+        facts_bytes_max: 0,
         records_per_call_max: usize::MAX,
     };
     // A store that its disk has made read-only refuses.

@@ -31,6 +31,7 @@ impl World {
             keep_since: WallTime::from_unix_millis(u64::MAX),
             bytes_max: 0,
             facts_max: self.options.facts_max,
+            facts_bytes_max: 0,
             records_per_call_max: TRIM_RECORDS_MAX,
         });
         // One that fails is tried again by the next.

@@ -1,13 +1,14 @@
 //! Devices: what nodes report of them, and what they may ask for.
 
-use causeway_log::{Key, Op, Resource, Slot, Uid};
+use causeway_log::store::{ReadLimit, TrimPolicy};
+use causeway_log::{Key, Op, Resource, Revision, Slot, Store as _, StreamId, Uid, WallTime};
 use causeway_projections::twin::history::{Chunk, Reading, readings};
 use causeway_projections::twin::{GROUP, Report, Reported, Rules, Value as Property};
 use causeway_projections::{Request, Verb};
 use serde_json::{Value, json};
 
 use super::{answer, counts, request, send};
-use crate::rig::Rig;
+use crate::rig::{Rig, node};
 
 fn key_of(plural: &str, name: &str) -> Key {
     let uid = Uid::Uuid(uuid::Uuid::from_u128(7));
@@ -57,7 +58,7 @@ fn report(value: &str) -> Vec<u8> {
 fn chunk() -> Vec<u8> {
     let mut chunk = Chunk::after(0);
     let reading = Reading {
-        time: causeway_log::WallTime::from_unix_millis(1),
+        time: WallTime::from_unix_millis(1),
         value: "20".into(),
     };
     assert!(chunk.push(&"is".into(), reading));
@@ -86,6 +87,34 @@ fn a_node_speaks_for_the_devices_that_are_attached_to_it() {
     send(&mut rig, "n1", &device, Op::Delete, b"");
     assert_eq!(counts(&rig), [("stale", 3), ("refused", 2), ("kept", 2)]);
     assert!(rig.get(&device).is_some());
+}
+
+/// They were received, so the node does not send them again; here they go as all readings do.
+#[test]
+fn refused_readings_hold_up_nothing_and_go_with_the_window() {
+    let mut rig = Rig::new();
+    rig.create(oven("n1", "20"));
+    let (device, _) = oven("n1", "20");
+    let history = Key {
+        resource: readings(),
+        ..device
+    };
+    for _ in 0..5 {
+        send(&mut rig, "n2", &history, Op::Fact, &chunk());
+    }
+    assert_eq!(counts(&rig), [("refused", 5)]);
+    let window = TrimPolicy {
+        keep_revisions: 0,
+        keep_since: WallTime::from_unix_millis(u64::MAX),
+        bytes_max: 0,
+        facts_max: u64::MAX,
+        facts_bytes_max: 0,
+        records_per_call_max: 4096,
+    };
+    while rig.store.trim(&window).unwrap().more {}
+    let up = StreamId::up(node("n2"));
+    let left = rig.store.read(&up, Revision::ZERO, ReadLimit::SCAN);
+    assert_eq!(left.unwrap().len(), 1, "the last record of a copy stays");
 }
 
 #[test]

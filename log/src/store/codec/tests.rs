@@ -115,10 +115,18 @@ fn indexes() {
     let pending = Pending {
         slot: Slot::Fact,
         time: WallTime::from_unix_millis(1),
+        bytes: 1152,
     };
     let value = seal_pending(&key, &pending);
     check("pending", &key, &value);
     assert_eq!(open_pending(&key, &value), Ok(pending));
+    let before = Pending {
+        bytes: 0,
+        ..pending
+    };
+    let value = seal_twin(&key, &(4_u8, 1_u64));
+    check("pending-without-bytes", &key, &value);
+    assert_eq!(open_pending(&key, &value), Ok(before));
 }
 
 #[test]

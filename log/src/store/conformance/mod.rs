@@ -125,6 +125,10 @@ pub const CHECKS: &[(&str, Check)] = &[
         trimming::facts_go_when_acked_or_over_quota,
     ),
     (
+        "received_facts_keep_to_their_bytes",
+        trimming::received_facts_keep_to_their_bytes,
+    ),
+    (
         "a_bound_of_bytes_cuts_the_window",
         trimming::bytes_cut_the_window,
     ),
@@ -346,6 +350,7 @@ const KEEP_NOTHING: TrimPolicy = TrimPolicy {
     keep_since: WallTime::from_unix_millis(u64::MAX),
     bytes_max: 0,
     facts_max: u64::MAX,
+    facts_bytes_max: 0,
     records_per_call_max: usize::MAX,
 };
 

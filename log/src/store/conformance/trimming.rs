@@ -129,6 +129,60 @@ pub(super) fn unreplicated_tombstone(harness: &mut dyn Harness) {
     assert_eq!(info(store, &up()).head, Offset::new(6));
 }
 
+pub(super) fn received_facts_keep_to_their_bytes(harness: &mut dyn Harness) {
+    let store = harness.store();
+    open(store, &up());
+    let receive = |store: &dyn Store, offset, op| {
+        let body = [b'r'; 872];
+        let draft = draft(op, "device", &body);
+        commit(store, &entries(vec![at(&up(), offset, draft)]));
+    };
+    (1..=8).for_each(|offset| receive(store, offset, Op::Fact));
+    receive(store, 9, Op::Status);
+    let left = |store: &dyn Store| {
+        let records = read_all(store, &up());
+        let offsets = records
+            .iter()
+            .map(|stored| stored.record.header.offset.get());
+        offsets.collect::<Vec<_>>()
+    };
+    // With what a record takes beside its body, each of them is 1,000 bytes.
+    let bounded = |facts_bytes_max| TrimPolicy {
+        keep_revisions: 100,
+        facts_bytes_max,
+        ..KEEP_NOTHING
+    };
+    assert_eq!(
+        trim_all(store, &bounded(1)).records,
+        0,
+        "the consumer comes first"
+    );
+    consumed(store);
+    assert_eq!(trim_all(store, &bounded(0)).records, 0, "no bound");
+    assert_eq!(trim_all(store, &bounded(8000)).records, 0);
+    let trimmed = trim_all(store, &bounded(6500));
+    assert_eq!((trimmed.records, trimmed.facts_dropped), (2, 0));
+    assert_eq!(left(store), [3, 4, 5, 6, 7, 8, 9]);
+    harness.crash();
+    let store = harness.store();
+    assert_eq!(
+        trim_all(store, &bounded(6000)).records,
+        0,
+        "it is counted anew"
+    );
+    receive(store, 10, Op::Fact);
+    consumed(store);
+    assert_eq!(trim_all(store, &bounded(2500)).records, 5);
+    assert_eq!(left(store), [8, 9, 10]);
+    assert_eq!(trim_all(store, &bounded(1)).records, 1);
+    assert_eq!(left(store), [9, 10], "the last record of a copy stays");
+    // What this store writes itself has another bound.
+    open(store, &down());
+    put(store, &down(), Op::Fact, "event", b"1");
+    put(store, &down(), Op::Fact, "event", b"2");
+    assert_eq!(trim_all(store, &bounded(1)).records, 0);
+}
+
 pub(super) fn facts_go_when_acked_or_over_quota(harness: &mut dyn Harness) {
     let store = harness.store();
     open(store, &down());

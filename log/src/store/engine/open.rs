@@ -176,7 +176,9 @@ fn load<V: View>(view: &V) -> Result<Published, ReadError> {
             false => state.value.own_head.max(state.value.floor),
         };
         for waiting in pending_of(view, no) {
-            state.facts += u64::from(waiting?.2.slot == Slot::Fact);
+            let (_, _, pending) = waiting?;
+            state.facts += u64::from(pending.slot == Slot::Fact);
+            state.facts_bytes += u64::from(pending.bytes);
         }
         state.durable_head = state.head();
         published.names.insert(no, name.clone());

@@ -262,6 +262,10 @@ impl<'a, V: View> Plan<'a, V> {
             let pending = Pending {
                 slot,
                 time: draft.time,
+                bytes: match slot {
+                    Slot::Fact => fact_bytes(body_len(&draft.body)),
+                    Slot::Object | Slot::Status | Slot::Twin | Slot::Request => 0,
+                },
             };
             let value = codec::seal_pending(&key, &pending);
             self.meta.insert(key, Some(value));
@@ -318,6 +322,7 @@ impl<'a, V: View> Plan<'a, V> {
         }
         if entry.draft.op == Op::Fact {
             state.facts += 1;
+            state.facts_bytes += u64::from(fact_bytes(body_len(&entry.draft.body)));
         }
         Ok(state.value.no)
     }
@@ -470,6 +475,11 @@ impl<'a, V: View> Plan<'a, V> {
             self.save_stream(&name);
         }
     }
+}
+
+/// What a fact of such a body counts for.
+pub(super) const fn fact_bytes(body: u32) -> u32 {
+    body.saturating_add(RECORD_OVERHEAD_BYTES)
 }
 
 /// Bodies are bounded far below 4 GiB, see [`super::admit`].

@@ -2,7 +2,7 @@
 //!
 //! | record | goes when the peer has it, its consumer has taken it, it is out of the window, and |
 //! |---|---|
-//! | fact | |
+//! | fact | (of those that came from a peer the oldest go sooner, when they are too many bytes) |
 //! | `Delete` | everything it superseded is gone, and so is what else is kept of its key |
 //! | `Delete` going up | … and the stream that comes down does not say that the object is there |
 //! | request | it is answered, the answer is out of the window too, and its object is gone |
@@ -21,6 +21,7 @@
 
 use bytes::Bytes;
 
+use super::plan::fact_bytes;
 use super::read::{Found, get_record};
 use super::state::StreamState;
 use super::trim::{Sweep, pending_of};
@@ -109,6 +110,8 @@ impl<'a, V: View> Sweep<'a, V> {
             self.settle(&line)?;
             if state.is_replicated(name) {
                 self.surplus_facts(name, state.value.no)?;
+            } else if state.value.is_copy {
+                self.surplus_bytes(&line)?;
             }
         }
         Ok(())
@@ -320,6 +323,34 @@ impl<'a, V: View> Sweep<'a, V> {
         Ok(())
     }
 
+    /// Drops the oldest facts over the bound of their bytes, as far as their consumer has taken them.
+    fn surplus_bytes(&mut self, line: &Line<'a>) -> Result<(), ReadError> {
+        let most = self.policy.facts_bytes_max;
+        let bytes = |sweep: &Self| {
+            let swept = sweep.streams.get(line.name).unwrap_or(line.state);
+            swept.facts_bytes
+        };
+        if most == 0 || bytes(self) <= most {
+            return Ok(());
+        }
+        for waiting in pending_of(self.view, line.no()) {
+            let (revision, key, pending) = waiting?;
+            if bytes(self) <= most || revision > line.consumed {
+                return Ok(());
+            }
+            if pending.slot != Slot::Fact || self.settled.contains(&(line.no(), revision)) {
+                continue;
+            }
+            let record = self.waiting_record(line.no(), revision, &key)?;
+            // The last record of a copy tells whose past it is.
+            if record.value.header.offset == line.state.value.received_head || !self.spend() {
+                return Ok(());
+            }
+            self.end(line, record)?;
+        }
+        Ok(())
+    }
+
     /// Removes a record that nothing supersedes, with its places in the indexes.
     fn remove_settled(
         &mut self,
@@ -341,11 +372,14 @@ impl<'a, V: View> Sweep<'a, V> {
             self.writes.remove(Space::Newest, Bytes::from(index_key));
         }
         self.settled.insert((no, record.revision));
+        let body = u32::try_from(record.value.body.len()).unwrap_or(u32::MAX);
         self.remove_record(record);
         if slot == Slot::Fact
             && let Some(state) = self.stream_mut(name)
         {
             state.facts = state.facts.saturating_sub(1);
+            let bytes = u64::from(fact_bytes(body));
+            state.facts_bytes = state.facts_bytes.saturating_sub(bytes);
         }
         Ok(())
     }

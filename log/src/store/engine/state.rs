@@ -95,6 +95,8 @@ pub(super) struct StreamState {
     pub(super) durable_head: Offset,
     /// Facts that wait for the peer.
     pub(super) facts: u64,
+    /// What they take.
+    pub(super) facts_bytes: u64,
 }
 
 impl StreamState {
@@ -103,6 +105,7 @@ impl StreamState {
             value,
             durable_head: Offset::ZERO,
             facts: 0,
+            facts_bytes: 0,
         }
     }
 

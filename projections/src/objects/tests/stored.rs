@@ -133,6 +133,7 @@ fn a_trimmed_past_names_the_oldest_revision() {
         keep_since: WallTime::from_unix_millis(u64::MAX),
         bytes_max: 0,
         facts_max: 100,
+        facts_bytes_max: 0,
         records_per_call_max: 1000,
     };
     store.trim(&policy).unwrap();
