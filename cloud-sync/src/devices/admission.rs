@@ -1,9 +1,11 @@
-//! What of a Device is wrong, beyond what a schema can say: values against the model. Pure.
+//! Refuses Devices with something wrong in them. Pure.
 
 use causeway_kube_api::Status;
 use causeway_kube_api::status::Cause;
-use causeway_projections::twin::{DeviceError, GROUP, check};
+use causeway_projections::twin::{DeviceError, GROUP};
 use serde_json::Value;
+
+use super::mistakes::mistakes;
 
 /// Most mistakes told at once.
 const CAUSES_MAX: usize = 64;
@@ -18,12 +20,12 @@ pub(crate) fn admit(
     device: &Value,
     model: Option<&Value>,
 ) -> Result<(), Box<Status>> {
-    let mut errors = check(device, model);
+    let mut errors = mistakes(device, model);
     if errors.is_empty() {
         return Ok(());
     }
     if let Some(before) = before {
-        let known = check(before, model);
+        let known = mistakes(before, model);
         errors.retain(|error| !known.contains(error));
     }
     if errors.is_empty() {

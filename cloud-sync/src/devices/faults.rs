@@ -8,10 +8,11 @@ use causeway_daemon::tasks::Stop;
 use causeway_kube_api::View;
 use causeway_log::{Key, Resource, Revision};
 use causeway_projections::objects::Objects;
-use causeway_projections::twin::{DeviceError, DeviceName, check, devices, models};
+use causeway_projections::twin::{DeviceError, DeviceName, devices, models};
 use serde_json::Value;
 
 use super::Target;
+use super::mistakes::mistakes;
 use crate::interest::model_of;
 
 /// Most mistakes told of one device at once.
@@ -76,7 +77,7 @@ fn errors(objects: &Objects, key: &Key, device: Value) -> Vec<DeviceError> {
         let entry = objects.get(&name.resource, &name.namespace, &name.name)?;
         Some(entry.object())
     });
-    check(&device, model.as_ref())
+    mistakes(&device, model.as_ref())
 }
 
 /// Says what is wrong with Devices until stopped.
@@ -88,7 +89,7 @@ pub(crate) async fn watch(view: View, target: std::sync::Arc<dyn Target>, mut st
             tracing::warn!(
                 device = %DeviceName::of(&device),
                 what,
-                "a Device is not as its model says; what is wrong is passed over"
+                "something in a Device is wrong, and passed over"
             );
             tokio::select! {
                 biased;

@@ -17,6 +17,7 @@ mod changed;
 mod definitions;
 mod embedded;
 mod faults;
+mod mistakes;
 mod pacing;
 mod publish;
 mod stats;

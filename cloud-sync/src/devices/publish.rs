@@ -219,9 +219,6 @@ impl Turns {
             return (Some(node), Look::Over(Ending::Same));
         };
         let pacer = Pacer::of(&device, self.publisher.settings.status_interval);
-        if let Some(mistake) = &pacer.mistake {
-            self.tell(name, mistake.clone());
-        }
         let status = device_status(&key, &reported);
         let shown = self.publisher.target.shown(&key);
         let small_due = self.written.get(name).copied().unwrap_or_default() + pacer.small();

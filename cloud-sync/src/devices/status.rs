@@ -22,8 +22,6 @@ pub struct Pacer {
     /// Between two writes.
     pub interval: Duration,
     changes: Policies,
-    /// What of the annotations cannot be read.
-    pub mistake: Option<String>,
 }
 
 impl Pacer {
@@ -31,23 +29,11 @@ impl Pacer {
     #[must_use]
     pub fn of(device: &Value, default: Duration) -> Self {
         let annotation = |name| device["metadata"]["annotations"][name].as_str();
-        let mut mistake = None;
-        let mut interval = default;
-        if let Some(text) = annotation(INTERVAL_ANNOTATION) {
-            match parse_duration(text) {
-                Ok(given) => interval = given,
-                Err(error) => mistake = Some(format!("{INTERVAL_ANNOTATION}: {error}")),
-            }
-        }
-        let changes = annotation(CHANGE_ANNOTATION).unwrap_or_default();
-        let changes = Policies::parse(changes).unwrap_or_else(|error| {
-            mistake = Some(format!("{CHANGE_ANNOTATION}: {error}"));
-            Policies::default()
-        });
+        let interval = annotation(INTERVAL_ANNOTATION).and_then(|text| parse_duration(text).ok());
+        let changes = annotation(CHANGE_ANNOTATION).and_then(|text| Policies::parse(text).ok());
         Self {
-            interval: interval.clamp(INTERVAL.0, INTERVAL.1),
-            changes,
-            mistake,
+            interval: interval.unwrap_or(default).clamp(INTERVAL.0, INTERVAL.1),
+            changes: changes.unwrap_or_default(),
         }
     }
 

@@ -92,6 +92,11 @@ impl Policies {
         Ok(policies)
     }
 
+    /// The properties that are named.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.named.keys().map(|name| &**name)
+    }
+
     /// The policy of a property.
     #[must_use]
     pub fn of(&self, name: &str) -> Policy {

@@ -270,7 +270,9 @@ impl Reported {
     /// Whether the node doubts what was last said of how the device is.
     #[must_use]
     pub fn is_doubted(&self) -> bool {
-        self.state.as_ref().is_some_and(|state| state.said.is_some())
+        self.state
+            .as_ref()
+            .is_some_and(|state| state.said.is_some())
     }
 
     /// Takes a report of how the device is. What is said ends a doubt.

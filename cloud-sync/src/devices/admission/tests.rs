@@ -38,6 +38,11 @@ fn what_was_wrong_before_stands_in_nobodys_way() {
         admit(Some(&before), &device("99", "b"), Some(&model())),
         Ok(())
     );
+    let mut typo = before.clone();
+    typo["metadata"]["annotations"] = json!({"causeway.dev/history": "target=al"});
+    let refused = admit(Some(&before), &typo, Some(&model())).unwrap_err();
+    let field = "metadata.annotations[causeway.dev/history]";
+    assert_eq!(refused.details.unwrap().causes[0].field, field);
     let worse = admit(Some(&before), &device("hot", "b"), Some(&model()));
     assert_eq!(worse.unwrap_err().code, 422);
 }

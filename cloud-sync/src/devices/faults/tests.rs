@@ -60,6 +60,14 @@ fn what_a_model_that_comes_later_does_not_allow_is_said_once() {
     assert!(said(&rig).is_empty());
     rig.update(oven("99", "b"));
     assert_eq!(said(&rig).len(), 1, "it is wrong again");
+    let (key_of, mut noted) = oven("20", "b");
+    noted["metadata"]["annotations"] = json!({"causeway.dev/history": "target=sometimes"});
+    rig.update((key_of, noted));
+    let annotation = said(&rig);
+    assert!(
+        annotation[0].contains("causeway.dev/history"),
+        "{annotation:?}"
+    );
     rig.delete(&key("devices", "oven")).unwrap();
     assert!(said(&rig).is_empty());
     assert!(faults.told.is_empty());

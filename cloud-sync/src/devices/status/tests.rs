@@ -25,7 +25,6 @@ fn a_device_says_how_often_and_mistakes_are_as_if_nothing_was_said() {
         (pacer.interval.as_secs(), pacer.small().as_secs()),
         (30, 180)
     );
-    assert_eq!(pacer.mistake, None);
     assert_eq!(Pacer::of(&json!({}), TEN).interval, TEN);
     assert_eq!(Pacer::of(&device("0s", ""), TEN).interval.as_secs(), 1);
     assert_eq!(
@@ -35,7 +34,7 @@ fn a_device_says_how_often_and_mistakes_are_as_if_nothing_was_said() {
     for (interval, change) in [("soon", ""), ("10s", "is"), ("10s", "=change:1")] {
         let pacer = Pacer::of(&device(interval, change), TEN);
         assert_eq!(pacer.interval, TEN);
-        assert!(pacer.mistake.is_some(), "{interval} {change}");
+        assert_eq!(pacer.changes, Policies::default(), "{change}");
     }
 }
 
