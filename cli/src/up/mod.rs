@@ -52,7 +52,8 @@ Ctrl-C stops everything. State stays in the directory: the next `up` goes on fro
 directory to start anew. Pods run as host processes, with your rights.
 
 With --kubernetes the nodes join that cluster: its scheduler binds pods to them, its API shows what
-they do. Nodes and example stay in it until you delete them.")]
+they do. The thermostat comes along if the cluster knows devices. Nodes and example stay in it until
+you delete them.")]
 pub(crate) struct Args {
     /// How many edge nodes: edge-1, edge-2, …
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=i64::from(NODES_MAX)))]
@@ -123,15 +124,19 @@ async fn play(
     let _control = control::serve(site.clone(), &directory.control())?;
     directory.write(&site.describe())?;
     let _mappers = mapper::serve(site, directory);
-    tokio::select! {
+    let knows_devices = tokio::select! {
         result = Box::pin(bring_up(site, documents, steps)) => result?,
         died = site.first_end() => bail!(died),
-    }
+    };
     steps.clear();
     if args.json {
         crate::output::json(&serde_json::to_value(site.describe())?)?;
     } else {
-        let example = args.manifest.is_empty() && !args.no_example;
+        let is_applied = args.manifest.is_empty() && !args.no_example;
+        let example = story::Example {
+            is_applied,
+            has_device: is_applied && knows_devices,
+        };
         story::tell(site, directory, example).await?;
     }
     if args.once {
@@ -145,8 +150,9 @@ async fn play(
     }
 }
 
-/// Everything up to the point where the cloud sees that the pods run.
-async fn bring_up(site: &Site, documents: &[apply::Document], steps: &mut Steps) -> Result<()> {
+/// Everything up to the point where the cloud sees that the pods run. Gives whether nothing was left
+/// out for want of the Device API.
+async fn bring_up(site: &Site, documents: &[apply::Document], steps: &mut Steps) -> Result<bool> {
     steps.begin("starting the cloud");
     site.cloud().start().await?;
     site.cloud_ready().await?;
@@ -167,11 +173,14 @@ async fn bring_up(site: &Site, documents: &[apply::Document], steps: &mut Steps)
         steps.done(format!("{} is registered and Ready", node.name()));
     }
     if documents.is_empty() {
-        return Ok(());
+        return Ok(true);
     }
     steps.begin("applying manifests");
     let applied = apply::apply(&site.plane(), documents).await?;
     steps.done(format!("applied {applied}"));
+    if let Some(hint) = applied.hint() {
+        steps.notice(hint.to_owned());
+    }
     let pods = apply::pods(documents);
     for (namespace, name) in &pods {
         steps.begin(format!("waiting for pod {namespace}/{name}"));
@@ -185,7 +194,7 @@ async fn bring_up(site: &Site, documents: &[apply::Document], steps: &mut Steps)
         }
         steps.done("the cloud sees all pods Running".to_owned());
     }
-    Ok(())
+    Ok(applied.hint().is_none())
 }
 
 async fn stop(

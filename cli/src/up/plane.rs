@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 use causeway_cloud_sync::kube::{Access, ApiError, ApiServer, Call, Class, PatchFormat};
+use causeway_daemon::telemetry::error_chain;
 use causeway_simulator::http::{Http, HttpError};
 use causeway_simulator::wait::eventually;
 use http::{Method, StatusCode};
@@ -78,10 +79,13 @@ impl ClusterArgs {
                 path.display()
             ))
         })?;
-        Ok(Some(Cluster {
+        let cluster = Cluster {
             kubeconfig,
             context: self.context.clone(),
-        }))
+        };
+        let checked = cluster.access().check();
+        checked.map_err(|error| Coded::config(error_chain(&error).to_string()))?;
+        Ok(Some(cluster))
     }
 }
 
@@ -98,15 +102,19 @@ impl Cluster {
         arguments
     }
 
-    pub(super) fn plane(&self) -> Plane {
+    fn access(&self) -> Access {
         let Self {
             kubeconfig,
             context,
         } = self.clone();
-        Plane::Cluster(ApiServer::new(Access {
+        Access {
             kubeconfig: Some(kubeconfig),
             context,
-        }))
+        }
+    }
+
+    pub(super) fn plane(&self) -> Plane {
+        Plane::Cluster(ApiServer::new(self.access()))
     }
 }
 

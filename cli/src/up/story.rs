@@ -9,11 +9,20 @@ use super::dir::Directory;
 use super::site::Site;
 use crate::output::{Table, data};
 
-/// Prints it. `example`: the manifests applied are the example's.
+/// What of the example there is.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Example {
+    /// The manifests applied are its.
+    pub(super) is_applied: bool,
+    /// The device is among them.
+    pub(super) has_device: bool,
+}
+
+/// Prints it.
 ///
 /// # Errors
 /// When stdout is closed.
-pub(super) async fn tell(site: &Site, dir: &Directory, example: bool) -> Result<()> {
+pub(super) async fn tell(site: &Site, dir: &Directory, example: Example) -> Result<()> {
     let up = site.describe();
     // What the first node sees at this moment, which will soon be the past.
     let moment = match up.nodes.first() {
@@ -44,7 +53,11 @@ pub(super) async fn tell(site: &Site, dir: &Directory, example: bool) -> Result<
     Ok(())
 }
 
-fn things_to_try(site: &Site, dir: &Directory, example: bool, at: Option<u64>) -> Vec<String> {
+fn things_to_try(site: &Site, dir: &Directory, example: Example, at: Option<u64>) -> Vec<String> {
+    let Example {
+        is_applied,
+        has_device,
+    } = example;
     let up = site.describe();
     let causeway = causeway(dir);
     let first = up.nodes.first();
@@ -52,7 +65,6 @@ fn things_to_try(site: &Site, dir: &Directory, example: bool, at: Option<u64>) -
     let cloud = format!("kubectl --kubeconfig {}", near(&up.cloud.kubeconfig));
     let edge_config = first.map(|node| near(&node.kubeconfig)).unwrap_or_default();
     let edge = format!("kubectl --kubeconfig {edge_config}");
-    let has_device = example && site.cluster().is_none();
     let count = if has_device { "Six" } else { "Five" };
     let mut lines = vec![format!("{count} things to try, in another terminal:")];
     let mut thing = |title: &str, commands: &[String]| {
@@ -70,7 +82,7 @@ fn things_to_try(site: &Site, dir: &Directory, example: bool, at: Option<u64>) -
         format!("{causeway} digest {node} --wait 40s"),
     ];
     let goes_on = format!("{edge} get pods -A");
-    let effect = if example {
+    let effect = if is_applied {
         let patch = r#"-p '{"data":{"message":"Written while the tide was in"}}'"#;
         let edit = format!("{cloud} patch configmap greeting -n hello {patch}");
         let stale = format!("{edge} get configmap greeting -n hello -o yaml");
@@ -93,7 +105,7 @@ fn things_to_try(site: &Site, dir: &Directory, example: bool, at: Option<u64>) -
         &heal,
     );
     let mut read = vec![format!("{causeway} log {node}")];
-    if example {
+    if is_applied {
         let at = at.map_or_else(String::new, |revision| format!(" --at {revision}"));
         let then = format!("{causeway} get cm greeting --node {node} -n hello{at} -o yaml");
         read.push(then);

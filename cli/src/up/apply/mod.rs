@@ -1,5 +1,6 @@
 //! Applying manifests: the example in this binary, or files.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
@@ -27,7 +28,7 @@ const EXAMPLE: [(&str, &str); 3] = [
     example!("hello/20-pods.yaml"),
 ];
 
-/// A device, for a control plane that has the Device API.
+/// A device, where there is the Device API.
 const DEVICE: [(&str, &str); 2] = [
     example!("thermostat/10-model.yaml"),
     example!("thermostat/20-device.yaml"),
@@ -41,14 +42,18 @@ const EDGE_LABEL: &str = "node-role.kubernetes.io/edge";
 pub(super) struct Document {
     source: String,
     object: Value,
+    /// Whether it is left out where nobody knows its kind, and where there is one of its name.
+    is_extra: bool,
 }
 
 /// How many objects were created, changed, or already as wanted.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Applied {
     created: usize,
     changed: usize,
     unchanged: usize,
+    /// Kinds of what was left out, as nobody knows them.
+    unknown: BTreeSet<String>,
 }
 
 impl fmt::Display for Applied {
@@ -57,10 +62,21 @@ impl fmt::Display for Applied {
             created,
             changed,
             unchanged,
+            unknown: _,
         } = self;
         write!(
             f,
             "manifests: {created} created, {changed} changed, {unchanged} unchanged"
+        )
+    }
+}
+
+impl Applied {
+    /// What to say of devices that were left out.
+    pub(super) fn hint(&self) -> Option<&'static str> {
+        self.unknown.contains("Device").then_some(
+            "no thermostat: this cluster has no Device API; \
+             kubectl apply -f deploy/kubernetes/chart/crds, and `up` again",
         )
     }
 }
@@ -76,17 +92,21 @@ pub(super) fn load(args: &Args) -> Result<Vec<Document>> {
             parse(source, text, &mut documents)?;
         }
         if args.cluster.is_given() {
-            // The cluster may have other nodes, which run images.
+            // It may have other nodes, which run images.
             for pod in documents
                 .iter_mut()
                 .filter(|one| one.object["kind"] == "Pod")
             {
                 pod.object["spec"]["nodeSelector"] = json!({EDGE_LABEL: ""});
             }
-        } else {
-            for (source, text) in DEVICE {
-                parse(source, text, &mut documents)?;
-            }
+        }
+        let devices = documents.len();
+        for (source, text) in DEVICE {
+            parse(source, text, &mut documents)?;
+        }
+        for device in &mut documents[devices..] {
+            // A cluster need not know devices, and may have others of these names.
+            device.is_extra = args.cluster.is_given();
         }
     }
     for path in &args.manifest {
@@ -111,11 +131,17 @@ pub(super) async fn apply(server: &Plane, documents: &[Document]) -> Result<Appl
             // A custom kind defined a document earlier.
             kinds = Kinds::of(server).await?;
         }
-        let kind = kinds.of_object(&document.object).ok_or_else(|| {
+        let kind = kinds.of_object(&document.object);
+        if document.is_extra && kind.is_none() {
+            let kind = document.object["kind"].as_str().unwrap_or_default();
+            applied.unknown.insert(kind.to_owned());
+            continue;
+        }
+        let kind = kind.ok_or_else(|| {
             let what = format!("{}: the server does not know this kind", document.source);
             Coded::failed(what)
         })?;
-        apply_one(server, kind, &document.object, &mut applied)
+        apply_one(server, kind, document, &mut applied)
             .await
             .with_context(|| format!("cannot apply {}", document.source))?;
     }
@@ -139,9 +165,12 @@ pub(super) fn pods(documents: &[Document]) -> Vec<(String, String)> {
 async fn apply_one(
     server: &Plane,
     kind: &Kind,
-    object: &Value,
+    document: &Document,
     applied: &mut Applied,
 ) -> Result<()> {
+    let Document {
+        object, is_extra, ..
+    } = document;
     let namespace = if kind.namespaced {
         namespace(object)
     } else {
@@ -157,7 +186,7 @@ async fn apply_one(
     }
     let path = kind.path(namespace, Some(name(object)));
     let held = server.get(&path).await?;
-    if covers(&held, &stored_form(object)) {
+    if *is_extra || covers(&held, &stored_form(object)) {
         applied.unchanged += 1;
     } else {
         server.merge_patch(&path, object).await?;
@@ -235,7 +264,11 @@ fn parse(source: &str, text: &str, into: &mut Vec<Document>) -> Result<()> {
                 return Err(Coded::failed(format!("{source} has no {field}")).into());
             }
         }
-        into.push(Document { source, object });
+        into.push(Document {
+            source,
+            object,
+            is_extra: false,
+        });
     }
     Ok(())
 }

@@ -26,6 +26,16 @@ fn the_embedded_example_is_well_formed() {
 }
 
 #[test]
+fn a_cluster_without_devices_is_told_how_to_get_them() {
+    let mut applied = Applied::default();
+    assert_eq!(applied.hint(), None);
+    applied.unknown.insert("Device".to_owned());
+    let hint = applied.hint().unwrap();
+    assert!(hint.contains("deploy/kubernetes/chart/crds"), "{hint}");
+    assert!(Path::new("../deploy/kubernetes/chart/crds").is_dir());
+}
+
+#[test]
 fn what_is_missing_in_a_manifest_is_named() {
     let mut documents = Vec::new();
     let error = parse("x.yaml", "kind: Pod\n---\n", &mut documents).unwrap_err();
