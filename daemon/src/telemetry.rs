@@ -123,11 +123,18 @@ pub fn init(format: LogFormat, level: Level) {
     } else {
         LevelFilter::WARN
     };
+    let silent = if level == Level::Trace {
+        LevelFilter::TRACE
+    } else {
+        LevelFilter::OFF
+    };
     let targets = Targets::new()
         .with_default(level.filter())
         .with_target("fjall", library)
         .with_target("lsm_tree", library)
-        .with_target("hyper", library);
+        .with_target("hyper", library)
+        // Tells of every call that fails, as an error, before whoever called can say what it means.
+        .with_target("kube_client::client::builder", silent);
     let lines = tracing_subscriber::fmt::layer()
         .with_writer(std::io::stderr)
         .with_ansi(std::io::stderr().is_terminal())
@@ -150,11 +157,27 @@ struct Chain<'a>(&'a (dyn Error + 'static));
 
 impl fmt::Display for Chain<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.0)?;
+        use fmt::Write as _;
+        let mut line = Line(f);
+        write!(line, "{}", self.0)?;
         let mut source = self.0.source();
         while let Some(error) = source {
-            write!(f, ": {error}")?;
+            write!(line, ": {error}")?;
             source = error.source();
+        }
+        Ok(())
+    }
+}
+
+/// Text of which every run of line ends is a space: some libraries draw what is wrong.
+struct Line<'a, 'f>(&'a mut fmt::Formatter<'f>);
+
+impl fmt::Write for Line<'_, '_> {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        let mut pieces = text.split(['\n', '\r']);
+        self.0.write_str(pieces.next().unwrap_or_default())?;
+        for piece in pieces.filter(|piece| !piece.is_empty()) {
+            write!(self.0, " {piece}")?;
         }
         Ok(())
     }

@@ -8,6 +8,11 @@ struct Outer(#[source] std::io::Error);
 fn a_chain_is_one_line() {
     let error = Outer(std::io::Error::other("disk on fire"));
     assert_eq!(error_chain(&error).to_string(), "cannot open: disk on fire");
+    let error = Outer(std::io::Error::other("line 1\n  |\r\n1 | oops\n"));
+    assert_eq!(
+        error_chain(&error).to_string(),
+        "cannot open: line 1   | 1 | oops"
+    );
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! Where the API server is and who we are to it.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use ::kube::config::{KubeConfigOptions, Kubeconfig};
@@ -22,6 +22,26 @@ pub struct Access {
 }
 
 impl Access {
+    /// Whether the kubeconfig can be read and has the context, without asking anybody. What is not
+    /// named is looked for when it is needed.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn check(&self) -> Result<(), ApiError> {
+        let Some(path) = &self.kubeconfig else {
+            return Ok(());
+        };
+        let kubeconfig = read(path)?;
+        let current = kubeconfig.current_context.as_ref();
+        let context = self.context.as_ref().or(current);
+        let why = match context {
+            Some(name) if kubeconfig.contexts.iter().any(|it| it.name == *name) => return Ok(()),
+            Some(name) => format!("the kubeconfig {} has no context {name:?}", path.display()),
+            None => format!("the kubeconfig {} names no context", path.display()),
+        };
+        Err(ApiError::new(Class::Credentials, why))
+    }
+
     /// Reads the credentials and makes a client of them.
     pub(super) async fn load(&self) -> Result<Client, ApiError> {
         let mut config = self.config().await?;
@@ -57,8 +77,14 @@ impl Access {
             let message = format!("cannot use the kubeconfig {}", path.display());
             ApiError::caused(Class::Credentials, message, error)
         };
-        let kubeconfig = Kubeconfig::read_from(path).map_err(failed)?;
-        let config = Config::from_custom_kubeconfig(kubeconfig, &options).await;
+        let config = Config::from_custom_kubeconfig(read(path)?, &options).await;
         config.map_err(failed)
     }
+}
+
+fn read(path: &Path) -> Result<Kubeconfig, ApiError> {
+    Kubeconfig::read_from(path).map_err(|error| {
+        let message = format!("cannot use the kubeconfig {}", path.display());
+        ApiError::caused(Class::Credentials, message, error)
+    })
 }

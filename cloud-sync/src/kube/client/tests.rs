@@ -117,3 +117,29 @@ async fn a_kubeconfig_that_cannot_be_used_is_named_and_read_again() {
         assert!(wrong.contains(path.to_str().unwrap()), "{wrong}");
     }
 }
+
+#[test]
+fn a_kubeconfig_that_cannot_be_used_is_told_before_anything_is_asked() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("kubeconfig");
+    let check = |text: &str, context: Option<&str>| {
+        std::fs::write(&path, text).unwrap();
+        let access = Access {
+            kubeconfig: Some(path.clone()),
+            context: context.map(str::to_owned),
+        };
+        let error = access.check().err()?;
+        assert_eq!(error.class(), Class::Credentials);
+        Some(error.to_string())
+    };
+    let good = "contexts: [{name: here, context: {cluster: c, user: u}}]\n\
+                current-context: here\n";
+    assert_eq!(check(good, None), None);
+    assert_eq!(check(good, Some("here")), None);
+    let missing = check(good, Some("there")).unwrap();
+    assert!(missing.ends_with("has no context \"there\""), "{missing}");
+    let none = check("contexts: []\n", None).unwrap();
+    assert!(none.ends_with("names no context"), "{none}");
+    let broken = check("contexts: [", None).unwrap();
+    assert!(broken.starts_with("cannot use the kubeconfig"), "{broken}");
+}
