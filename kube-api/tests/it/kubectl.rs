@@ -131,6 +131,58 @@ spec:
   - {name: main, image: 'example/web:1', command: [run]}
 ";
 
+const EVENTS: &str = "
+apiVersion: v1
+kind: Event
+metadata: {name: older, namespace: default}
+involvedObject: {kind: Pod, name: web, namespace: default}
+reason: Started
+message: said in v1
+source: {component: edged}
+firstTimestamp: '2026-01-01T00:00:00Z'
+lastTimestamp: '2026-01-01T00:00:00Z'
+count: 1
+type: Normal
+---
+apiVersion: events.k8s.io/v1
+kind: Event
+metadata: {name: newer, namespace: default}
+regarding: {kind: Pod, name: db, namespace: default}
+reason: Pulled
+note: said in events.k8s.io
+action: Pulling
+eventTime: '2026-01-01T00:00:00.000000Z'
+reportingController: example.com/agent
+reportingInstance: agent-1
+type: Normal
+";
+
+#[tokio::test]
+async fn events_are_one_list_whichever_way_they_are_asked_for() {
+    with_kubectl(|kubectl, _| async move {
+        kubectl.with(&["create", "-f", "-"], EVENTS).await;
+        for kind in ["events", "events.events.k8s.io"] {
+            let shown = kubectl.run(&["get", kind]).await;
+            let rows: Vec<&str> = shown.lines().skip(1).collect();
+            assert_eq!(rows.len(), 2, "{shown}");
+            for words in ["pod/db", "said in events.k8s.io", "pod/web", "said in v1"] {
+                assert!(shown.contains(words), "{kind}: {shown}");
+            }
+        }
+        let note = "jsonpath={.items[?(@.regarding.name==\"web\")].note}";
+        let note = kubectl
+            .run(&["get", "events.events.k8s.io", "-o", note])
+            .await;
+        assert_eq!(note, "said in v1");
+        kubectl
+            .run(&["delete", "events.events.k8s.io", "older"])
+            .await;
+        let left = kubectl.run(&["get", "events", "-o", "name"]).await;
+        assert_eq!(left.trim(), "event/newer");
+    })
+    .await;
+}
+
 #[tokio::test]
 async fn objects_are_applied_read_edited_and_deleted() {
     with_kubectl(|kubectl, _| async move {
