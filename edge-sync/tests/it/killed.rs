@@ -140,11 +140,7 @@ fn mistakes_have_their_exit_codes() {
     std::fs::write(&file, "nod = 1\n[api]\nlisten = \"here\"\n").unwrap();
     let (status, told) = exit(dir.path(), &["--config", file.to_str().unwrap()]);
     assert_eq!(status.code(), Some(78));
-    for mistake in [
-        "node: must be given",
-        "nod: is not a known key",
-        "api.listen: ",
-    ] {
+    for mistake in ["nod: is not a known key", "api.listen: "] {
         assert!(told.contains(mistake), "{mistake:?} is missing in {told}");
     }
     let (status, _) = exit(dir.path(), &["--check-config"]);
