@@ -10,3 +10,4 @@ mod kubernetes;
 mod mirrored;
 mod road;
 mod site;
+mod unit;
