@@ -1,4 +1,7 @@
-//! Devices: a hundred of them with ten properties each, by MQTT, over real processes.
+//! Devices: a hundred of them with ten properties each, by MQTT and DMI, over real processes.
+
+mod mapper;
+mod offline;
 
 use std::net::SocketAddr;
 use std::process::Stdio;
@@ -6,24 +9,37 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
 use causeway_simulator::mqtt::{Mqtt, Packet};
-use causeway_simulator::proxy::{CutMode, Link};
 use causeway_simulator::wait::eventually;
 use serde_json::{Value, json};
 use tokio::process::{Child, Command};
 use tokio::task::{JoinSet, LocalSet};
 
+use self::mapper::Mapper;
 use super::figures::{Samples, percentile};
 use super::site::{NODE, PATIENCE, Site, free_address, memory_kb, seen};
 use crate::say;
 
-pub(super) const NAMES: [&str; 7] = [
+pub(super) const NAMES: [&str; 10] = [
     "twin_updates_per_s",
     "twin_updates_mosquitto_per_s",
     "twin_desired_to_device_p50_ms",
     "twin_desired_to_device_p99_ms",
+    "twin_desired_to_dmi_p50_ms",
+    "twin_desired_to_dmi_p99_ms",
     "twin_apiserver_writes_per_min",
-    "offline_readings_lost",
     "edge_rss_100_devices_mb",
+    "offline_readings_lost",
+    "offline_drops_miscounted",
+];
+/// Those of one edge with its own broker.
+const EMBEDDED: [&[&str]; 4] = [
+    &["twin_updates_per_s"],
+    &[
+        "twin_desired_to_device_p50_ms",
+        "twin_desired_to_device_p99_ms",
+    ],
+    &["twin_desired_to_dmi_p50_ms", "twin_desired_to_dmi_p99_ms"],
+    &["twin_apiserver_writes_per_min", "edge_rss_100_devices_mb"],
 ];
 
 const DEVICES: usize = 100;
@@ -35,33 +51,29 @@ const CLIENTS: usize = 10;
 const UNANSWERED_MAX: usize = 20;
 const ROUNDS: usize = 3;
 const ROUND: Duration = Duration::from_secs(10);
+/// Desired values of a round.
 const WISHES: usize = 200;
+/// The device that a mapper serves; the others speak MQTT.
+const MAPPED: usize = 1;
 /// Reports a second of each device where it matters how much comes of them.
 const REPORTS_PER_S: u32 = 3;
-/// Readings of each device while the link is cut: those of a minute.
-const OFFLINE_READINGS: u32 = 60 * REPORTS_PER_S;
 
 /// Measures what was asked for.
 pub(super) async fn measure(samples: &mut Samples, wanted: impl Fn(&[&str]) -> bool) -> Result<()> {
-    let embedded: Vec<&str> = NAMES
-        .into_iter()
-        .filter(|name| *name != "twin_updates_mosquitto_per_s")
-        .collect();
-    if wanted(&embedded) {
-        let broker = free_address()?;
-        let site = Site::start_with(None, &format!("[mqtt]\nlisten = \"{broker}\"\n")).await?;
-        populate(&site).await?;
-        if wanted(&NAMES[..1]) {
+    let [throughput, by_mqtt, by_dmi, minute] = EMBEDDED;
+    if wanted(&EMBEDDED.concat()) {
+        let (site, broker) = with_devices("").await?;
+        if wanted(throughput) {
             updates("twin_updates_per_s", broker, samples).await?;
         }
-        if wanted(&NAMES[2..4]) {
-            desired(&site, broker, samples).await?;
+        if wanted(by_mqtt) {
+            desired_by_mqtt(&site, broker, samples).await?;
         }
-        if wanted(&["twin_apiserver_writes_per_min", "edge_rss_100_devices_mb"]) {
+        if wanted(by_dmi) {
+            desired_by_dmi(&site, samples).await?;
+        }
+        if wanted(minute) {
             writes(&site, broker, samples).await?;
-        }
-        if wanted(&["offline_readings_lost"]) {
-            offline(&site, broker, samples).await?;
         }
     }
     if wanted(&["twin_updates_mosquitto_per_s"]) {
@@ -71,7 +83,22 @@ pub(super) async fn measure(samples: &mut Samples, wanted: impl Fn(&[&str]) -> b
         populate(&site).await?;
         updates("twin_updates_mosquitto_per_s", broker, samples).await?;
     }
+    if wanted(&["offline_readings_lost"]) {
+        offline::within(samples).await?;
+    }
+    if wanted(&["offline_drops_miscounted"]) {
+        offline::beyond(samples).await?;
+    }
     Ok(())
+}
+
+/// An edge with its own broker and all devices; `more` stands in its configuration.
+async fn with_devices(more: &str) -> Result<(Site, SocketAddr)> {
+    let broker = free_address()?;
+    let config = format!("{more}[mqtt]\nlisten = \"{broker}\"\n");
+    let site = Site::start_with(None, &config).await?;
+    populate(&site).await?;
+    Ok((site, broker))
 }
 
 fn name(number: usize) -> String {
@@ -90,6 +117,10 @@ async fn populate(site: &Site) -> Result<()> {
     });
     site.create(&format!("{API}/devicemodels"), &model).await?;
     for number in 0..DEVICES {
+        let protocol = match number {
+            MAPPED => mapper::PROTOCOL,
+            _ => "mqtt",
+        };
         let device = json!({
             "apiVersion": "devices.kubeedge.io/v1beta1", "kind": "Device",
             "metadata": {
@@ -99,6 +130,7 @@ async fn populate(site: &Site) -> Result<()> {
             "spec": {
                 "nodeName": NODE,
                 "deviceModelRef": {"name": "bench"},
+                "protocol": {"protocolName": protocol},
                 "properties": properties(|number| json!({"name": format!("p{number}")})),
             },
         });
@@ -202,43 +234,68 @@ async fn flood(broker: SocketAddr, round: usize, client: usize) -> Result<u64> {
     }
 }
 
-/// From the cloud's answer to a PATCH until the device is told by MQTT.
-async fn desired(site: &Site, broker: SocketAddr, samples: &mut Samples) -> Result<()> {
+/// From sending a PATCH until the device is told by MQTT.
+async fn desired_by_mqtt(site: &Site, broker: SocketAddr, samples: &mut Samples) -> Result<()> {
     say::line("measuring wishes on their way to devices");
     let mut mqtt = connect(broker, "bench-desired").await?;
     mqtt.subscribe(&format!("{}/delta", update(0))).await?;
-    let path = format!("{API}/devices/{}", name(0));
     for _ in 0..ROUNDS {
-        let mut latencies = Vec::new();
-        for number in 0..WISHES / ROUNDS {
-            let wish = format!("{}", 1_000_000_000 + number);
-            let patch = json!({"spec": {"properties": (0..PROPERTIES).map(|at| match at {
-                0 => json!({"name": "p0", "desired": {"value": wish}}),
-                _ => json!({"name": format!("p{at}")}),
-            }).collect::<Vec<_>>()}});
-            let begun = Instant::now();
-            site.plane.merge_patch(&path, &patch).await?;
+        let latencies = wishes(site, 0, async |wish| {
             loop {
                 let next = tokio::time::timeout(PATIENCE, mqtt.next()).await??;
                 if let Packet::Publish(publish) = next
-                    && String::from_utf8_lossy(&publish.payload).contains(&wish)
+                    && String::from_utf8_lossy(&publish.payload).contains(wish)
                 {
-                    break;
+                    return Ok(Instant::now());
                 }
             }
-            latencies.push(begun.elapsed().as_secs_f64() * 1000.0);
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-        samples.add(
-            "twin_desired_to_device_p50_ms",
-            percentile(&latencies, 0.50),
-        );
-        samples.add(
-            "twin_desired_to_device_p99_ms",
-            percentile(&latencies, 0.99),
-        );
+        });
+        let latencies = latencies.await?;
+        let (p50, p99) = (percentile(&latencies, 0.50), percentile(&latencies, 0.99));
+        samples.add("twin_desired_to_device_p50_ms", p50);
+        samples.add("twin_desired_to_device_p99_ms", p99);
     }
     Ok(())
+}
+
+/// From sending a PATCH until the mapper, called by the node, writes it to its device.
+async fn desired_by_dmi(site: &Site, samples: &mut Samples) -> Result<()> {
+    say::line("measuring wishes on their way to a mapper");
+    let mut mapper = Mapper::start(&site.edge_dir());
+    for _ in 0..ROUNDS {
+        let latencies = wishes(site, MAPPED, async |wish| mapper.wrote(wish).await);
+        let latencies = latencies.await?;
+        let (p50, p99) = (percentile(&latencies, 0.50), percentile(&latencies, 0.99));
+        samples.add("twin_desired_to_dmi_p50_ms", p50);
+        samples.add("twin_desired_to_dmi_p99_ms", p99);
+    }
+    Ok(())
+}
+
+/// Desires one value after the other of a device; how many milliseconds after the PATCH began it was
+/// told each. The first, with which connections are made, does not count.
+async fn wishes(
+    site: &Site,
+    device: usize,
+    mut told: impl AsyncFnMut(&str) -> Result<Instant>,
+) -> Result<Vec<f64>> {
+    let path = format!("{API}/devices/{}", name(device));
+    let mut latencies = Vec::new();
+    for number in 0..=WISHES {
+        let wish = format!("{}", 1_000_000_000 + number);
+        let patch = json!({"spec": {"properties": (0..PROPERTIES).map(|at| match at {
+            0 => json!({"name": "p0", "desired": {"value": wish}}),
+            _ => json!({"name": format!("p{at}")}),
+        }).collect::<Vec<_>>()}});
+        let begun = Instant::now();
+        site.plane.merge_patch(&path, &patch).await?;
+        let told = told(&wish).await?;
+        if number > 0 {
+            latencies.push(told.saturating_duration_since(begun).as_secs_f64() * 1000.0);
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    Ok(latencies)
 }
 
 /// Reports as fast as each device makes them, for a while.
@@ -300,60 +357,6 @@ async fn writes(site: &Site, broker: SocketAddr, samples: &mut Samples) -> Resul
     let megabytes = memory_kb(pid, "VmRSS:")? * 1024.0 / 1e6;
     samples.add("edge_rss_100_devices_mb", megabytes);
     Ok(())
-}
-
-/// Readings of a minute without the cloud that are neither there at last nor counted.
-async fn offline(site: &Site, broker: SocketAddr, samples: &mut Samples) -> Result<()> {
-    say::line("measuring readings through a cut");
-    let before = count(site).await?;
-    let mode = CutMode::Silent;
-    site.link.set(Link::Cut { mode });
-    let mut mqtt = connect(broker, "bench-offline").await?;
-    for number in 0..OFFLINE_READINGS {
-        for device in 0..DEVICES {
-            let payload = report(30_000_000 + u64::from(number), 1);
-            mqtt.publish(&update(device), &payload).await?;
-        }
-        acknowledged(&mut mqtt, DEVICES).await?;
-    }
-    site.link.set(Link::Whole);
-    let made = u64::from(OFFLINE_READINGS) * DEVICES as u64;
-    let mut found = (0, 0);
-    let arrived = eventually("the readings arrive", PATIENCE, async || {
-        let now = count(site).await.map_err(|error| error.to_string())?;
-        found = (now.0 - before.0, now.1 - before.1);
-        if found.0 + found.1 >= made {
-            Ok(())
-        } else {
-            Err(format!("{found:?} of {made}"))
-        }
-    });
-    let _ = arrived.await;
-    let lost = made.saturating_sub(found.0 + found.1);
-    #[expect(clippy::cast_precision_loss, reason = "some thousand")]
-    samples.add("offline_readings_lost", lost as f64);
-    let note = format!(
-        "{made} made, {} arrived, {} counted as given up",
-        found.0, found.1
-    );
-    samples.note("offline_readings_lost", note);
-    Ok(())
-}
-
-/// Readings that the cloud has, and those that are counted as given up.
-async fn count(site: &Site) -> Result<(u64, u64)> {
-    let mut sum = (0, 0);
-    for device in 0..DEVICES {
-        let name = name(device);
-        let path = format!("/causeway/v1/nodes/{NODE}/twins/default/{name}/history/p0");
-        let mut lines = site.cloud_http.lines(&path).await?;
-        while let Some(line) = lines.next().await? {
-            let item: Value = serde_json::from_slice(&line).unwrap_or_default();
-            sum.0 += item["end"]["readings"].as_u64().unwrap_or(0);
-            sum.1 += item["end"]["dropped"].as_u64().unwrap_or(0);
-        }
-    }
-    Ok(sum)
 }
 
 /// A broker as Debian has it, which keeps nothing on disk.

@@ -43,8 +43,9 @@ Figures:
   k8s_propagation_p50_ms k8s_propagation_p99_ms k8s_pod_running_p50_ms
   k8s_api_writes_per_delivered_object cloud_rss_mb k8s_list_after_restart_bytes_to_edges
   twin_updates_per_s twin_updates_mosquitto_per_s twin_desired_to_device_p50_ms
-  twin_desired_to_device_p99_ms twin_apiserver_writes_per_min offline_readings_lost
-  edge_rss_100_devices_mb
+  twin_desired_to_device_p99_ms twin_desired_to_dmi_p50_ms twin_desired_to_dmi_p99_ms
+  twin_apiserver_writes_per_min edge_rss_100_devices_mb
+  offline_readings_lost offline_drops_miscounted
   sim_node_seconds_per_s sim_events_per_s sim_storm_1000_nodes_s model_states
 
 Each is a median of several runs, shown with its spread. docs/benchmarks.md says how each is

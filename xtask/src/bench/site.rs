@@ -19,6 +19,8 @@ use super::shipped;
 pub(super) const NODE: &str = "edge-1";
 /// What anything may take.
 pub(super) const PATIENCE: Duration = Duration::from_secs(120);
+/// Lines of a log that are shown when its process does not do its part.
+const LAST_WORDS: usize = 5;
 /// Collection paths.
 pub(super) const CONFIG_MAPS: &str = "/api/v1/namespaces/default/configmaps";
 /// See [`CONFIG_MAPS`].
@@ -67,10 +69,10 @@ impl Site {
     pub(super) async fn start_with(cluster: Option<Cluster>, edge: &str) -> Result<Self> {
         let site = Self::launch(cluster, edge, &[]).await?;
         let node = format!("/api/v1/nodes/{NODE}");
-        seen(&site.plane, &node, |node| {
+        let ready = seen(&site.plane, &node, |node| {
             node.to_string().contains("\"Ready\"")
-        })
-        .await?;
+        });
+        ready.await.with_context(|| site.last_words())?;
         Ok(site)
     }
 
@@ -138,6 +140,23 @@ impl Site {
             plane,
             scratch,
         })
+    }
+
+    /// The ends of both logs.
+    fn last_words(&self) -> String {
+        let programs = [&self.cloud, &self.edge].map(|process| process.program());
+        let words = programs.map(|program| {
+            let log = std::fs::read_to_string(&program.log).unwrap_or_default();
+            let lines: Vec<_> = log.lines().collect();
+            let last = lines[lines.len().saturating_sub(LAST_WORDS)..].join("\n");
+            format!("{} said last:\n{last}\n", program.log.display())
+        });
+        words.concat()
+    }
+
+    /// The directory of the edge.
+    pub(super) fn edge_dir(&self) -> PathBuf {
+        self.scratch.path().join("edge")
     }
 
     /// Creates an object in the cloud.
