@@ -69,7 +69,10 @@ const ARROWS: [(&str, &[&str]); 15] = [
             "simulator",
         ],
     ),
-    ("xtask", &["log", "projections", "simulator", "testbed"]),
+    (
+        "xtask",
+        &["log", "projections", "mapper", "simulator", "testbed"],
+    ),
     ("xtask/k8s", &[]),
 ];
 
