@@ -27,7 +27,7 @@ reports; neither side ever changes the other. A property is in sync when it is w
 ends of the road keep both sides; the digests say whether they have the same of them.
 
 The latest value of a property is always kept. Readings are kept one by one when the Device says so:
-  kubectl annotate device thermostat causeway.dev/history='temperature=all, power=every:10s'
+  kubectl annotate device thermostat causeway.dev/history='temperature=all, heating=every:10s'
   kubectl annotate device thermostat causeway.dev/history='temperature=change:0.5'
 They are recorded at the node, also while it is cut off, and travel to the cloud in order; read them
 at either end.")]
@@ -194,6 +194,11 @@ fn heading(twin: &Value, now: jiff::Timestamp) -> Vec<String> {
         lines.push(format!(
             "state {}{doubt}{online}",
             cell(twin, "/state/state")
+        ));
+    }
+    if let Some(mistake) = twin["historyMistake"].as_str() {
+        lines.push(format!(
+            "no readings are kept, causeway.dev/history is wrong: {mistake}"
         ));
     }
     let digests = &twin["digests"];

@@ -3,12 +3,14 @@
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
+use causeway_simulator::proxy::CutMode;
 use http::{Method, StatusCode};
 use serde_json::{Value, json};
 
 use crate::mqtt::Device;
 use crate::world::*;
 
+const PENDING: &str = "causeway.dev/pending";
 const GROUP: &str = "/apis/devices.kubeedge.io/v1beta1/namespaces/default";
 const OVEN: &str = "/apis/devices.kubeedge.io/v1beta1/namespaces/default/devices/oven";
 pub(crate) const OVEN_STATUS: &str =
@@ -50,11 +52,10 @@ pub(crate) fn oven(node: &str, target: &str) -> Value {
 }
 
 /// The configuration file of an edge with a broker, and where that listens.
-pub(crate) fn with_broker(node: &str, dir: &Path) -> (PathBuf, SocketAddr) {
+pub(crate) fn with_broker(dir: &Path) -> (PathBuf, SocketAddr) {
     let broker = free_address();
     let file = dir.with_extension("toml");
-    let dir = dir.display();
-    let text = format!("node = \"{node}\"\ndir = \"{dir}\"\n[mqtt]\nlisten = \"{broker}\"\n");
+    let text = format!("[mqtt]\nlisten = \"{broker}\"\n");
     std::fs::write(&file, text).unwrap();
     (file, broker)
 }
@@ -79,7 +80,7 @@ pub(crate) fn wanting(device: &Value, target: &str) -> Value {
 async fn what_is_wanted_reaches_the_device_and_what_it_reports_the_cluster() {
     let mut world = World::start().await;
     let dir = world.scratch().join("edge-2");
-    let (file, broker) = with_broker("edge-2", &dir);
+    let (file, broker) = with_broker(&dir);
     let config = format!("--config={}", file.display());
     world.add_edge_with("edge-2", &dir, &[&config]).await;
     world.node_ready("edge-2").await;
@@ -119,10 +120,24 @@ async fn what_is_wanted_reaches_the_device_and_what_it_reports_the_cluster() {
     let edge = world.edges.last().unwrap().http();
     let patch = wanting(&edge.get(OVEN).await.unwrap(), "200");
     edge.merge_patch(OVEN, &patch).await.unwrap();
-    seen(&cloud, OVEN, "wants what was asked for", |device| {
-        device["spec"]["properties"][1]["desired"]["value"] == "200"
-    })
-    .await;
+    let wanted = |device: &Value| device["spec"]["properties"][1]["desired"]["value"].clone();
+    let asked_for = "wants what was asked for";
+    seen(&cloud, OVEN, asked_for, |device| wanted(device) == "200").await;
+
+    // Without the cloud: asked for, pending, and decided afterwards.
+    let is_pending = |device: &Value| device["metadata"]["annotations"][PENDING].is_string();
+    seen(&edge, OVEN, "has the answer", |device| !is_pending(device)).await;
+    let link = &world.edges.last().unwrap().link;
+    link.cut(CutMode::Reset);
+    let patch = wanting(&edge.get(OVEN).await.unwrap(), "210");
+    edge.merge_patch(OVEN, &patch).await.unwrap();
+    let asked = edge.get(OVEN).await.unwrap();
+    assert_eq!(wanted(&asked), "210");
+    assert!(is_pending(&asked), "{asked}");
+    assert_eq!(wanted(&cloud.get(OVEN).await.unwrap()), "200");
+    link.heal();
+    seen(&cloud, OVEN, asked_for, |device| wanted(device) == "210").await;
+    device.told("target", "210").await;
     let elsewhere = json!({"spec": {"nodeName": "edge-1"}});
     let refused = edge.merge_patch(OVEN, &elsewhere).await.unwrap_err();
     assert_eq!(refused.status(), Some(StatusCode::FORBIDDEN));

@@ -3,7 +3,7 @@
 use axum::Json;
 use axum::extract::{Path, Query, State};
 use causeway_log::WallTime;
-use causeway_projections::twin::history::{HISTORY_ANNOTATION, Policies, Policy};
+use causeway_projections::twin::history::{HISTORY_ANNOTATION, Policies, Policy, PolicyError};
 use causeway_projections::twin::reader::{DEVICES_PER_PAGE_MAX, LookError, Seen, device, devices};
 use causeway_projections::twin::{Property, Rule};
 use serde::Deserialize;
@@ -77,6 +77,9 @@ pub(super) async fn one(
         })?;
         let mut shown = summary(&found);
         shown["node"] = node.as_str().into();
+        if let Err(error) = policies(&found) {
+            shown["historyMistake"] = error.to_string().into();
+        }
         shown["properties"] = properties(&found).into();
         Ok(Json(shown))
     })
@@ -115,13 +118,16 @@ fn summary(seen: &Seen) -> Value {
     })
 }
 
+/// Which readings are kept, as the Device says.
+fn policies(seen: &Seen) -> Result<Policies, PolicyError> {
+    let annotation = seen.device["metadata"]["annotations"][HISTORY_ANNOTATION].as_str();
+    Policies::parse(annotation.unwrap_or_default())
+}
+
 /// Every property that the device has, or of which either document knows.
 fn properties(seen: &Seen) -> Vec<Value> {
     let twin = &seen.twin;
-    let policies = seen.device["metadata"]["annotations"][HISTORY_ANNOTATION]
-        .as_str()
-        .and_then(|text| Policies::parse(text).ok())
-        .unwrap_or_default();
+    let policies = policies(seen).unwrap_or_default();
     let mut names: Vec<&str> = seen.rules.iter().map(|(name, _)| &**name).collect();
     let documents = [&twin.desired.properties, &twin.reported.properties];
     for document in documents {

@@ -121,6 +121,32 @@ async fn a_device_shows_both_sides_and_what_is_open() {
 }
 
 #[tokio::test]
+async fn what_nobody_can_say_or_read_is_told() {
+    let daemon = an_oven();
+    let oven = json!({
+        "metadata": { "annotations": { "causeway.dev/history": "temperature" } },
+        "spec": { "properties": [{ "name": "temperature" }] },
+    });
+    let (down, up) = (StreamId::down(node()), StreamId::up(node()));
+    daemon.write(down, resource("devices"), "oven", Op::Put, &oven);
+    let mut reported = Reported::default();
+    reported
+        .report_state("online", WallTime::from_unix_millis(1))
+        .unwrap();
+    reported.take_state(reported.decide_doubt(true));
+    let document = body(&reported.encode());
+    daemon.write(up, resource("devices"), "oven", Op::Twin, &document);
+    let (_, twin) = daemon.json(TWIN).await;
+    let state = [&twin["state"]["state"], &twin["state"]["said"]];
+    assert_eq!(state, ["unknown", "online"]);
+    let mistake = twin["historyMistake"].as_str().unwrap();
+    assert!(
+        mistake.starts_with("\"temperature\": expected"),
+        "{mistake}"
+    );
+}
+
+#[tokio::test]
 async fn a_history_is_lines_with_an_end() {
     let daemon = an_oven();
     let end = |readings, dropped, next| json!({ "end": { "readings": readings, "dropped": dropped, "next": next } });

@@ -65,6 +65,13 @@ fn a_state_that_nobody_knows_says_why() {
 }
 
 #[test]
+fn a_history_that_cannot_be_read_is_told() {
+    let twin = json!({"namespace": "default", "name": "oven", "historyMistake": "\"t\": expected"});
+    let said = heading(&twin, now())[1].clone();
+    assert!(said.ends_with("causeway.dev/history is wrong: \"t\": expected"));
+}
+
+#[test]
 fn times_are_checked_before_the_server_is_asked() {
     assert_eq!(moment("since", "90s").unwrap(), "90s");
     assert_eq!(moment("since", "2h").unwrap(), "120m");

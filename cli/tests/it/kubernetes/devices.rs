@@ -16,7 +16,7 @@ async fn devices_of_a_cluster_are_served_and_what_they_report_is_published() {
     let mut world = cluster.cloud(&cluster.kubeconfig());
     world.cloud_ready().await;
     let dir = world.scratch().join("edge-1");
-    let (file, broker) = with_broker("edge-1", &dir);
+    let (file, broker) = with_broker(&dir);
     let config = format!("--config={}", file.display());
     world.add_edge_with("edge-1", &dir, &[&config]).await;
     cluster.node_is("edge-1", "True").await;
