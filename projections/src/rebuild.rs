@@ -58,5 +58,6 @@ pub fn rebuild_with(
         });
     }
     objects.cover(durable);
+    objects.is_rebuilt_at(durable);
     Ok(objects)
 }

@@ -96,6 +96,8 @@ pub(super) struct Cursor {
     /// Up to here the client's knowledge is not in `matching`: it was told by another watch.
     unknown_from: Revision,
     unknown_upto: Revision,
+    /// A client that has seen less than this may know any object.
+    known_from: Revision,
 }
 
 impl Cursor {
@@ -107,6 +109,7 @@ impl Cursor {
             matching: BTreeSet::new(),
             unknown_from: Revision::ZERO,
             unknown_upto: Revision::ZERO,
+            known_from: Revision::ZERO,
         }
     }
 
@@ -139,7 +142,8 @@ impl Cursor {
     }
 
     /// Takes the next page of changes.
-    pub(super) fn take(&self, objects: &Objects) -> Result<Page, TooOld> {
+    pub(super) fn take(&mut self, objects: &Objects) -> Result<Page, TooOld> {
+        self.known_from = objects.known_from();
         if self.at < objects.floor() || self.at > objects.revision() {
             let oldest = if self.at < objects.floor() {
                 objects.floor()
@@ -213,14 +217,14 @@ impl Cursor {
             ));
         }
         // Who may have had it as matching is told that it is gone; who had not, passes over it.
-        let had = self.matching.remove(uid) || (!new && self.is_unsure(entry.created()));
+        let had = self.matching.remove(uid) || self.is_unsure(entry.created());
         let had = had && !causeway_log::mutant::is_on("watch-keeps-unselected");
         had.then_some((Kind::Deleted, object))
     }
 
     fn tell_gone(&mut self, tombstone: &Tombstone) -> Option<(Kind, Value)> {
         let had = self.matching.remove(&tombstone.key().uid);
-        if tombstone.created() > self.at {
+        if tombstone.created() > self.at && self.at >= self.known_from {
             return had.then(|| (Kind::Deleted, tombstone.object()));
         }
         let object = tombstone.object();
@@ -232,7 +236,8 @@ impl Cursor {
 
     /// Whether a client that resumed may know an object in a state that is not known here.
     fn is_unsure(&self, created: Revision) -> bool {
-        self.at < self.unknown_upto && created <= self.unknown_from
+        let may_know = created <= self.unknown_from || self.unknown_from < self.known_from;
+        self.at < self.unknown_upto && may_know
     }
 
     /// Everything up to `upto` has been told.

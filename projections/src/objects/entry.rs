@@ -262,34 +262,36 @@ impl Entry {
         }
     }
 
-    /// When a life that may have been served ended.
-    pub(super) fn end(&self) -> Option<Revision> {
+    /// When a life that may have been served ended, and when it began, if known.
+    pub(super) fn end(&self) -> Option<(Revision, Revision)> {
         if self.is_projected {
             return self.end_of_status();
         }
         match &self.owned {
             // The node may have finished with it more than once: see `finished`.
-            Some(Owned::Deleted { revision, .. }) => self.finished.max(Some(*revision)),
+            Some(Owned::Deleted { revision, since }) => {
+                Some((self.finished.max(Some(*revision))?, *since))
+            }
             Some(Owned::Put(_) | Owned::Device { .. }) | None if self.finished().is_some() => {
-                self.finished()
+                Some((self.finished()?, self.created()))
             }
             Some(Owned::Put(_) | Owned::Device { .. }) => None,
             None => {
                 let refused = self.answer().filter(|answer| answer.refusal.is_some())?;
-                Some(refused.revision)
+                Some((refused.revision, self.created()))
             }
         }
     }
 
     /// As [`Entry::end`], of a DeviceStatus: with the Device, or with what is reported of it.
-    fn end_of_status(&self) -> Option<Revision> {
+    fn end_of_status(&self) -> Option<(Revision, Revision)> {
         let status = self.status.as_ref()?;
         let gone = match &self.owned {
             Some(Owned::Deleted { revision, .. }) => Some(*revision),
             Some(Owned::Put(_) | Owned::Device { .. }) | None => None,
         };
         let over = self.finished.filter(|end| *end > status.revision);
-        gone.max(over)
+        Some((gone.max(over)?, status.since))
     }
 
     /// Which of several lives of a name counts: the one that began last, even when it is over. A

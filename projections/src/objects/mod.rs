@@ -71,6 +71,7 @@ pub struct Objects {
     limits: Limits,
     revision: Revision,
     floor: Revision,
+    known_from: Revision,
     len: usize,
     /// Of all kinds, so that the oldest go first.
     tombstones: BTreeMap<Revision, Resource>,
@@ -126,8 +127,7 @@ impl Tombstone {
         self.last.key()
     }
 
-    /// When the object had come to be here; zero when that is not known, because it went before a
-    /// restart.
+    /// When the object had come to be here, or come back: see [`Objects::known_from`].
     #[must_use]
     pub const fn created(&self) -> Revision {
         self.created
@@ -279,6 +279,18 @@ impl Objects {
     #[must_use]
     pub const fn floor(&self) -> Revision {
         self.floor
+    }
+
+    /// Says that what happened up to `revision` is known by what it came to: this is rebuilt.
+    pub(crate) const fn is_rebuilt_at(&mut self, revision: Revision) {
+        self.known_from = revision;
+    }
+
+    /// Who saw what was here before this may know any object, even one that came later: a node may be
+    /// sent a life again that it was told to drop, and of that a rebuild knows the last time only.
+    #[must_use]
+    pub const fn known_from(&self) -> Revision {
+        self.known_from
     }
 
     /// The object of a name.

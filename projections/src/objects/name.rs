@@ -43,13 +43,11 @@ impl Name {
             let seen = displaced
                 .as_ref()
                 .filter(|seen| seen.key.uid == life.key.uid);
-            let Some(revision) = life.end().or_else(|| seen.map(|_| now)) else {
+            let Some((revision, began)) = life.end().or_else(|| seen.map(|_| (now, now))) else {
                 continue;
             };
             life.buried = Some(revision);
-            // A node may be sent a life again that it was told to drop: what a rebuild knows of one
-            // that ended is since when it was there last, not that nobody had it before.
-            let created = seen.map_or(Revision::ZERO, Entry::created);
+            let created = seen.map_or(began, Entry::created);
             let last = seen
                 .cloned()
                 .unwrap_or_else(|| Entry::new(life.key.clone()));

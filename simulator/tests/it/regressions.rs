@@ -211,16 +211,16 @@ fn a_freeze_within_a_freeze_does_not_shorten_it() {
 ///
 /// 634: the store let go of the deletion of a model, and with it of when its devices changed last.
 ///
-/// 257: a node was sent a ConfigMap, told to drop it, sent it again and told to drop it again. Started
-/// anew, it knew since when the ConfigMap had been there last, and took a client that had it from
-/// before for one that had never seen it.
+/// 257, 1124: a node was sent a ConfigMap, told to drop it, and sent it again. Started anew, it knew
+/// since when the ConfigMap had been there last; when it went again, before the start or after, a
+/// client that had it from the first time passed for one that had never seen it.
 ///
 /// 2814: a cloud started on a disk that takes no writes, had something to write at its start, and said
 /// so. The check of LOUD-1 knew only of stores that are written to later.
 #[test]
 fn seeds_that_once_failed() {
     for seed in [
-        83, 97, 111, 185, 257, 389, 634, 680, 722, 846, 849, 2814, 5962, 6271,
+        83, 97, 111, 185, 257, 389, 634, 680, 722, 846, 849, 1124, 2814, 5962, 6271,
     ] {
         run(seed).unwrap_or_else(|failure| panic!("{failure}"));
     }
