@@ -25,6 +25,13 @@ impl Trace {
         }
     }
 
+    pub(crate) fn of(keeps: bool) -> Self {
+        match keeps {
+            true => Self::keeping(),
+            false => Self::default(),
+        }
+    }
+
     /// The lines, when they are kept.
     #[must_use]
     pub fn lines(&self) -> &[String] {

@@ -71,6 +71,7 @@ pub(super) fn run(args: &Args) -> Result<Code> {
                 stats.bytes_up,
                 outcome.digest,
             ))?;
+            data(format_args!("{}", stats.seen))?;
             talk(format_args!(
                 "{:.0} s of virtual time in {seconds:.2} s",
                 stats.elapsed.as_secs_f64()

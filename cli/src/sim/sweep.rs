@@ -75,6 +75,7 @@ pub(super) fn run(args: &Args) -> Result<Code> {
                 summary.sessions,
                 summary.settled_max.as_secs_f64(),
             ))?;
+            data(format_args!("{}", summary.seen))?;
             talk(format_args!(
                 "{} node-seconds in {seconds:.1} s",
                 summary.node_seconds

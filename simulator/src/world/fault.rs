@@ -39,15 +39,7 @@ impl World {
                 world.stop_flapping(n);
                 world.cut(n, kind);
             }),
-            Act::Heal { node } => self.with(&node, |world, n| {
-                world.mangle(n, 0);
-                let flap = world.nodes[n].link.flap + 1;
-                world.nodes[n].link = Link {
-                    flap,
-                    ..Link::new(&world.options)
-                };
-                world.mend(n);
-            }),
+            Act::Heal { node } => self.with(&node, Self::heal),
             Act::Flap { node, up, down } => {
                 self.with(&node, |world, n| world.start_flapping(n, up, down));
             }
@@ -105,6 +97,16 @@ impl World {
     }
 
     // === links ===
+
+    fn heal(&mut self, n: usize) {
+        self.mangle(n, 0);
+        let flap = self.nodes[n].link.flap + 1;
+        self.nodes[n].link = Link {
+            flap,
+            ..Link::new(&self.options)
+        };
+        self.mend(n);
+    }
 
     fn start_flapping(&mut self, n: usize, up: Duration, down: Duration) {
         self.stop_flapping(n);

@@ -196,11 +196,7 @@ impl World {
         let names = numbers.map(|(n, node)| (node.name.clone(), n)).collect();
         let mut world = Self {
             seed,
-            trace: if options.trace {
-                Trace::keeping()
-            } else {
-                Trace::default()
-            },
+            trace: Trace::of(options.trace),
             cloud_clock: clock(0),
             options,
             now: Duration::ZERO,

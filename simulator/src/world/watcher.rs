@@ -225,24 +225,28 @@ impl World {
         outcome
     }
 
-    fn read_watch(&mut self, client: &mut Client, frames: usize) -> Result<(), Differs> {
-        let served = match client.node {
-            None => (self.cloud.as_ref()).map(|cloud| (cloud.life, cloud.view.clone(), None)),
-            Some(n) => self.nodes[n].edge.as_ref().map(|edge| {
-                let first_sync = Some(edge.first_sync.clone());
-                (edge.life, edge.view.clone(), first_sync)
-            }),
+    /// What runs where a client calls, and which start of it.
+    fn served_to(&self, node: Option<usize>) -> Option<(u64, Served)> {
+        let Some(n) = node else {
+            let cloud = self.cloud.as_ref()?;
+            let view = cloud.view.clone();
+            let first_sync = None;
+            return Some((cloud.life, Served { view, first_sync }));
         };
-        let Some((life, view, first_sync)) = served else {
+        let edge = self.nodes[n].edge.as_ref()?;
+        let view = edge.view.clone();
+        let first_sync = Some(edge.first_sync.clone());
+        Some((edge.life, Served { view, first_sync }))
+    }
+
+    fn read_watch(&mut self, client: &mut Client, frames: usize) -> Result<(), Differs> {
+        let Some((life, served)) = self.served_to(client.node) else {
             (client.server, client.body) = (None, None);
             return Ok(());
         };
         if (client.server.as_ref()).is_none_or(|(known, _)| *known != life) {
             client.body = None;
-            let api = router(
-                Arc::new(Served { view, first_sync }),
-                ServerConfig::default(),
-            );
+            let api = router(Arc::new(served), ServerConfig::default());
             client.server = Some((life, api));
         }
         let seen = &mut self.stats.seen;
@@ -279,19 +283,7 @@ impl World {
                     let Some((at, list)) = client.list() else {
                         return broken("cannot be listed while it is watched".to_owned());
                     };
-                    if list == client.copy {
-                        return Ok(());
-                    }
-                    let odd = |(uid, version): &(&String, &String)| {
-                        client.copy.get(*uid) != Some(*version)
-                    };
-                    let missing = list.iter().find(odd);
-                    let extra = client.copy.keys().find(|uid| !list.contains_key(*uid));
-                    return broken(format!(
-                        "who believed every event up to {:?} has not {missing:?}, or has {extra:?}, \
-                         of the list at {at}",
-                        client.at
-                    ));
+                    return client.differs(at, &list).map_or(Ok(()), broken);
                 }
             }
         }
@@ -323,6 +315,21 @@ impl Client {
         Some((
             version(&list)?.parse().ok()?,
             items.filter_map(known).collect(),
+        ))
+    }
+
+    /// How what it believes differs from a list.
+    fn differs(&self, at: u64, list: &BTreeMap<String, String>) -> Option<String> {
+        if *list == self.copy {
+            return None;
+        }
+        let odd = |(uid, version): &(&String, &String)| self.copy.get(*uid) != Some(*version);
+        let missing = list.iter().find(odd);
+        let extra = self.copy.keys().find(|uid| !list.contains_key(*uid));
+        Some(format!(
+            "who believed every event up to {:?} has not {missing:?}, or has {extra:?}, of the list \
+             at {at}",
+            self.at
         ))
     }
 
