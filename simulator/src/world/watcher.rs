@@ -362,12 +362,12 @@ impl Client {
             while let Some(end) = self.read.iter().position(|byte| *byte == b'\n') {
                 let line: Vec<u8> = self.read.drain(..=end).collect();
                 tell(1);
-                match serde_json::from_slice(&line) {
-                    Ok(event) => match self.believe(&event) {
-                        Read::CaughtUp => {}
-                        other => return other,
-                    },
-                    Err(error) => return Read::Odd(format!("an event that is none: {error}")),
+                let outcome = match serde_json::from_slice(&line) {
+                    Ok(event) => self.believe(&event),
+                    Err(error) => Read::Odd(format!("an event that is none: {error}")),
+                };
+                if outcome != Read::CaughtUp {
+                    return outcome;
                 }
             }
         }
