@@ -7,6 +7,7 @@ use std::time::Duration;
 use causeway_daemon::tasks::Stop;
 use causeway_daemon::telemetry::error_chain;
 use causeway_kube_api::View;
+use causeway_log::error::ReadError;
 use causeway_log::{Key, NodeName, Slot, Store, StreamId};
 use causeway_projections::twin::status::device_status;
 use causeway_projections::twin::{DeviceName, Reported, devices};
@@ -215,8 +216,14 @@ impl Turns {
         let Some(node) = node_of(&device) else {
             return (None, Look::Over(Ending::Same));
         };
-        let Some(reported) = self.reported(name, &node, &key) else {
-            return (Some(node), Look::Over(Ending::Same));
+        let reported = match self.reported(name, &node, &key) {
+            Ok(Some(reported)) => reported,
+            Ok(None) => return (Some(node), Look::Over(Ending::Same)),
+            // Nobody marks the device again for what the disk did not give.
+            Err(error) => {
+                self.tell(name, error_chain(&error).to_string());
+                return (Some(node), Look::Over(Ending::Failed(RETRY)));
+            }
         };
         let pacer = Pacer::of(&device, self.publisher.settings.status_interval);
         let status = device_status(&key, &reported);
@@ -235,19 +242,24 @@ impl Turns {
     }
 
     /// The newest document of a device, of the node that it is attached to: nobody else's counts.
-    fn reported(&mut self, name: &DeviceName, node: &NodeName, key: &Key) -> Option<Reported> {
+    fn reported(
+        &mut self,
+        name: &DeviceName,
+        node: &NodeName,
+        key: &Key,
+    ) -> Result<Option<Reported>, ReadError> {
         let stream = StreamId::up(node.clone());
-        let newest = self.publisher.store.newest(&stream, key, Slot::Twin);
-        let body = newest.ok().flatten()?.record.body;
-        if body.is_empty() {
-            return None;
-        }
+        let newest = self.publisher.store.newest(&stream, key, Slot::Twin)?;
+        let body = newest.map(|newest| newest.record.body);
+        let Some(body) = body.filter(|body| !body.is_empty()) else {
+            return Ok(None);
+        };
         match Reported::decode(body.bytes()) {
-            Ok(reported) => Some(reported),
+            Ok(reported) => Ok(Some(reported)),
             Err(error) => {
                 self.publisher.stats.malformed.inc();
                 self.tell(name, error_chain(&error).to_string());
-                None
+                Ok(None)
             }
         }
     }

@@ -178,6 +178,18 @@ fn a_document_that_cannot_be_read_is_counted_and_a_device_that_went_is_forgotten
 }
 
 #[test]
+fn what_the_disk_does_not_give_is_looked_at_again() {
+    let mut desk = Desk::new(json!({}));
+    desk.report("n1", "20");
+    let disk = desk.rig.store.disk().clone();
+    disk.set_fault(causeway_log::store::memory::Fault::ReadFails { one_in: 1 });
+    assert_eq!(desk.turn(SECOND), 0);
+    disk.heal();
+    assert_eq!(desk.turn(SECOND + RETRY), 1);
+    assert_eq!(desk.shown().as_deref(), Some("20"));
+}
+
+#[test]
 fn a_cluster_without_the_kind_is_asked_again_after_a_while() {
     let mut desk = Desk::new(json!({}));
     desk.report("n1", "20");
