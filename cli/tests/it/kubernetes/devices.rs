@@ -65,6 +65,28 @@ async fn devices_of_a_cluster_are_served_and_what_they_report_is_published() {
     goes_on_without_the_kind(&cluster, &world, &mut device).await;
 }
 
+/// `up` brings the thermostat of its example where there are devices.
+#[tokio::test(flavor = "multi_thread")]
+async fn up_serves_a_thermostat_to_a_cluster_that_knows_devices() {
+    let Some(cluster) = Cluster::start() else {
+        return;
+    };
+    let dir = cluster.scratch().join("road");
+    let kubeconfig = format!("--kubernetes={}", cluster.plane.kubeconfig().display());
+    let mut up = crate::up::start(&dir, &[&kubeconfig]);
+    crate::up::told(&mut up).await;
+    assert!(up.log_tail(1000).contains("patch device thermostat"));
+    let statuses = "/apis/devices.kubeedge.io/v1beta1/namespaces/default/devicestatuses";
+    let path = format!("{statuses}/thermostat");
+    seen(&cluster.api, &path, "shows what it reports", |status| {
+        reported(status, "target").starts_with("21") && !reported(status, "temperature").is_empty()
+    })
+    .await;
+    let ended = up.terminate(PATIENCE).await.unwrap();
+    let is_well = ended.is_some_and(|ended| ended.success());
+    assert!(is_well, "{ended:?}: {}", up.log_tail(20));
+}
+
 /// Without the kind nothing is published, that is said once, and everything else goes on.
 async fn goes_on_without_the_kind(cluster: &Cluster, world: &World, device: &mut Device) {
     let definition = "devicestatuses.devices.kubeedge.io";

@@ -41,6 +41,11 @@ impl Asker {
         self.kind(resource).is_some()
     }
 
+    /// Whether this kind, built in or not, was ever asked for.
+    pub(super) fn was_asked(&self, resource: &Resource) -> bool {
+        self.health.is_asked(resource)
+    }
+
     /// The kind, if it can be asked for. What was never asked for is listed later, with what is
     /// needed now in mind.
     fn kind(&self, resource: &Resource) -> Option<&Kind> {

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use causeway_daemon::tasks::Stop;
 use causeway_log::Resource;
-use causeway_projections::twin::devices;
+use causeway_projections::twin::{devices, models};
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
 use tokio::sync::mpsc;
@@ -116,6 +116,14 @@ impl Fetcher {
     }
 
     async fn object(&self, name: &Name) -> Result<(), Fetch> {
+        if name.resource == models() {
+            // It may have been there before its device. Who never asked for its kind will list it.
+            if self.asker.was_asked(&name.resource) {
+                let relist = self.relist.send(name.resource.clone()).await;
+                relist.map_err(|_| Fetch::Ended)?;
+            }
+            return Ok(());
+        }
         if let Some((seen, bytes)) = self.asker.object(name).await.map_err(Fetch::Api)? {
             self.feed.send(vec![seen], bytes).await?;
         }
