@@ -13,6 +13,8 @@
 
 pub mod config;
 pub mod first_sync;
+#[cfg(feature = "testing")]
+pub mod fuzz;
 pub mod machine;
 pub mod twins;
 

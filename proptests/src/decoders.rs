@@ -26,7 +26,7 @@ pub struct Decoder {
 }
 
 /// All of them.
-pub const ALL: [Decoder; 6] = [
+pub const ALL: [Decoder; 7] = [
     Decoder {
         name: "frame",
         feed: frame,
@@ -51,6 +51,11 @@ pub const ALL: [Decoder; 6] = [
         name: "patch",
         feed: patch,
         bytes_per_byte: 512,
+    },
+    Decoder {
+        name: "mqtt",
+        feed: mqtt,
+        bytes_per_byte: 64,
     },
     Decoder {
         name: "scenario",
@@ -117,6 +122,11 @@ pub fn patch(bytes: &[u8]) {
             let _ = patch.apply(pods, &pod);
         }
     }
+}
+
+/// What a device sends to the broker of a node, or a broker to the node.
+pub fn mqtt(bytes: &[u8]) {
+    causeway_edge_sync::fuzz::mqtt(bytes);
 }
 
 /// A scenario file.

@@ -45,6 +45,9 @@ use causeway_daemon::metrics::Metrics;
 use causeway_daemon::tasks::{self, Shutdown, Task};
 use causeway_log::NodeName;
 
+#[cfg(feature = "testing")]
+pub(crate) use self::mqtt::decode_anything;
+
 use self::client::Client;
 use self::desk::Desk;
 use self::limits::Rates;

@@ -8,12 +8,16 @@
 //!   message does not stand in the way of all that follow.
 //! - Decoding never panics, whatever the bytes.
 
+#[cfg(feature = "testing")]
+mod fuzz;
 mod packet;
 #[cfg(test)]
 mod tests;
 mod topic;
 mod wire;
 
+#[cfg(feature = "testing")]
+pub(crate) use fuzz::decode_anything;
 #[cfg(feature = "broker")]
 pub(super) use packet::Will;
 pub(super) use packet::{Connect, Incoming, Packet, ProtocolError, Publish, Qos};
