@@ -59,17 +59,28 @@ fn idle(nodes: usize) -> Result<Value, Violation> {
         world.act_at(Moment(at), Act::Apply(config(edit % nodes, edit)));
         at += EDIT_EVERY;
     }
-    let (began, before) = (Instant::now(), world.stats());
+    let (began, before, own) = (Instant::now(), world.stats(), on_processor());
     world.run_until(Moment(WARM + LONG))?;
     let took = began.elapsed().as_secs_f64();
+    let own = on_processor()
+        .zip(own)
+        .map(|(after, before)| after - before);
     let after = world.stats();
     Ok(json!({
         "node_seconds_per_s": LONG.as_secs_f64() * nodes as f64 / took,
         "events_per_s": (after.events - before.events) as f64 / took,
         "events": after.events - before.events,
         "seconds": took,
+        "seconds_on_processor": own,
         "digest": format!("{:016x}", world.digest()),
     }))
+}
+
+/// Seconds that this thread had a processor for itself, where the system counts them.
+fn on_processor() -> Option<f64> {
+    let text = std::fs::read_to_string("/proc/thread-self/schedstat").ok()?;
+    let nanoseconds: f64 = text.split_whitespace().next()?.parse().ok()?;
+    Some(nanoseconds / 1e9)
 }
 
 /// The worked scenario of a thousand nodes that reconnect at once.

@@ -22,6 +22,15 @@ pub(super) fn idle(samples: &mut Samples) -> Result<()> {
         let rate = number(&measured, "node_seconds_per_s")?;
         samples.add("sim_node_seconds_per_s", rate);
         samples.add("sim_events_per_s", number(&measured, "events_per_s")?);
+        // What a machine that did something else at the same time would have given.
+        if let Some(own) = measured["seconds_on_processor"].as_f64() {
+            let took = number(&measured, "seconds")?;
+            let note = format!(
+                "last run: {own:.2} s of a processor in {took:.2} s; {:.0} a second of its own time",
+                rate * took / own
+            );
+            samples.note("sim_node_seconds_per_s", note);
+        }
     }
     Ok(())
 }
