@@ -109,7 +109,8 @@ impl World {
 
     /// LOUD-1: nobody calls for help but the store of a broken disk, when it is written to or opened.
     pub(super) fn check_errors(&mut self, writes: Option<Owner>) {
-        let writes = writes.or(self.opened.take());
+        let opened = self.opened.take();
+        let writes = writes.or(opened);
         let Some(error) = self.errors.take() else {
             return;
         };
