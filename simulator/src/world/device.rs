@@ -312,8 +312,10 @@ impl World {
             let ledger = &mut node.ledger;
             ledger.forgive();
             ledger.events.clear();
-            // What is in the node's stream counts as arrived: the cloud may have let it go.
-            ledger.arrived = std::mem::take(&mut ledger.kept).into_keys().collect();
+            // What is in the node's stream counts as arrived: the cloud may have let it go. So does
+            // what the node held before the ledger began, which is on its disk and not among these.
+            let kept = std::mem::take(&mut ledger.kept);
+            ledger.arrived.extend(kept.into_keys());
         }
     }
 

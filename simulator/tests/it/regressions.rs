@@ -189,6 +189,45 @@ fn a_store_that_a_trim_found_broken_is_tried_again() {
     run(5209).unwrap_or_else(|failure| panic!("{failure}"));
 }
 
+/// What a node held as its disk was put back was owed to a cloud that was put back later, though the
+/// two had agreed on it before, and the cloud had let it go.
+#[test]
+fn facts_of_before_a_disk_was_put_back_are_owed_to_nobody() {
+    let mut world = World::new(
+        765,
+        Options {
+            trim_every: Duration::from_secs(5),
+            history: 80,
+            ..Options::default()
+        },
+    );
+    world.run_until(seconds(20)).unwrap();
+    // The cloud keeps the last record of the stream.
+    for name in ["seen", "last"] {
+        let (node, name) = (n0(), name.to_owned());
+        world.act(Act::EdgeEvent { node, name });
+    }
+    world.run_until(seconds(30)).unwrap();
+    let edge = || Who::Edge(n0());
+    world.act(Act::Snapshot { who: edge() });
+    world.act(Act::Restore { who: edge() });
+    for edit in 0..100 {
+        // No pod of the node refers to it: the cloud alone keeps a history of it.
+        world.act(Act::Apply(json!({
+            "apiVersion": "v1",
+            "kind": "ConfigMap",
+            "metadata": {"name": "c", "namespace": "default"},
+            "data": {"edit": edit.to_string()},
+        })));
+        world.run_until(seconds(31 + edit)).unwrap();
+    }
+    world.act(Act::Snapshot { who: Who::Cloud });
+    world.act(Act::Restore { who: Who::Cloud });
+    world.run_until(seconds(150)).unwrap();
+    world.act(Act::Kill { who: edge() });
+    world.settle(Duration::from_secs(120)).unwrap();
+}
+
 /// A shorter freeze within a longer one ended it, but for what already waited for its end.
 #[test]
 fn a_freeze_within_a_freeze_does_not_shorten_it() {
@@ -215,12 +254,14 @@ fn a_freeze_within_a_freeze_does_not_shorten_it() {
 /// since when the ConfigMap had been there last; when it went again, before the start or after, a
 /// client that had it from the first time passed for one that had never seen it.
 ///
+/// 765: the same as of facts that are owed to nobody, above.
+///
 /// 2814: a cloud started on a disk that takes no writes, had something to write at its start, and said
 /// so. The check of LOUD-1 knew only of stores that are written to later.
 #[test]
 fn seeds_that_once_failed() {
     for seed in [
-        83, 97, 111, 185, 257, 389, 634, 680, 722, 846, 849, 1124, 2814, 5962, 6271,
+        83, 97, 111, 185, 257, 389, 634, 680, 722, 765, 846, 849, 1124, 2814, 5962, 6271,
     ] {
         run(seed).unwrap_or_else(|failure| panic!("{failure}"));
     }
