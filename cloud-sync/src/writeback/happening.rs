@@ -6,7 +6,7 @@
 //! one Event in the cluster.
 
 use causeway_kube_api::source::format_time;
-use causeway_log::{NodeName, Record, Uid};
+use causeway_log::{Key, NodeName, Op, Record, Resource, Uid};
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
@@ -49,6 +49,21 @@ pub struct Happening {
     pub name: String,
     /// The object as it is created.
     pub event: Value,
+}
+
+/// What a node may tell Events of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Subject {
+    /// Itself.
+    Node,
+    /// A pod, if it is bound to the node or was sent to it.
+    Pod(Key),
+}
+
+/// Whether a record that a node was sent of an object tells that it had it.
+#[must_use]
+pub(crate) const fn is_object(sent: &Record) -> bool {
+    matches!(sent.header.op, Op::Put | Op::Delete)
 }
 
 /// A fact is no Event.
@@ -103,6 +118,23 @@ impl Happening {
             name,
             event: Value::Object(event),
         })
+    }
+
+    /// What it is about, if that is anything of `node`.
+    #[must_use]
+    pub fn subject(&self, node: &NodeName) -> Option<Subject> {
+        let (kind, name) = (text(&self.involved, "kind"), text(&self.involved, "name"));
+        let stands_in = text(&self.involved, "namespace");
+        let is_here = stands_in.is_empty() || stands_in == self.namespace;
+        match kind {
+            "Node" if name == node.as_str() && self.namespace == "default" => Some(Subject::Node),
+            "Pod" if is_here => {
+                let uid = Uid::parse(text(&self.involved, "uid"));
+                let key = Key::new(Resource::core("pods"), &self.namespace, name, uid);
+                key.ok().map(Subject::Pod)
+            }
+            _ => None,
+        }
     }
 
     /// Whether it is told for the first time, as far as it says.

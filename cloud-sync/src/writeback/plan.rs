@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use causeway_kube_api::WriteError;
 use causeway_log::digest::is_gone;
+use causeway_log::error::ReadError;
 use causeway_log::store::ReadLimit;
 use causeway_log::writer::Planned;
 use causeway_log::{
@@ -22,6 +23,8 @@ pub(super) enum Step {
     Done(Outcome),
     /// It depends on what this round writes: it comes first in a later one.
     Wait,
+    /// What it depends on cannot be read now.
+    Unread(ReadError),
 }
 
 /// Conditions of a pod that the cloud writes; the node's status must not take them away.
@@ -39,11 +42,7 @@ impl ClusterMachine {
         }
         let page = match self.read_page(&node) {
             Ok(page) => page,
-            Err(error) => {
-                let reason = causeway_daemon::telemetry::error_chain(&error).to_string();
-                let _ = answer.send(Err(WriteError::Unavailable { reason }));
-                return Planned::InBatch;
-            }
+            Err(error) => return unread(answer, &error),
         };
         let full = page.len() >= PAGE_RECORDS
             || page
@@ -69,7 +68,8 @@ impl ClusterMachine {
                     Step::Wait if wrote.records == 0 => {
                         return Planned::Later(Request::WriteBack { node, answer });
                     }
-                    Step::Wait => {
+                    Step::Unread(error) if wrote.records == 0 => return unread(answer, &error),
+                    Step::Wait | Step::Unread(_) => {
                         wrote.more = true;
                         break;
                     }
@@ -89,7 +89,7 @@ impl ClusterMachine {
         Planned::InBatch
     }
 
-    fn read_page(&self, node: &NodeName) -> Result<Vec<Stored>, causeway_log::error::ReadError> {
+    fn read_page(&self, node: &NodeName) -> Result<Vec<Stored>, ReadError> {
         let store = self.store();
         let stream = StreamId::up(node.clone());
         if store.stream(&stream)?.is_none() {
@@ -113,7 +113,10 @@ impl ClusterMachine {
             Op::Status | Op::Apply | Op::Twin if is_gone(record) => Step::Done(Outcome::Stale),
             Op::Status => Step::Done(self.write_status(node, record, batch)),
             Op::Delete => Step::Done(self.confirm_delete(node, header, batch)),
-            Op::Fact => Step::Done(self.write_event(node, record, batch)),
+            Op::Fact => match self.write_event(node, record, batch) {
+                Ok(outcome) => Step::Done(outcome),
+                Err(error) => Step::Unread(error),
+            },
             Op::Apply => self.write_request(node, record, batch),
             // A node owns no objects, answers no requests, and only devices have twins.
             Op::Put | Op::Reject | Op::Twin => Step::Done(Outcome::Refused),
@@ -217,6 +220,16 @@ impl ClusterMachine {
             }
         }
     }
+}
+
+/// Nothing of the page was written: the disk failed. It is tried again after a while.
+fn unread(
+    answer: oneshot::Sender<Result<WroteBack, WriteError>>,
+    error: &ReadError,
+) -> Planned<Request> {
+    let reason = causeway_daemon::telemetry::error_chain(error).to_string();
+    let _ = answer.send(Err(WriteError::Unavailable { reason }));
+    Planned::InBatch
 }
 
 pub(super) fn stored<E>(put: Result<PutOutcome, E>) -> Outcome {

@@ -5,8 +5,11 @@
 //! every write impersonates the node; what is refused here would be refused there, or would show
 //! somebody else's object as the node's.
 
+use std::cell::OnceCell;
+
 use causeway_kube_api::{Status, View};
 use causeway_log::digest::is_gone;
+use causeway_log::error::ReadError;
 use causeway_log::{Key, NodeName, Op, Record, Slot, Store, StreamId};
 use causeway_projections::{Request, Verb};
 use serde_json::{Value, json};
@@ -20,7 +23,7 @@ use crate::cluster::is_terminating;
 use crate::devices::admit;
 use crate::interest::{Name, is_device, model_of};
 use crate::writeback::device::{device_of, judge_report};
-use crate::writeback::happening::{Happening, NoEvent};
+use crate::writeback::happening::{Happening, NoEvent, Subject, is_object};
 use crate::writeback::{self, Outcome, authorize, clean, is_bound_to};
 
 /// What to do about a record.
@@ -33,18 +36,20 @@ pub enum Begun {
 }
 
 /// What a decision looks at.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 pub struct Sight<'a> {
     /// The cluster.
-    pub view: &'a View,
+    view: &'a View,
     /// What nodes sent and were sent.
-    pub store: &'a dyn Store,
+    store: &'a dyn Store,
+    /// The first reading of the store that failed.
+    failed: OnceCell<ReadError>,
 }
 
 /// What becomes of a record about a device's state or history, which is no work for an API server;
 /// `None` for another one.
 #[must_use]
-pub fn report_of_device(sight: Sight<'_>, node: &NodeName, record: &Record) -> Option<Outcome> {
+pub fn report_of_device(sight: &Sight<'_>, node: &NodeName, record: &Record) -> Option<Outcome> {
     let key = device_of(record)?;
     if is_gone(record) {
         return Some(Outcome::Stale);
@@ -55,8 +60,19 @@ pub fn report_of_device(sight: Sight<'_>, node: &NodeName, record: &Record) -> O
 }
 
 /// Decides what follows from a record of `node`.
-#[must_use]
-pub fn begin(sight: Sight<'_>, node: &NodeName, record: &Record) -> Begun {
+///
+/// # Errors
+/// What it depends on cannot be read; nothing is decided then.
+pub fn begin(mut sight: Sight<'_>, node: &NodeName, record: &Record) -> Result<Begun, ReadError> {
+    let begun = decide(&sight, node, record);
+    match sight.failed.take() {
+        // It was decided as if nothing were there.
+        Some(error) => Err(error),
+        None => Ok(begun),
+    }
+}
+
+fn decide(sight: &Sight<'_>, node: &NodeName, record: &Record) -> Begun {
     match record.header.op {
         // A reconcile says that the node no longer has what it once sent.
         Op::Status | Op::Apply if is_gone(record) => over(Outcome::Stale),
@@ -77,7 +93,7 @@ fn work(work: Work) -> Begun {
     Begun::Work(Box::new(work))
 }
 
-fn report(sight: Sight<'_>, node: &NodeName, record: &Record) -> Begun {
+fn report(sight: &Sight<'_>, node: &NodeName, record: &Record) -> Begun {
     let key = &record.header.key;
     let Ok(reported @ Value::Object(_)) = serde_json::from_slice(record.body.bytes()) else {
         return over(Outcome::Malformed);
@@ -97,7 +113,7 @@ fn report(sight: Sight<'_>, node: &NodeName, record: &Record) -> Begun {
     work(Work::report(status::patch_pod(node, key, &reported)))
 }
 
-fn confirm(sight: Sight<'_>, node: &NodeName, key: &Key) -> Begun {
+fn confirm(sight: &Sight<'_>, node: &NodeName, key: &Key) -> Begun {
     let Some(pod) = sight.current(key) else {
         // A node ends what it reported of a life that is over here.
         return over(Outcome::Stale);
@@ -129,19 +145,19 @@ fn confirm(sight: Sight<'_>, node: &NodeName, key: &Key) -> Begun {
     ))
 }
 
-fn tell(sight: Sight<'_>, node: &NodeName, record: &Record) -> Begun {
+fn tell(sight: &Sight<'_>, node: &NodeName, record: &Record) -> Begun {
     let told = match Happening::read(node, record) {
         Ok(told) => told,
         Err(NoEvent::Kind) => return over(Outcome::Refused),
         Err(NoEvent::Malformed) => return over(Outcome::Malformed),
     };
-    if !sight.concerns(node, &told.namespace, &told.involved) {
+    if !sight.concerns(node, &told) {
         return over(Outcome::Refused);
     }
     work(Work::tell(Telling::new(node, told)))
 }
 
-fn ask(sight: Sight<'_>, node: &NodeName, record: &Record) -> Begun {
+fn ask(sight: &Sight<'_>, node: &NodeName, record: &Record) -> Begun {
     let (key, id) = (&record.header.key, record.header.id);
     if sight.answered(node, key) == Some(id) {
         return over(Outcome::Unchanged);
@@ -161,7 +177,7 @@ fn ask(sight: Sight<'_>, node: &NodeName, record: &Record) -> Begun {
 }
 
 fn prepare(
-    sight: Sight<'_>,
+    sight: &Sight<'_>,
     node: &NodeName,
     record: &Record,
     request: Request,
@@ -243,7 +259,30 @@ fn place(key: &Key, object: Option<&Value>) -> Result<Place, Box<Status>> {
     })
 }
 
-impl Sight<'_> {
+impl<'a> Sight<'a> {
+    /// Looks at both.
+    #[must_use]
+    pub const fn new(view: &'a View, store: &'a dyn Store) -> Self {
+        Self {
+            view,
+            store,
+            failed: OnceCell::new(),
+        }
+    }
+
+    /// What the node was sent last of an object, or of the answers about it. A failure is kept.
+    fn newest_sent(&self, node: &NodeName, key: &Key, slot: Slot) -> Option<Record> {
+        let stream = StreamId::down(node.clone());
+        match self.store.newest(&stream, key, slot) {
+            Ok(newest) => newest.map(|stored| stored.record),
+            Err(error) => {
+                // The first one tells.
+                let _ = self.failed.set(error);
+                None
+            }
+        }
+    }
+
     /// The object of this life.
     fn current(&self, key: &Key) -> Option<Value> {
         self.view.read(|objects| {
@@ -263,9 +302,7 @@ impl Sight<'_> {
 
     /// What the node was sent last of an object.
     fn sent(&self, node: &NodeName, key: &Key) -> Option<(causeway_log::Version, Value)> {
-        let stream = StreamId::down(node.clone());
-        let newest = self.store.newest(&stream, key, Slot::Object).ok()??;
-        let record = newest.record;
+        let record = self.newest_sent(node, key, Slot::Object)?;
         let value = serde_json::from_slice(record.body.bytes()).ok()?;
         (record.header.op == Op::Put).then_some((record.header.version, value))
     }
@@ -281,34 +318,22 @@ impl Sight<'_> {
 
     /// The request about this object that was answered last.
     fn answered(&self, node: &NodeName, key: &Key) -> Option<causeway_log::EventId> {
-        let stream = StreamId::down(node.clone());
-        let newest = self.store.newest(&stream, key, Slot::Request).ok()??;
-        newest.record.header.cause
+        let newest = self.newest_sent(node, key, Slot::Request)?;
+        newest.header.cause
     }
 
     /// Whether an Event is about the node itself, or about a pod that is, or was, on it.
-    fn concerns(&self, node: &NodeName, namespace: &str, involved: &Value) -> bool {
-        let text = |field: &str| involved.get(field).and_then(Value::as_str);
-        let name = text("name").unwrap_or_default();
-        match text("kind") {
-            Some("Node") => name == node.as_str() && namespace == "default",
-            Some("Pod") => {
-                let uid = causeway_log::Uid::parse(text("uid").unwrap_or_default());
-                let resource = causeway_log::Resource::core("pods");
-                let Ok(key) = Key::new(resource, namespace, name, uid) else {
-                    return false;
-                };
-                let bound = self
-                    .named(&Name::of(&key))
-                    .is_some_and(|pod| is_bound_to(&pod, node));
-                let stream = StreamId::down(node.clone());
-                bound
-                    || matches!(
-                        self.store.newest(&stream, &key, Slot::Object),
-                        Ok(Some(sent)) if matches!(sent.record.header.op, Op::Put | Op::Delete)
-                    )
+    fn concerns(&self, node: &NodeName, told: &Happening) -> bool {
+        match told.subject(node) {
+            Some(Subject::Node) => true,
+            Some(Subject::Pod(key)) => {
+                let pod = self.named(&Name::of(&key));
+                pod.is_some_and(|pod| is_bound_to(&pod, node))
+                    || self
+                        .newest_sent(node, &key, Slot::Object)
+                        .is_some_and(|sent| is_object(&sent))
             }
-            _ => false,
+            None => false,
         }
     }
 }

@@ -26,6 +26,7 @@ use std::time::Duration;
 
 use causeway_daemon::tasks::Stop;
 use causeway_kube_api::{Clock, View};
+use causeway_log::error::ReadError;
 use causeway_log::store::ReadLimit;
 use causeway_log::{Direction, NodeName, Offset, Revision, Store, Stored, StreamId};
 use futures_util::StreamExt as _;
@@ -143,6 +144,8 @@ struct Shell {
     auditing: Auditing,
     began: tokio::time::Instant,
     store_rests_until: Duration,
+    /// Nodes of which something could not be read.
+    unread: BTreeSet<NodeName>,
 }
 
 enum Wake {
@@ -167,6 +170,7 @@ impl Shell {
             auditing: FuturesUnordered::new(),
             began: monotonic(),
             store_rests_until: Duration::ZERO,
+            unread: BTreeSet::new(),
             parts,
         }
     }
@@ -203,8 +207,7 @@ impl Shell {
         match wake {
             Wake::Received(nodes) => {
                 for node in nodes {
-                    let store = Arc::clone(&self.parts.store);
-                    self.plan.received(&node, || place_of(&*store, &node));
+                    self.received(node);
                 }
             }
             Wake::Ended(ticket, class, ended) => self.ended(&ticket, class, ended),
@@ -225,8 +228,26 @@ impl Shell {
         }
     }
 
+    /// A node has records.
+    fn received(&mut self, node: NodeName) {
+        match place_of(&*self.parts.store, &node) {
+            Ok(place) => self.plan.received(&node, place),
+            Err(error) => self.cannot_read(node, &error),
+        }
+    }
+
+    /// What a node sent is looked for again with the next tick.
+    fn cannot_read(&mut self, node: NodeName, error: &ReadError) {
+        let error = causeway_daemon::telemetry::error_chain(error).to_string();
+        tracing::warn!(%node, error, "records of a node cannot be read");
+        self.unread.insert(node);
+    }
+
     fn tick(&mut self) {
         let now = self.now();
+        for node in std::mem::take(&mut self.unread) {
+            self.received(node);
+        }
         self.plan.settle();
         let presence = *self.parts.hub.watch_presence().borrow();
         if self.presence.replace(presence) != Some(presence) {
@@ -254,15 +275,18 @@ impl Shell {
         self.audits.finish(node, now, fastrand::f64());
         match found {
             Ok(found) => {
+                let place = match place_of(&*self.parts.store, node) {
+                    Ok(place) => place,
+                    // The next audit finds the same.
+                    Err(error) => return self.cannot_read(node.clone(), &error),
+                };
                 for stored in found {
                     let key = &stored.record.header.key;
                     if self.plan.has_status(node, key) {
                         continue;
                     }
                     tracing::debug!(%node, %key, "the cluster shows another status than its node");
-                    let store = Arc::clone(&self.parts.store);
-                    self.plan
-                        .again(node, stored, now, || place_of(&*store, node));
+                    self.plan.again(node, stored, now, place);
                 }
             }
             Err(error) => {
@@ -285,8 +309,7 @@ impl Shell {
                 let page = match self.parts.store.read(&stream, after, PAGE) {
                     Ok(page) => page,
                     Err(error) => {
-                        let error = causeway_daemon::telemetry::error_chain(&error).to_string();
-                        tracing::warn!(%node, error, "records of a node cannot be read");
+                        self.cannot_read(node.clone(), &error);
                         Vec::new()
                     }
                 };
@@ -305,11 +328,8 @@ impl Shell {
     /// Whether there is anything to be done about a record. What is told of devices is not: it
     /// waits for no API server, and whatever is newest is published from what is stored.
     fn is_work(&mut self, node: &NodeName, stored: &Stored) -> bool {
-        let sight = Sight {
-            view: &self.parts.view,
-            store: &*self.parts.store,
-        };
-        let Some(outcome) = report_of_device(sight, node, &stored.record) else {
+        let sight = Sight::new(&self.parts.view, &*self.parts.store);
+        let Some(outcome) = report_of_device(&sight, node, &stored.record) else {
             return true;
         };
         let class = Class::of(&stored.record);
@@ -321,13 +341,17 @@ impl Shell {
     fn start(&mut self) {
         while let Some((ticket, record)) = self.plan.start(self.now()) {
             let class = Class::of(&record);
-            let sight = Sight {
-                view: &self.parts.view,
-                store: &*self.parts.store,
-            };
+            let sight = Sight::new(&self.parts.view, &*self.parts.store);
             match begin(sight, &ticket.node, &record) {
-                Begun::Over(finished) => self.over(&ticket, class, finished),
-                Begun::Work(work) => {
+                Err(error) => {
+                    let node = &ticket.node;
+                    let error = causeway_daemon::telemetry::error_chain(&error).to_string();
+                    tracing::warn!(%node, error, "what a node was sent cannot be read");
+                    let now = self.now();
+                    self.plan.finish(&ticket, Ending::Unread, now, 0.0);
+                }
+                Ok(Begun::Over(finished)) => self.over(&ticket, class, finished),
+                Ok(Begun::Work(work)) => {
                     let parts = self.parts.clone();
                     self.under_way.push(Box::pin(async move {
                         let ended = carry_out(&parts, *work).await;
@@ -401,9 +425,9 @@ impl Shell {
 }
 
 /// How far a node got before.
-fn place_of(store: &dyn Store, node: &NodeName) -> Revision {
-    let known = store.cursor(&cursor(node)).ok().flatten();
-    Revision::new(known.unwrap_or(Offset::ZERO).get())
+fn place_of(store: &dyn Store, node: &NodeName) -> Result<Revision, ReadError> {
+    let known = store.cursor(&cursor(node))?;
+    Ok(Revision::new(known.unwrap_or(Offset::ZERO).get()))
 }
 
 async fn rest(pause: Option<Duration>) {

@@ -30,6 +30,9 @@ mod lane;
 
 use lane::{Item, Lane};
 
+/// The pause after a reading of the store that failed.
+const UNREAD_RETRY: Duration = Duration::from_secs(1);
+
 /// Bounds of a [`Plan`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Bounds {
@@ -127,6 +130,8 @@ pub enum Ending {
     Done(Option<Answered>),
     /// Not this time.
     Failed(Meaning),
+    /// What it depends on could not be read here; no server was asked.
+    Unread,
 }
 
 /// What a node has got to, and is told.
@@ -166,15 +171,12 @@ impl Plan {
         }
     }
 
-    /// A node has records. `cursor` gives how far it got, for one that is not known here.
-    pub fn received(&mut self, node: &NodeName, cursor: impl FnOnce() -> Revision) {
-        let lane = self.lanes.entry(node.clone()).or_insert_with(|| {
-            let cursor = cursor();
-            Lane {
-                read: cursor,
-                committed: cursor,
-                ..Lane::default()
-            }
+    /// A node has records. `cursor` is how far it got, for one that is not known here.
+    pub fn received(&mut self, node: &NodeName, cursor: Revision) {
+        let lane = self.lanes.entry(node.clone()).or_insert_with(|| Lane {
+            read: cursor,
+            committed: cursor,
+            ..Lane::default()
         });
         lane.more = true;
     }
@@ -222,13 +224,7 @@ impl Plan {
     }
 
     /// A record of before is to be done again: the cluster was changed by others since.
-    pub fn again(
-        &mut self,
-        node: &NodeName,
-        stored: Stored,
-        now: Duration,
-        cursor: impl FnOnce() -> Revision,
-    ) {
+    pub fn again(&mut self, node: &NodeName, stored: Stored, now: Duration, cursor: Revision) {
         let known = self.lanes.contains_key(node);
         self.received(node, cursor);
         let Some(lane) = self.lanes.get_mut(node) else {
@@ -300,6 +296,10 @@ impl Plan {
                 self.gate.opened();
                 lane.answers.extend(answer);
                 true
+            }
+            Ending::Unread => {
+                item.due = now + UNREAD_RETRY;
+                false
             }
             Ending::Failed(meaning) => {
                 item.attempts += 1;

@@ -1,6 +1,8 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
+use causeway_log::store::memory::Fault::ReadFails;
 use causeway_log::{Key, Op, Uid};
 use causeway_projections::{Request, Verb};
 use serde_json::{Value, json};
@@ -8,9 +10,12 @@ use serde_json::{Value, json};
 use super::api::{FakeApi, Fault};
 use super::site::{Site, n1, path};
 use crate::cluster::Seen;
+use crate::interest::Name;
 use crate::kube::writeback::call::{Call, Method};
 use crate::kube::writeback::stats::WriteStats;
 use crate::rig;
+
+const EVENTS: &str = "/api/v1/namespaces/default/events";
 
 fn phase(api: &FakeApi, key: &Key) -> Option<String> {
     Some(api.get(&path(key))?["status"]["phase"].as_str()?.to_owned())
@@ -389,4 +394,36 @@ async fn what_others_changed_while_a_node_was_away_is_said_again() {
         (node["status"]["conditions"][0]["status"] == "True").then_some(())
     };
     site.api.until(is_ready).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_cannot_be_read_is_not_taken_for_absent() {
+    for one_in in 1..=5 {
+        let mut site = Site::new().await;
+        let pod = site.pod("a").await;
+        // Only what the node was sent tells that the pod was its own.
+        site.see(vec![Seen::Absent {
+            name: Name::of(&pod),
+        }])
+        .await;
+        let facts: Vec<Key> = (0..8)
+            .map(|number| rig::key("events", "default", &format!("e{number}")))
+            .collect();
+        for fact in &facts {
+            let draft = site.draft(fact, Op::Fact, &event_of(&pod));
+            site.send(vec![draft]).await;
+        }
+        site.disk.set_fault(ReadFails { one_in });
+        site.start();
+        while site.disk.failed_reads() < 8 {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        site.disk.heal();
+        site.settled().await;
+        assert_eq!(
+            site.api.count(EVENTS),
+            facts.len(),
+            "one read in {one_in} fails"
+        );
+    }
 }

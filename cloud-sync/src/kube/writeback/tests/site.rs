@@ -23,7 +23,7 @@ use crate::rig::{self, Counter};
 pub(super) struct Site {
     pub(super) api: Arc<FakeApi>,
     pub(super) stats: Arc<WriteStats>,
-    disk: Disk,
+    pub(super) disk: Disk,
     store: Arc<MemoryStore>,
     hub: Arc<Hub>,
     requests: Requests,
@@ -230,18 +230,8 @@ impl Site {
     pub(super) async fn settled(&self) {
         let mut durable = self.api.changes();
         loop {
-            let head = self.store.stream(&StreamId::up(n1())).unwrap();
-            let newest = self.store.read(
-                &StreamId::up(n1()),
-                causeway_log::Revision::ZERO,
-                causeway_log::store::ReadLimit::SCAN,
-            );
-            let last = newest
-                .unwrap()
-                .last()
-                .map(|stored| stored.revision.as_own_offset());
-            let cursor = self.store.cursor(&crate::writeback::cursor(&n1())).unwrap();
-            if head.is_some() && cursor >= last {
+            let (head, last, cursor) = self.disk.read_anyway(|| self.progress());
+            if head && cursor >= last {
                 return;
             }
             tokio::select! {
@@ -249,6 +239,23 @@ impl Site {
                 () = tokio::time::sleep(std::time::Duration::from_millis(20)) => {}
             }
         }
+    }
+
+    /// Whether `n1` ever sent anything, the last of it, and how far the write-back is.
+    fn progress(&self) -> (bool, Option<Offset>, Option<Offset>) {
+        let stream = StreamId::up(n1());
+        let all = self.store.read(
+            &stream,
+            causeway_log::Revision::ZERO,
+            causeway_log::store::ReadLimit::SCAN,
+        );
+        let last = all.unwrap().last().map(|stored| stored.revision);
+        let cursor = self.store.cursor(&crate::writeback::cursor(&n1()));
+        (
+            self.store.stream(&stream).unwrap().is_some(),
+            last.map(causeway_log::Revision::as_own_offset),
+            cursor.unwrap(),
+        )
     }
 
     /// The answers to a request on the node's stream: how many, and the newest.
