@@ -278,11 +278,10 @@ fn request(
     live: Option<&Entry>,
     grace_period_seconds: Option<i64>,
 ) -> Decision {
-    let owned = live.filter(|entry| entry.desired().is_some());
     let request = Request {
         verb,
         object,
-        base: owned.map(Entry::version),
+        base: live.and_then(Entry::seen),
         uid: key.uid.clone(),
         follows: live.and_then(Entry::pending),
         grace_period_seconds,

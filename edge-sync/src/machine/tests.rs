@@ -182,9 +182,13 @@ impl Bench {
 
     /// What the cloud wants arrives.
     fn desire(&mut self, key: &Key, op: Op, body: &Value, cause: Option<EventId>) {
+        self.arrive(draft(key, op, body, cause));
+    }
+
+    fn arrive(&mut self, draft: Draft) {
         self.down_offset += 10;
         let offset = Offset::new(self.down_offset);
-        let (request, mut told) = incoming(epoch(2), vec![(offset, draft(key, op, body, cause))]);
+        let (request, mut told) = incoming(epoch(2), vec![(offset, draft)]);
         assert!(self.round([request]).is_none());
         told.try_recv().unwrap().unwrap();
     }

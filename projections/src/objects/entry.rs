@@ -165,6 +165,24 @@ impl Entry {
         self.put().map(|layer| layer.version).unwrap_or_default()
     }
 
+    /// The version at its owner of what is served: [`Entry::version`], unless a request that waits
+    /// shows in its place, which was made on an older one.
+    #[must_use]
+    pub fn seen(&self) -> Option<Version> {
+        let put = self.put()?;
+        let Some(asked) = self.waiting().filter(|it| it.verb != Verb::Delete) else {
+            return Some(put.version);
+        };
+        // It came of that request, or of the one answered last, on which that one was made.
+        let answered = self.told.as_ref().and_then(|answer| answer.request);
+        let is_own = |cause| cause == asked.layer.id || Some(cause) == answered;
+        if put.cause.is_some_and(is_own) {
+            return Some(put.version);
+        }
+        let request = Request::decode(asked.layer.body.bytes());
+        request.ok().and_then(|request| request.base)
+    }
+
     /// The event that caused the newest [`Entry::desired`], such as the request it answers.
     #[must_use]
     pub fn cause(&self) -> Option<EventId> {

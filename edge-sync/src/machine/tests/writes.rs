@@ -52,6 +52,42 @@ fn a_request_builds_on_the_one_before_until_the_cloud_answers() {
     assert_eq!((asked.verb, asked.follows), (Verb::Update, None));
 }
 
+/// It named the newest version: a change in the cloud that the request before had covered up was undone.
+#[test]
+fn a_request_names_the_version_that_its_writer_saw() {
+    let mut bench = Bench::new();
+    let key = key("configmaps", "c");
+    let put = |version: u64, value: &str, cause| Draft {
+        version: Some(causeway_log::Version::new(version)),
+        ..draft(&key, Op::Put, &config_map(value), cause)
+    };
+    let base_of_next = |bench: &mut Bench, value: &str| {
+        let update = bench.now(&key, Change::Put(config_map(value)));
+        bench.write(update).unwrap();
+        let last = bench.up_records().last().unwrap().record.header.id;
+        (bench.last_request().base.unwrap().get(), last)
+    };
+    bench.arrive(put(1, "cloud", None));
+    let (base, first) = base_of_next(&mut bench, "first");
+    assert_eq!(base, 1);
+    // The cloud changed it before it heard of that.
+    bench.arrive(put(2, "other", None));
+    assert_eq!(bench.served(&key).unwrap()["data"]["v"], "first");
+    assert_eq!(base_of_next(&mut bench, "second").0, 1);
+    // What came of an own request is what the next ones were made on.
+    bench.arrive(put(3, "first", Some(first)));
+    bench.desire(&key, Op::Apply, &Value::Null, Some(first));
+    let (base, third) = base_of_next(&mut bench, "third");
+    assert_eq!(base, 3);
+    bench.arrive(put(4, "third", Some(third)));
+    assert_eq!(base_of_next(&mut bench, "fourth").0, 4);
+    // Nothing waits: what the cloud says shows.
+    let last = bench.up_records().last().unwrap().record.header.id;
+    bench.desire(&key, Op::Reject, &json!({"message": "no"}), Some(last));
+    bench.arrive(put(5, "cloud", None));
+    assert_eq!(base_of_next(&mut bench, "fifth").0, 5);
+}
+
 #[test]
 fn an_object_that_would_not_change_makes_no_record() {
     let mut bench = Bench::new();
