@@ -167,7 +167,7 @@ async fn nodes_have_what_they_need_whatever_happens_to_the_api_server() {
     site.reads("soup").await;
     let site = a_restart_sends_nothing_again(site).await;
     let site = a_slow_server_is_waited_for(site).await;
-    let mut site = half_of_all_requests_fail(site).await;
+    let mut site = a_quarter_of_all_requests_fails(site).await;
     the_server_restarts_with_a_compacted_history(&mut site).await;
     what_may_not_be_read_is_named_and_the_rest_goes_on(&site).await;
     credentials_that_expired_are_named(&site).await;
@@ -210,19 +210,22 @@ async fn a_slow_server_is_waited_for(site: Site) -> Site {
     site
 }
 
-async fn half_of_all_requests_fail(site: Site) -> Site {
+/// Of a half, one run in fifty would have so many in a row that the pauses between them are longer than
+/// anybody waits here.
+async fn a_quarter_of_all_requests_fails(mut site: Site) -> Site {
     for (status, retry_after) in [(429, 1), (500, 0), (503, 0)] {
         let faults = Faults {
             status,
             retry_after,
-            percent: 50,
+            percent: 25,
             ..Faults::default()
         };
         site.faulty.set(&faults).unwrap();
+        site = site.restart_cloud().await;
+        let soup = format!("soup in spite of {status}");
+        site.set(&soup);
+        site.reads(&soup).await;
     }
-    let site = site.restart_cloud().await;
-    site.set("half a soup");
-    site.reads("half a soup").await;
     site.faulty.set(&Faults::default()).unwrap();
     is_followed(&site.cloud).await;
     let pods = site
