@@ -1,6 +1,7 @@
 //! What goes wrong. Most faults end by themselves after a while; those that do not are healed
 //! before the liveness phase.
 
+use std::ops::Range;
 use std::time::Duration;
 
 use causeway_log::NodeName;
@@ -91,18 +92,8 @@ fn on_disks_and_clocks(
             let kinds = [DiskFault::Full, DiskFault::WriteFails, DiskFault::SyncFails];
             let fault = kinds[random.usize(..kinds.len())];
             let who = who(random);
-            acts.push((
-                at,
-                Act::Disk {
-                    who: who.clone(),
-                    fault,
-                },
-            ));
-            let fault = DiskFault::Heal;
-            acts.push((
-                until.min(at + Duration::from_secs(30)),
-                Act::Disk { who, fault },
-            ));
+            let until = until.min(at + Duration::from_secs(30));
+            break_disk(at..until, who, fault, acts);
         }
         90..100 if options.loses_disks => {
             let who = who(random);
@@ -115,4 +106,19 @@ fn on_disks_and_clocks(
         }
         _ => {}
     }
+}
+
+/// A disk has a fault for a while.
+pub(super) fn break_disk(
+    during: Range<Duration>,
+    who: Who,
+    fault: DiskFault,
+    acts: &mut Vec<(Duration, Act)>,
+) {
+    let healed = Act::Disk {
+        who: who.clone(),
+        fault: DiskFault::Heal,
+    };
+    acts.push((during.start, Act::Disk { who, fault }));
+    acts.push((during.end, healed));
 }

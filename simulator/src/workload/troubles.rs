@@ -7,6 +7,7 @@ use causeway_log::NodeName;
 use causeway_log::wire::PROTOCOL_VERSION;
 use serde_json::json;
 
+use super::faults::break_disk;
 use crate::rng::{Purpose, stream};
 use crate::world::{Act, DiskFault, Options, Who};
 
@@ -42,6 +43,14 @@ type One = fn(Duration, &[NodeName], &mut fastrand::Rng, &mut Acts);
 
 fn millis(random: &mut fastrand::Rng, most: u64) -> Duration {
     Duration::from_millis(random.u64(1..=most))
+}
+
+/// One time in so many the cloud, otherwise one of the edges.
+fn cloud_or_edge(one_in: u32, nodes: &[NodeName], random: &mut fastrand::Rng) -> Who {
+    match random.u32(..one_in) {
+        0 => Who::Cloud,
+        _ => Who::Edge(nodes[random.usize(..nodes.len())].clone()),
+    }
 }
 
 fn freeze(at: Duration, nodes: &[NodeName], random: &mut fastrand::Rng, acts: &mut Acts) {
@@ -81,10 +90,7 @@ fn roll(at: Duration, _: &[NodeName], random: &mut fastrand::Rng, acts: &mut Act
 /// Another release is tried, and maybe given up again.
 fn release(at: Duration, nodes: &[NodeName], random: &mut fastrand::Rng, acts: &mut Acts) {
     let own = PROTOCOL_VERSION;
-    let who = match random.u32(..4) {
-        0 => Who::Cloud,
-        _ => Who::Edge(nodes[random.usize(..nodes.len())].clone()),
-    };
+    let who = cloud_or_edge(4, nodes, random);
     let versions = [(own - 1, own - 1), (own, own + 1), (own + 1, own + 2)];
     let versions = versions[random.usize(..versions.len())];
     let back = at + millis(random, 120_000);
@@ -101,25 +107,13 @@ fn release(at: Duration, nodes: &[NodeName], random: &mut fastrand::Rng, acts: &
 
 /// A disk fails to read, always or now and then.
 fn misread(at: Duration, nodes: &[NodeName], random: &mut fastrand::Rng, acts: &mut Acts) {
-    let who = match random.u32(..3) {
-        0 => Who::Cloud,
-        _ => Who::Edge(nodes[random.usize(..nodes.len())].clone()),
-    };
+    let who = cloud_or_edge(3, nodes, random);
     let one_in = match random.bool() {
         true => 1,
         false => random.u32(2..=50),
     };
     let until = at + millis(random, 30_000);
-    let fault = DiskFault::ReadFails { one_in };
-    acts.push((
-        at,
-        Act::Disk {
-            who: who.clone(),
-            fault,
-        },
-    ));
-    let fault = DiskFault::Heal;
-    acts.push((until, Act::Disk { who, fault }));
+    break_disk(at..until, who, DiskFault::ReadFails { one_in }, acts);
 }
 
 /// Something in the middle breaks connections for a while.

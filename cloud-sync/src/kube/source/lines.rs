@@ -75,6 +75,12 @@ impl Lines {
         {
             let part = piece.get(begin..end).unwrap_or_default();
             begin = end + 1;
+            // Most lines come whole, and are read where they are.
+            if self.rest.is_empty() && self.passing.is_none() && part.len() <= LINE_BYTES_MAX {
+                bytes += part.len();
+                events.extend(event(part)?);
+                continue;
+            }
             self.extend(part);
             if let Some(TooLong { head, bytes }) = self.passing.take() {
                 events.push(head.into_event(bytes)?);

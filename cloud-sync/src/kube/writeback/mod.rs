@@ -230,9 +230,9 @@ impl Shell {
 
     /// A node has records.
     fn received(&mut self, node: NodeName) {
-        match place_of(&*self.parts.store, &node) {
-            Ok(place) => self.plan.received(&node, place),
-            Err(error) => self.cannot_read(node, &error),
+        let store = &*self.parts.store;
+        if let Err(error) = self.plan.received(&node, || place_of(store, &node)) {
+            self.cannot_read(node, &error);
         }
     }
 
@@ -275,18 +275,18 @@ impl Shell {
         self.audits.finish(node, now, fastrand::f64());
         match found {
             Ok(found) => {
-                let place = match place_of(&*self.parts.store, node) {
-                    Ok(place) => place,
-                    // The next audit finds the same.
-                    Err(error) => return self.cannot_read(node.clone(), &error),
-                };
                 for stored in found {
                     let key = &stored.record.header.key;
                     if self.plan.has_status(node, key) {
                         continue;
                     }
                     tracing::debug!(%node, %key, "the cluster shows another status than its node");
-                    self.plan.again(node, stored, now, place);
+                    let store = &*self.parts.store;
+                    let again = self.plan.again(node, stored, now, || place_of(store, node));
+                    if let Err(error) = again {
+                        // The next audit finds the same.
+                        return self.cannot_read(node.clone(), &error);
+                    }
                 }
             }
             Err(error) => {

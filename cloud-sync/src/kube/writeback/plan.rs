@@ -18,6 +18,7 @@
 //!   itself is in trouble all wait, and one at a time tries whether it is back.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::time::Duration;
 
 use causeway_log::{Key, NodeName, Op, Record, Revision, Slot, Stored};
@@ -171,14 +172,29 @@ impl Plan {
         }
     }
 
-    /// A node has records. `cursor` is how far it got, for one that is not known here.
-    pub fn received(&mut self, node: &NodeName, cursor: Revision) {
-        let lane = self.lanes.entry(node.clone()).or_insert_with(|| Lane {
-            read: cursor,
-            committed: cursor,
-            ..Lane::default()
-        });
+    /// A node has records. `cursor` gives how far it got, and is asked only for one that is not known
+    /// here.
+    ///
+    /// # Errors
+    /// That of `cursor`; nothing has changed then.
+    pub fn received<E>(
+        &mut self,
+        node: &NodeName,
+        cursor: impl FnOnce() -> Result<Revision, E>,
+    ) -> Result<(), E> {
+        let lane = match self.lanes.entry(node.clone()) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(unknown) => {
+                let cursor = cursor()?;
+                unknown.insert(Lane {
+                    read: cursor,
+                    committed: cursor,
+                    ..Lane::default()
+                })
+            }
+        };
         lane.more = true;
+        Ok(())
     }
 
     /// Nodes whose records can be taken in now, each with the revision after which.
@@ -223,16 +239,26 @@ impl Plan {
         }
     }
 
-    /// A record of before is to be done again: the cluster was changed by others since.
-    pub fn again(&mut self, node: &NodeName, stored: Stored, now: Duration, cursor: Revision) {
+    /// A record of before is to be done again: the cluster was changed by others since. `cursor` is
+    /// that of [`Plan::received`].
+    ///
+    /// # Errors
+    /// That of `cursor`; nothing has changed then.
+    pub fn again<E>(
+        &mut self,
+        node: &NodeName,
+        stored: Stored,
+        now: Duration,
+        cursor: impl FnOnce() -> Result<Revision, E>,
+    ) -> Result<(), E> {
         let known = self.lanes.contains_key(node);
-        self.received(node, cursor);
+        self.received(node, cursor)?;
         let Some(lane) = self.lanes.get_mut(node) else {
-            return;
+            return Ok(());
         };
         if lane.items.contains_key(&stored.revision) || stored.revision > lane.read {
             // It waits, or comes with the next page.
-            return;
+            return Ok(());
         }
         // Reading on costs little, and tells whether there is something newer.
         lane.more |= !known;
@@ -240,6 +266,7 @@ impl Plan {
         self.bytes += stored.record.body.len();
         let item = Item::new(stored.record, now);
         lane.items.insert(stored.revision, item);
+        Ok(())
     }
 
     /// The record of a thing under way.

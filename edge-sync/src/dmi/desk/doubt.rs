@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use causeway_projections::twin::DeviceName;
 
+use super::Desk;
 use super::mapper::Hearing;
-use super::{Desk, MapperId};
 
 /// What a device's twin is to say: whether it is in doubt how the device is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -65,13 +65,6 @@ impl Desk {
                 mapper.doubted.remove(&device);
             }
             self.doubtful.insert(device);
-        }
-    }
-
-    /// A device reports: whose it is lives.
-    pub(super) fn hears(&mut self, id: MapperId) {
-        if let Some(mapper) = self.mappers.get_mut(&id) {
-            mapper.hear();
         }
     }
 }

@@ -373,11 +373,14 @@ impl Desk {
     /// How long a report on a device has to wait.
     pub(super) fn pace(&mut self, device: &DeviceName, now: Duration) -> Duration {
         let mapper = self.devices.get(device).and_then(|placed| placed.mapper);
-        if let Some(id) = mapper {
-            self.hears(id);
-        }
-        let mapper = mapper.and_then(|id| self.mappers.get_mut(&id));
-        let pace = mapper.map_or(&mut self.pace, |mapper| &mut mapper.pace);
+        let pace = match mapper.and_then(|id| self.mappers.get_mut(&id)) {
+            Some(mapper) => {
+                // Whose device reports lives.
+                mapper.hear();
+                &mut mapper.pace
+            }
+            None => &mut self.pace,
+        };
         pace.take(now, self.rate)
     }
 

@@ -416,7 +416,7 @@ async fn what_cannot_be_read_is_not_taken_for_absent() {
         site.disk.set_fault(ReadFails { one_in });
         site.start();
         while site.disk.failed_reads() < 8 {
-            tokio::time::sleep(Duration::from_millis(100)).await;
+            tokio::time::advance(Duration::from_millis(100)).await;
         }
         site.disk.heal();
         site.settled().await;

@@ -1,4 +1,5 @@
 use std::collections::{BTreeMap, BTreeSet};
+use std::convert::Infallible;
 use std::time::Duration;
 
 use causeway_log::{
@@ -44,6 +45,10 @@ fn stored(revision: u64, key: &Key, op: Op) -> Stored {
     }
 }
 
+fn at(revision: u64) -> impl FnOnce() -> Result<Revision, Infallible> {
+    move || Ok(Revision::new(revision))
+}
+
 fn pod(name: &str) -> Key {
     rig::key("pods", "default", name)
 }
@@ -51,7 +56,7 @@ fn pod(name: &str) -> Key {
 fn plan_of(page: Vec<Stored>) -> Plan {
     let mut plan = Plan::new(BOUNDS);
     let node = node("n1");
-    plan.received(&node, Revision::ZERO);
+    plan.received(&node, at(0)).unwrap();
     let page = page.into_iter().map(|stored| (stored, true)).collect();
     plan.take_in(&node, page, false, Duration::ZERO);
     plan
@@ -181,7 +186,7 @@ fn the_pause_that_the_server_asks_for_is_kept() {
 fn nodes_take_turns() {
     let mut plan = Plan::new(BOUNDS);
     for name in ["n1", "n2", "n3"] {
-        plan.received(&node(name), Revision::ZERO);
+        plan.received(&node(name), at(0)).unwrap();
         let many =
             (1..=6_u32).map(|n| (stored(n.into(), &pod(&format!("p{n}")), Op::Status), true));
         plan.take_in(&node(name), many.collect(), false, Duration::ZERO);
@@ -207,8 +212,9 @@ fn a_status_is_said_again_without_moving_the_cursor() {
         &node("n1"),
         stored(3, &a, Op::Status),
         Duration::ZERO,
-        Revision::new(3),
-    );
+        at(3),
+    )
+    .unwrap();
     let (ticket, _) = plan.start(Duration::ZERO).expect("it is to be said again");
     done(&mut plan, &ticket);
     assert_eq!(plan.commits(), []);
@@ -270,7 +276,7 @@ impl World {
                 let stored = stored(self.next, &pod(&format!("p{key}")), op);
                 self.sent.entry(node.clone()).or_default().push(stored);
                 let cursor = self.cursors.get(&node).copied().unwrap_or_default();
-                self.plan.received(&node, cursor);
+                self.plan.received(&node, at(cursor.get())).unwrap();
             }
             Step::Take => {
                 for (node, after) in self.plan.hungry() {

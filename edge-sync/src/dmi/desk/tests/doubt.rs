@@ -27,6 +27,15 @@ fn two_devices() -> World {
     world
 }
 
+/// Their mapper has been away for so long that it is lost.
+fn two_in_doubt() -> World {
+    let mut world = two_devices();
+    world.mood("modbus-1", Mood::Absent);
+    world.run(ASK_PERIOD + LOST_AFTER);
+    assert_eq!(world.doubts(), ["a?", "b?"]);
+    world
+}
+
 #[test]
 fn devices_of_a_mapper_that_is_lost_are_in_doubt_until_it_is_heard() {
     for mood in [Mood::Absent, Mood::Silent] {
@@ -73,10 +82,7 @@ fn a_mapper_that_reports_is_heard_whether_it_answers_or_not() {
 
 #[test]
 fn what_is_said_of_a_device_while_its_mapper_is_lost_stands() {
-    let mut world = two_devices();
-    world.mood("modbus-1", Mood::Absent);
-    world.run(ASK_PERIOD + LOST_AFTER);
-    assert_eq!(world.doubts(), ["a?", "b?"]);
+    let mut world = two_in_doubt();
     world.desk.shows(&name("a"), false);
     world.run(60 * SECOND);
     assert!(world.doubts().is_empty());
@@ -87,10 +93,7 @@ fn what_is_said_of_a_device_while_its_mapper_is_lost_stands() {
 
 #[test]
 fn doubts_outlive_the_daemon() {
-    let mut world = two_devices();
-    world.mood("modbus-1", Mood::Absent);
-    world.run(ASK_PERIOD + LOST_AFTER);
-    assert_eq!(world.doubts(), ["a?", "b?"]);
+    let mut world = two_in_doubt();
     let devices = ["a", "b"].map(|it| (it, device(it, "modbus", "20")));
     let restart = |world: &mut World| {
         world.restart(&devices);
@@ -110,10 +113,7 @@ fn doubts_outlive_the_daemon() {
 
 #[test]
 fn a_device_that_moved_is_known_by_its_next_mapper() {
-    let mut world = two_devices();
-    world.mood("modbus-1", Mood::Absent);
-    world.run(ASK_PERIOD + LOST_AFTER);
-    assert_eq!(world.doubts(), ["a?", "b?"]);
+    let mut world = two_in_doubt();
     world.start("modbus-2", true);
     world.run(AWAY_AFTER + 60 * SECOND);
     assert_eq!(world.served("modbus-2"), ["a", "b"]);
