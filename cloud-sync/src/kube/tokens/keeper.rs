@@ -188,10 +188,19 @@ impl Keeper {
         })
     }
 
-    /// A token was got, or is to be asked for again after a pause.
-    pub fn finish(&mut self, key: &Key, failed: Option<Backoff>, now: Duration, luck: f64) {
+    /// When time alone is the next reason to look.
+    #[must_use]
+    pub fn next_due(&self, now: Duration) -> Option<Duration> {
+        // What was due before waits for its node.
+        let mut dues = self.queue.iter().map(|(due, _)| *due);
+        dues.find(|due| *due > now)
+    }
+
+    /// A token was got, or is to be asked for again after a pause. How often it was not, one time
+    /// after the other.
+    pub fn finish(&mut self, key: &Key, failed: Option<Backoff>, now: Duration, luck: f64) -> u32 {
         let Some(want) = self.wanted.get_mut(key).filter(|want| want.under_way) else {
-            return;
+            return 0;
         };
         want.under_way = false;
         want.due = match failed {
@@ -205,6 +214,7 @@ impl Keeper {
             }
         };
         self.queue.insert((want.due, key.clone()));
+        want.failures
     }
 
     /// Tokens of pods that are gone, at most so many.

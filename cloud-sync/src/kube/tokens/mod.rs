@@ -37,8 +37,10 @@ pub use keeper::{Due, Held, Keeper};
 
 /// Requests under way at once.
 const UNDER_WAY_MAX: usize = 16;
-/// How often time alone is a reason to look.
+/// How often what is kept is looked at, whatever happens.
 const TICK: Duration = Duration::from_secs(1);
+/// So often the API server may know nothing of a pod that is here: about three seconds.
+const BEHIND_MAX: u32 = 6;
 /// Longest token that is taken.
 const TOKEN_BYTES_MAX: usize = 64 * 1024;
 /// Writes that remove tokens of pods that are gone, at once.
@@ -74,19 +76,23 @@ enum Failure {
 }
 
 impl Failure {
-    /// Whether the life of the pod is over. A service account that is missing may yet come.
-    fn is_about_a_pod_that_is_gone(&self) -> bool {
-        let Self::Call(error) = self else {
+    /// Whether the API server does not know this life of the pod on this node. Either it is over, or
+    /// the server's admission and authorizer, which follow pods as we do, have yet to hear of it.
+    fn is_about_an_unknown_pod(&self) -> bool {
+        let Self::Call(error @ CallError::Refused { status, .. }) = self else {
             return false;
         };
-        let about = match error {
-            CallError::Refused { status, .. } => status.details.as_ref(),
-            CallError::NoAnswer { .. } | CallError::Malformed { .. } => None,
-        };
+        let about = status.details.as_ref();
         let is_account = about.is_some_and(|about| about.kind == "serviceaccounts");
-        judge(error) == Meaning::Gone && !is_account
+        // A service account that is missing may yet come.
+        let is_missing = status.code == 404 && is_account;
+        let is_unrelated = status.code == 403 && status.message.contains(UNRELATED);
+        is_unrelated || judge(error) == Meaning::Gone && !is_missing
     }
 }
+
+/// The words of the Node authorizer for a node none of whose pods has this service account.
+const UNRELATED: &str = "no relationship found between node";
 
 async fn keep(parts: &Parts) {
     let began = monotonic();
@@ -94,20 +100,19 @@ async fn keep(parts: &Parts) {
     let mut seen = Revision::ZERO;
     let mut changes = parts.view.subscribe();
     let mut presence = parts.hub.watch_presence();
-    let mut tick = tokio::time::interval(TICK);
-    tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut wake = began;
     let mut under_way = FuturesUnordered::new();
     let mut told = std::collections::BTreeSet::new();
     loop {
         tokio::select! {
-            Some((due, got)) = under_way.next() => {
-                tell(parts, &mut told, &due, &got);
-                let pause = got.err().map(|failure| pause_after(&failure));
-                keeper.finish(&due.place, pause, began.elapsed(), fastrand::f64());
+            Some(answered) = under_way.next() => {
+                let (due, got) = &answered;
+                let failures = note(&mut keeper, due, got, began.elapsed());
+                tell(parts, &mut told, due, got, failures);
             }
             changed = changes.changed() => if changed.is_err() { return },
             changed = presence.changed() => if changed.is_err() { return },
-            _ = tick.tick() => {}
+            () = tokio::time::sleep_until(wake) => {}
         }
         seen = observe(parts, &mut keeper, seen);
         let (now, wall) = (began.elapsed(), parts.clock.now());
@@ -128,7 +133,16 @@ async fn keep(parts: &Parts) {
         }
         remove(parts, keeper.orphans(REMOVALS_MAX)).await;
         stats::set(&parts.stats.tokens_held, keeper.held());
+        let now = began.elapsed();
+        let next = keeper.next_due(now).unwrap_or(Duration::MAX);
+        wake = began + next.min(now + TICK);
     }
+}
+
+/// Notes that a token was got or not. How often it was not, one time after the other.
+fn note(keeper: &mut Keeper, due: &Due, got: &Result<(), Failure>, now: Duration) -> u32 {
+    let pause = got.as_ref().err().map(pause_after);
+    keeper.finish(&due.place, pause, now, fastrand::f64())
 }
 
 /// Notes what changed of pods and of the tokens in the store.
@@ -327,6 +341,10 @@ async fn remove(parts: &Parts, orphans: Vec<Held>) {
 
 fn pause_after(failure: &Failure) -> Backoff {
     match failure {
+        _ if failure.is_about_an_unknown_pod() => Backoff {
+            first: Duration::from_millis(50),
+            longest: Duration::from_secs(30),
+        },
         // The service account may come; the pod goes on waiting for it.
         Failure::Call(error) if matches!(judge(error), Meaning::Gone | Meaning::Never) => Backoff {
             first: Duration::from_secs(2),
@@ -345,6 +363,7 @@ fn tell(
     told: &mut std::collections::BTreeSet<(NodeName, String)>,
     due: &Due,
     got: &Result<(), Failure>,
+    failures: u32,
 ) {
     let Err(failure) = got else {
         parts.stats.tokens.inc();
@@ -359,9 +378,9 @@ fn tell(
         Failure::Stopping => "stopping",
     };
     WriteStats::count(&parts.stats.retries, ("part", "token"), ("why", why));
-    if failure.is_about_a_pod_that_is_gone() {
-        // The mirror is about to hear of it; then nobody asks any more.
-        tracing::debug!(node = %due.node, pod = %due.pod, "no token for a pod that is gone");
+    if failure.is_about_an_unknown_pod() && failures <= BEHIND_MAX {
+        // The server is about to hear of it; or we are, and then nobody asks any more.
+        tracing::debug!(node = %due.node, pod = %due.pod, "the API server does not know a pod yet");
         return;
     }
     if told.len() > 1024 {

@@ -158,7 +158,22 @@ fn a_refusal_leaves_the_last_token_and_is_tried_again_later() {
     let nodes = here(&["n1"]);
     assert_eq!(keeper.start(&nodes, secs(1), at(9000)), None);
     assert_eq!(keeper.orphans(10), []);
+    assert_eq!(keeper.next_due(secs(1)), Some(secs(2)));
     assert!(keeper.start(&nodes, secs(2), at(9000)).is_some());
+    let again = |keeper: &mut Keeper| keeper.finish(&due.place, Some(backoff), secs(3), 1.0);
+    assert_eq!(again(&mut keeper), 2, "failures are counted");
+    assert_eq!(keeper.next_due(secs(3)), Some(secs(7)));
+    assert!(keeper.start(&nodes, secs(7), at(9000)).is_some());
+    assert_eq!(keeper.finish(&due.place, None, secs(7), 1.0), 0);
+}
+
+#[test]
+fn what_waits_for_its_node_is_no_reason_to_look() {
+    let mut keeper = Keeper::default();
+    let (pod, body) = mounting();
+    keeper.pod(&pod, &node("n1"), token_sources(&pod, &body));
+    assert_eq!(keeper.start(&here(&[]), secs(1), at(9000)), None);
+    assert_eq!(keeper.next_due(secs(1)), None);
 }
 
 #[test]
@@ -196,7 +211,7 @@ fn a_clock_that_was_years_ahead_does_not_stop_renewals() {
 }
 
 #[test]
-fn a_pod_that_is_gone_needs_no_token_and_that_is_no_trouble() {
+fn the_api_server_may_not_know_a_pod_yet_or_any_more() {
     let refused = |code: u16, kind: &str, message: &str| {
         let status = json!({"kind": "Status", "apiVersion": "v1", "metadata": {},
             "status": "Failure", "message": message, "reason": "x", "code": code,
@@ -209,11 +224,18 @@ fn a_pod_that_is_gone_needs_no_token_and_that_is_no_trouble() {
     let other = "the UID in the bound object reference (a) does not match the UID in record. The \
                  object might have been deleted and then recreated";
     let elsewhere = "node requested token bound to a pod scheduled on a different node";
-    for (code, kind, message, is_gone) in [
+    let unrelated = "serviceaccounts \"shop\" is forbidden: User \"system:node:n1\" cannot create \
+                     resource \"serviceaccounts/token\" in API group \"\" in the namespace \
+                     \"default\": no relationship found between node 'n1' and this object";
+    let denied = "serviceaccounts \"shop\" is forbidden: User \"system:node:n1\" cannot create \
+                  resource \"serviceaccounts/token\" in API group \"\"";
+    for (code, kind, message, is_unknown) in [
         (404, "pods", "pods \"till\" not found", true),
         (409, "Pod", other, true),
-        (403, "serviceaccounts/token", other, true),
-        (403, "serviceaccounts/token", elsewhere, true),
+        (403, "serviceaccounts", other, true),
+        (403, "serviceaccounts", elsewhere, true),
+        (403, "serviceaccounts", unrelated, true),
+        (403, "serviceaccounts", denied, false),
         (
             404,
             "serviceaccounts",
@@ -224,8 +246,8 @@ fn a_pod_that_is_gone_needs_no_token_and_that_is_no_trouble() {
     ] {
         let failure = refused(code, kind, message);
         assert_eq!(
-            failure.is_about_a_pod_that_is_gone(),
-            is_gone,
+            failure.is_about_an_unknown_pod(),
+            is_unknown,
             "{code} {message}"
         );
     }
