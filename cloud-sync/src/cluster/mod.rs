@@ -148,7 +148,6 @@ struct Round {
     /// `up` streams that this round appends to: their epoch and head after it.
     received: BTreeMap<NodeName, (Epoch, Offset)>,
     wrote_back: BTreeSet<NodeName>,
-    stuck: BTreeSet<(NodeName, Key)>,
     /// What this round tells nodes that is wanted of devices.
     wishes: BTreeMap<(NodeName, Key), Option<Desired>>,
     flushed_acks: BTreeMap<NodeName, Offset>,
@@ -354,6 +353,7 @@ impl Machine for ClusterMachine {
             self.durable.send_replace(durable);
         }
         self.mirror_committed();
+        self.graph.keep();
         let round = std::mem::take(&mut self.round);
         self.down.extend(round.opened);
         self.down.retain(|node| !round.dropped.contains(node));
@@ -377,7 +377,8 @@ impl Machine for ClusterMachine {
             self.acks.entry(node).or_insert(upto);
         }
         if !causeway_log::mutant::is_on("failed-round-keeps-graph") {
-            self.graph = self.graph_of_view(&round.stuck);
+            let kept = std::mem::take(&mut self.graph).into_kept();
+            self.graph = self.graph_of_objects(kept);
         }
         self.mirror_failed();
         for answer in round.answers {

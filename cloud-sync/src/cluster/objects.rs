@@ -141,7 +141,6 @@ impl ClusterMachine {
         }
         let mut deltas = Vec::new();
         self.graph.stick(node, key, &mut deltas);
-        self.round.stuck.insert((node.clone(), key.clone()));
         self.send(batch, deltas, None, cause);
     }
 

@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 
 use super::{ClusterMachine, Round};
 use crate::hub::Hub;
-use crate::interest::{Graph, Name, down_body_of, is_device};
+use crate::interest::{Graph, Name, Sticky, down_body_of, is_device};
 use crate::writeback::Outcomes;
 
 /// Namespaces that every cluster has.
@@ -128,24 +128,13 @@ impl ClusterMachine {
             round: Round::default(),
         };
         machine.catalog = (Revision::ZERO, machine.view.read(Catalog::of));
-        machine.graph = machine.graph_of_objects();
+        machine.graph = machine.graph_of_objects(Sticky::default());
         Ok(machine)
     }
 
-    /// The graph as what is durable says, apart from what `unstuck` undoes.
-    pub(super) fn graph_of_view(&self, unstuck: &BTreeSet<(NodeName, Key)>) -> Graph {
-        let mut graph = self.graph_of_objects();
-        let mut deltas = Vec::new();
-        for (node, key) in self.graph.sticky() {
-            if !unstuck.contains(&(node.clone(), key.clone())) {
-                graph.stick(node, key, &mut deltas);
-            }
-        }
-        graph
-    }
-
-    fn graph_of_objects(&self) -> Graph {
-        let mut graph = Graph::default();
+    /// The graph as what is durable says, with what nodes keep because of requests.
+    pub(super) fn graph_of_objects(&self, kept: Sticky) -> Graph {
+        let mut graph = Graph::keeping(kept);
         let mut deltas = Vec::new();
         self.view.read(|objects| {
             for entry in objects
@@ -196,6 +185,7 @@ impl ClusterMachine {
             differences += self.heal_node(&node, keys, sent.remove(&node), &mut batch)?;
         }
         self.write_now(&mut batch)?;
+        self.graph.keep();
         if differences > 0 {
             tracing::warn!(
                 differences,

@@ -25,6 +25,7 @@ use serde_json::Value;
 mod body;
 mod devices;
 mod references;
+mod sticky;
 #[cfg(test)]
 mod tests;
 mod tokens;
@@ -33,6 +34,7 @@ pub use body::{down_body, down_body_of};
 pub(crate) use devices::{defines_devices, is_device, is_device_status, model_of, node_of};
 pub use references::SUBSCRIBE_ANNOTATION;
 pub(crate) use references::{is_custom, pod_references};
+pub(crate) use sticky::Sticky;
 pub use tokens::{TokenSource, token_sources, tokens};
 
 /// Names an object in whatever life.
@@ -115,7 +117,7 @@ pub struct Graph {
     /// How many objects make a node need something.
     counts: BTreeMap<Need, BTreeMap<NodeName, u32>>,
     /// Nodes that made or edited an object through a request.
-    sticky: BTreeMap<Key, BTreeSet<NodeName>>,
+    sticky: Sticky,
     /// Needs that began or ended; `None`: nobody asks.
     turnover: Option<Turnover>,
 }
@@ -128,6 +130,24 @@ pub(crate) struct Turnover {
 }
 
 impl Graph {
+    /// A graph of no objects yet, in which nodes keep these as they appear.
+    pub(crate) fn keeping(sticky: Sticky) -> Self {
+        Self {
+            sticky,
+            ..Self::default()
+        }
+    }
+
+    /// What was done up to here stands.
+    pub(crate) fn keep(&mut self) {
+        self.sticky.keep();
+    }
+
+    /// Who kept what at the last [`Graph::keep`].
+    pub(crate) fn into_kept(self) -> Sticky {
+        self.sticky.kept()
+    }
+
     /// An object was written. Deltas come in an order in which a node can use them: what an object
     /// names stands before the object.
     pub fn put(&mut self, key: &Key, body: &Value, deltas: &mut Vec<Delta>) {
@@ -157,7 +177,7 @@ impl Graph {
             }
         }
         let mut causes = references::causes(key, body);
-        for node in self.sticky.get(key).into_iter().flatten() {
+        for node in self.sticky.of(key) {
             causes.insert((node.clone(), Need::Object(name.clone())));
         }
         self.settle(&name, causes, deltas);
@@ -196,12 +216,7 @@ impl Graph {
         let Some(live) = self.live.get(&name).filter(|live| live.key == *key) else {
             return;
         };
-        if self
-            .sticky
-            .entry(key.clone())
-            .or_default()
-            .insert(node.clone())
-        {
+        if self.sticky.insert(key, node) {
             let mut causes = live.causes.clone();
             causes.insert((node.clone(), Need::Object(name.clone())));
             self.settle(&name, causes, deltas);
@@ -226,15 +241,13 @@ impl Graph {
         if is_device(&key.resource) {
             return;
         }
-        let nodes = self.sticky.entry(key.clone()).or_default();
-        nodes.insert(node.clone());
+        self.sticky.insert(key, node);
     }
 
     /// Nothing is expected any more under this name but what is there.
     pub(crate) fn expect_no_more(&mut self, name: &Name) {
-        let live = self.live.get(name).map(|live| live.key.clone());
-        self.sticky
-            .retain(|key, _| Name::of(key) != *name || live.as_ref() == Some(key));
+        let live = self.live.get(name).map(|live| &live.key);
+        self.sticky.remove_name(name, live);
     }
 
     /// Whether any node needs this.
@@ -244,7 +257,7 @@ impl Graph {
 
     /// Whether any node would hold this object.
     pub(crate) fn is_object_needed(&self, key: &Key, body: &Value) -> bool {
-        self.sticky.contains_key(key)
+        self.sticky.contains(key)
             || self.is_needed(&Need::Object(Name::of(key)))
             || references::class_of(key, body)
                 .is_some_and(|class| self.is_needed(&Need::Class(class)))
@@ -279,13 +292,6 @@ impl Graph {
     /// Everything held, by object.
     pub fn held(&self) -> impl Iterator<Item = (&Key, &BTreeSet<NodeName>)> {
         self.live.values().map(|live| (&live.key, &live.holders))
-    }
-
-    /// Who keeps what because of a request.
-    pub fn sticky(&self) -> impl Iterator<Item = (&NodeName, &Key)> {
-        self.sticky
-            .iter()
-            .flat_map(|(key, nodes)| nodes.iter().map(move |node| (node, key)))
     }
 
     fn remove_name(&mut self, name: &Name, deltas: &mut Vec<Delta>) {

@@ -1,7 +1,8 @@
 //! Requests of nodes: what is allowed, what conflicts, what is answered.
 
 use causeway_kube_api::Change;
-use causeway_log::{EventId, Key, Op, Resource, Slot, Uid, Version};
+use causeway_log::store::memory::Fault;
+use causeway_log::{EventId, Key, Op, Resource, Slot, Store as _, Uid, Version};
 use causeway_projections::{Request, Verb};
 use serde_json::{Value, json};
 
@@ -37,6 +38,26 @@ fn an_edit_of_what_a_node_holds_is_accepted_and_answered() {
     assert_eq!(answer(&rig, "n1", &menu), (Op::Apply, 0, Some(id)));
     let put = rig.newest_down("n1", &menu, Slot::Object).unwrap().record;
     assert_eq!(put.header.cause, Some(id));
+}
+
+#[test]
+fn a_node_hears_of_the_end_of_what_it_made_though_a_disk_failed_first() {
+    let mut rig = Rig::new();
+    let (own, body) = map("own", "x");
+    ask(
+        &mut rig,
+        "n1",
+        &own,
+        &request(Verb::Create, Some(body), None),
+    );
+    rig.disk.set_fault(Fault::Full);
+    assert!(rig.delete(&own).is_err());
+    rig.disk.heal();
+    rig.store.try_recover().unwrap();
+    rig.delete(&own).unwrap();
+    let down = rig.down("n1");
+    let end = "Delete configmaps/default/own".to_owned();
+    assert!(down.contains(&end), "{down:?}");
 }
 
 #[test]
