@@ -7,9 +7,7 @@ use causeway_log::digest::is_gone;
 use causeway_log::error::ReadError;
 use causeway_log::store::ReadLimit;
 use causeway_log::writer::Planned;
-use causeway_log::{
-    Batch, Header, Key, NodeName, Offset, Op, Record, Revision, Slot, Stored, StreamId,
-};
+use causeway_log::{Batch, Key, NodeName, Offset, Op, Record, Revision, Slot, Stored, StreamId};
 use serde_json::Value;
 use tokio::sync::oneshot;
 
@@ -61,7 +59,7 @@ impl ClusterMachine {
             let is_last = page.last().is_some_and(|last| last == stored);
             let is_left_out = is_last && causeway_log::mutant::is_on("write-back-skips");
             if !is_superseded(stored, &newest) && !is_left_out {
-                match self.write_back(&node, &stored.record, batch) {
+                match self.write_back(&node, stored, batch) {
                     Step::Done(outcome) => {
                         self.count(&node, &stored.record, outcome, &mut told);
                     }
@@ -103,7 +101,8 @@ impl ClusterMachine {
         store.read(&stream, Revision::new(after.get()), limit)
     }
 
-    fn write_back(&mut self, node: &NodeName, record: &Record, batch: &mut Batch) -> Step {
+    fn write_back(&mut self, node: &NodeName, stored: &Stored, batch: &mut Batch) -> Step {
+        let record = &stored.record;
         let header = &record.header;
         if let Some(device) = device_of(record).filter(|_| !is_gone(record)) {
             return Step::Done(self.take_report(node, &device, record));
@@ -112,7 +111,7 @@ impl ClusterMachine {
             // A reconcile says that the node no longer has what it once sent.
             Op::Status | Op::Apply | Op::Twin if is_gone(record) => Step::Done(Outcome::Stale),
             Op::Status => Step::Done(self.write_status(node, record, batch)),
-            Op::Delete => Step::Done(self.confirm_delete(node, header, batch)),
+            Op::Delete => Step::Done(self.confirm_delete(node, stored, batch)),
             Op::Fact => match self.write_event(node, record, batch) {
                 Ok(outcome) => Step::Done(outcome),
                 Err(error) => Step::Unread(error),
@@ -153,8 +152,8 @@ impl ClusterMachine {
         stored(self.put(batch, key, object, Some(record.header.id)))
     }
 
-    fn confirm_delete(&mut self, node: &NodeName, header: &Header, batch: &mut Batch) -> Outcome {
-        let key = &header.key;
+    fn confirm_delete(&mut self, node: &NodeName, end: &Stored, batch: &mut Batch) -> Outcome {
+        let key = &end.record.header.key;
         if is_device(&key.resource) {
             // The device left the node, which ends its report.
             return Outcome::Stale;
@@ -174,7 +173,7 @@ impl ClusterMachine {
         }
         // A cluster restored from a backup may not know that the pod was deleted, or may have had
         // it run again since: then that end is of a past which is no more.
-        if !is_terminating(&object) || self.goes_on(node, header) {
+        if !is_terminating(&object) || self.goes_on(node, end) {
             return Outcome::Stale;
         }
         let metadata = object.get_mut("metadata").and_then(Value::as_object_mut);
@@ -192,15 +191,15 @@ impl ClusterMachine {
         Outcome::Applied
     }
 
-    /// Whether the node reports of an object after its end.
-    fn goes_on(&self, node: &NodeName, end: &Header) -> bool {
+    /// Whether the node reports of an object after its end. Revisions tell: until a reconcile is over,
+    /// reports of before have offsets of another epoch.
+    fn goes_on(&self, node: &NodeName, end: &Stored) -> bool {
         let up = StreamId::up(node.clone());
-        let status = self.store().newest(&up, &end.key, Slot::Status);
+        let key = &end.record.header.key;
+        let status = self.store().newest(&up, key, Slot::Status);
         // A report that cannot be read is none: the end of a pod must not wait for it.
         let status = status.ok().flatten();
-        status.is_some_and(|status| {
-            status.record.header.offset > end.offset && !is_gone(&status.record)
-        })
+        status.is_some_and(|status| status.revision > end.revision && !is_gone(&status.record))
     }
 
     /// Counts what became of a record. One line of a page says what a node may not do: a hostile

@@ -1,10 +1,13 @@
 use causeway_log::store::memory::Fault;
-use causeway_log::{EventId, Key, Op, Resource, Slot, Store as _, Uid, Version};
+use causeway_log::{
+    Batch, Entry, Epoch, EventId, Key, Offset, Op, Place, Resource, Slot, Store as _, StreamChange,
+    StreamId, Uid, Version,
+};
 use causeway_projections::{Request, Verb};
 use serde_json::{Value, json};
 
 use super::Outcome;
-use crate::rig::{Rig, key, object, pod};
+use crate::rig::{Rig, key, node, object, pod};
 
 mod devices;
 mod happenings;
@@ -149,6 +152,34 @@ fn an_end_before_a_newer_report_is_of_the_past() {
     rig.send("n1", vec![end, report]);
     assert_eq!(rig.get(&till).unwrap()["status"]["phase"], "Running");
     send(&mut rig, "n1", &till, Op::Delete, b"");
+    assert_eq!(rig.get(&till), None);
+}
+
+/// Until a reconcile is over, what came before it has offsets of an epoch that is over.
+#[test]
+fn an_end_in_a_new_epoch_is_newer_than_the_reports_before() {
+    let mut rig = Rig::new();
+    let (till, mut body) = bound(&mut rig, "till", "n1");
+    body["metadata"]["deletionTimestamp"] = json!("2026-01-01T00:00:00Z");
+    rig.update((till.clone(), body));
+    for _ in 0..3 {
+        send(&mut rig, "n1", &till, Op::Status, &running());
+    }
+    let stream = StreamId::up(node("n1"));
+    let epoch = Epoch::new(uuid::Uuid::from_u128(99));
+    let end = Entry {
+        stream: stream.clone(),
+        place: Place::At(Offset::new(1)),
+        draft: rig.draft(&till, Op::Delete, b""),
+    };
+    let reconcile = Batch {
+        streams: vec![StreamChange::Open { stream, epoch }],
+        entries: vec![end],
+        ..Batch::default()
+    };
+    rig.store.append(&reconcile).unwrap();
+    rig.store.sync().unwrap();
+    rig.write_back("n1");
     assert_eq!(rig.get(&till), None);
 }
 
