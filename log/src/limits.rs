@@ -50,6 +50,8 @@ pub const FRAME_PART_BYTES: usize = 16 * 1024;
 /// Largest offset taken from a peer. No writer comes near it, and numbering on from there cannot
 /// overflow.
 pub const OFFSET_MAX: u64 = 1 << 62;
+/// Facts among so many records that came last are kept, taken by their consumer or not.
+pub const FACTS_KEPT: u64 = 256;
 /// Longest explanation in a `Close`.
 pub const CLOSE_REASON_BYTES_MAX: usize = 256;
 /// How often a receiver may ask a sender to go back in one session.

@@ -81,6 +81,7 @@ impl Session {
 
     pub(super) fn handle_hello(
         &mut self,
+        now: Moment,
         versions: (u8, u8),
         node: &NodeName,
         incarnation: Uuid,
@@ -104,14 +105,14 @@ impl Session {
             });
         }
         if mutant::is_on("hello-without-barrier") {
-            return self.handle_barrier(store);
+            return self.handle_barrier(now, store);
         }
         self.out.write(SessionWrite::Barrier, Purpose::Barrier);
         Ok(())
     }
 
     /// No write of a session before is under way any more, nor will there be: say what is held.
-    pub(super) fn handle_barrier(&mut self, store: &dyn Store) -> Result<(), Fault> {
+    pub(super) fn handle_barrier(&mut self, now: Moment, store: &dyn Store) -> Result<(), Fault> {
         let Some(Greeting {
             incarnation,
             held: theirs,
@@ -127,11 +128,12 @@ impl Session {
             held,
         };
         self.out.urgent.push_back(welcome.encode());
-        self.meet(incarnation, theirs.as_ref(), store)
+        self.meet(now, incarnation, theirs.as_ref(), store)
     }
 
     pub(super) fn handle_welcome(
         &mut self,
+        now: Moment,
         version: u8,
         incarnation: Uuid,
         theirs: Option<Held>,
@@ -144,7 +146,7 @@ impl Session {
                 "this end speaks protocol version 1",
             ));
         }
-        self.meet(incarnation, theirs.as_ref(), store)
+        self.meet(now, incarnation, theirs.as_ref(), store)
     }
 
     fn expect_first(&self, role: Role, frame: &'static str) -> Result<(), Violation> {
@@ -163,6 +165,7 @@ impl Session {
     /// The peer is known: decide how the own stream goes on.
     fn meet(
         &mut self,
+        now: Moment,
         incarnation: Uuid,
         theirs: Option<&Held>,
         store: &dyn Store,
@@ -180,6 +183,8 @@ impl Session {
         }
         match (decision, own) {
             (Decision::Resume { after }, Some(own)) => {
+                // What it holds is as good as acknowledged, should the session end before it says so.
+                self.peer_place.advance(now, after);
                 let upto = own.durable.max(after);
                 self.start(own.epoch, Begin::Resume { after, upto }, own.floor);
             }

@@ -116,7 +116,7 @@ impl Session {
                 self.incoming.handle_written(number, purpose);
             }
             Purpose::Barrier => {
-                let settled = self.handle_barrier(store);
+                let settled = self.handle_barrier(now, store);
                 self.settle(settled);
             }
             Purpose::Opened => {
@@ -349,12 +349,19 @@ impl Session {
                 node,
                 incarnation,
                 held,
-            } => self.handle_hello((version_min, version_max), &node, incarnation, held, store),
+            } => self.handle_hello(
+                now,
+                (version_min, version_max),
+                &node,
+                incarnation,
+                held,
+                store,
+            ),
             Frame::Welcome {
                 version,
                 incarnation,
                 held,
-            } => self.handle_welcome(version, incarnation, held, store),
+            } => self.handle_welcome(now, version, incarnation, held, store),
             Frame::Start { epoch, begin } => self.handle_start(epoch, begin, store),
             Frame::Close {
                 code,

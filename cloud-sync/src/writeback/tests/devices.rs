@@ -1,5 +1,6 @@
 //! Devices: what nodes report of them, and what they may ask for.
 
+use causeway_log::limits::FACTS_KEPT;
 use causeway_log::store::{ReadLimit, TrimPolicy};
 use causeway_log::{Key, Op, Resource, Revision, Slot, Store as _, StreamId, Uid, WallTime};
 use causeway_projections::twin::history::{Chunk, Reading, readings};
@@ -99,10 +100,11 @@ fn refused_readings_hold_up_nothing_and_go_with_the_window() {
         resource: readings(),
         ..device
     };
-    for _ in 0..5 {
+    let sent = FACTS_KEPT + 5;
+    for _ in 0..sent {
         send(&mut rig, "n2", &history, Op::Fact, &chunk());
     }
-    assert_eq!(counts(&rig), [("refused", 5)]);
+    assert_eq!(counts(&rig), [("refused", sent)]);
     let window = TrimPolicy {
         keep_revisions: 0,
         keep_since: WallTime::from_unix_millis(u64::MAX),
@@ -114,7 +116,7 @@ fn refused_readings_hold_up_nothing_and_go_with_the_window() {
     while rig.store.trim(&window).unwrap().more {}
     let up = StreamId::up(node("n2"));
     let left = rig.store.read(&up, Revision::ZERO, ReadLimit::SCAN);
-    assert_eq!(left.unwrap().len(), 1, "the last record of a copy stays");
+    assert_eq!(left.unwrap().len() as u64, FACTS_KEPT, "the newest stay");
 }
 
 #[test]

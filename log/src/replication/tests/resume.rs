@@ -141,6 +141,23 @@ fn a_lost_ack_is_made_good_by_the_next_session() {
 }
 
 #[test]
+fn what_a_peer_says_it_holds_is_acked_though_the_session_ends_at_once() {
+    let mut pair = Pair::new();
+    pair.edge.put("a", "1");
+    pair.sync();
+    pair.cut();
+    assert_eq!(pair.edge.sent().acked, Offset::ZERO);
+    pair.connect();
+    while pair.edge.established.len() < 2 {
+        assert!(pair.step(), "the sessions rest");
+    }
+    pair.inject(Side::Edge, b"noise");
+    pair.run();
+    assert_eq!(pair.edge.closes.len(), 1);
+    assert_eq!(pair.edge.sent().acked, pair.edge.sent().head);
+}
+
+#[test]
 fn a_cut_inside_a_long_resume_goes_on_where_it_was() {
     let mut pair = Pair::new();
     for n in 0..3000 {

@@ -131,6 +131,29 @@ fn digests_are_equal_whoever_trims_first() {
     }
 }
 
+/// The edge forgets that its records arrived, and lets go of the last of them, which a newer one
+/// supersedes: so it cannot tell whose past the cloud has, and reconciles.
+#[test]
+fn a_reconcile_sends_no_fact_again_that_was_taken() {
+    let mut pair = Pair::new();
+    pair.edge.write(Op::Fact, "event", body("once"));
+    pair.edge.write(Op::Status, "pod", body("1"));
+    pair.sync();
+    consume(&pair);
+    pair.cut();
+    assert_eq!(pair.edge.sent().acked, Offset::ZERO);
+    pair.edge.write(Op::Status, "pod", body("2"));
+    for side in [Side::Edge, Side::Cloud] {
+        trim(&mut pair, side);
+    }
+    pair.forget_traffic();
+    pair.sync();
+    let sending = pair.edge.established.last().unwrap().sending;
+    assert_eq!(sending, Start::Reconcile);
+    assert_eq!(pair.cloud.applied, [("pod".to_owned(), Op::Status)]);
+    pair.assert_equal();
+}
+
 #[test]
 fn a_reconcile_asks_no_request_again_that_was_answered_and_is_over() {
     let mut pair = lived();

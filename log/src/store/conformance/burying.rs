@@ -6,6 +6,7 @@ use super::{
 };
 use crate::digest::is_gone;
 use crate::id::{EventId, Offset, Revision, StreamId, Version, WallTime};
+use crate::limits::FACTS_KEPT;
 use crate::record::{Draft, Op, Slot, Stored};
 use crate::store::Store;
 
@@ -216,8 +217,19 @@ pub(super) fn nothing_unconsumed_goes(harness: &mut dyn Harness) {
     assert_eq!(trim_all(store, &bounded).records, 0);
     consumed(store);
     trim_all(store, &bounded);
+    let left = [
+        (Op::Status, "pod".to_owned()),
+        (Op::Fact, "fact".to_owned()),
+        (Op::Delete, "pod".to_owned()),
+        (Op::Status, "last".to_owned()),
+    ];
+    assert_eq!(kept(store, &up()), left, "the fact is recent");
+    let far = 4 + FACTS_KEPT;
+    receive(store, &up(), far, draft(Op::Status, "last", b""));
+    consumed(store);
+    trim_all(store, &bounded);
     assert_eq!(kept(store, &up()), [(Op::Status, "last".to_owned())]);
-    assert_eq!(info(store, &up()).head, Offset::new(6));
+    assert_eq!(info(store, &up()).head, Offset::new(far));
 }
 
 pub(super) fn reconciled_end_is_one_slot(harness: &mut dyn Harness) {

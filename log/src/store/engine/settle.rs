@@ -2,7 +2,7 @@
 //!
 //! | record | goes when the peer has it, its consumer has taken it, it is out of the window, and |
 //! |---|---|
-//! | fact | (of those that came from a peer the oldest go sooner, when they are too many bytes) |
+//! | fact | it is none of the newest that came from a peer (the oldest go sooner, when they are too many bytes) |
 //! | `Delete` | everything it superseded is gone, and so is what else is kept of its key |
 //! | `Delete` going up | … and the stream that comes down does not say that the object is there |
 //! | request | it is answered, the answer is out of the window too, and its object is gone |
@@ -30,6 +30,7 @@ use crate::batch::CursorName;
 use crate::error::ReadError;
 use crate::id::{Direction, Revision, StreamId, Version};
 use crate::key::Key;
+use crate::limits::FACTS_KEPT;
 use crate::record::{Op, Slot};
 use crate::store::codec::{self, Corrupt};
 use crate::store::keys::{self, StreamNo};
@@ -163,10 +164,16 @@ impl<'a, V: View> Sweep<'a, V> {
         let is_acked = !line.state.is_replicated(line.name) || header.offset <= value.acked;
         // The last record of a copy tells its sender, at the next handshake, whose past it is.
         let is_head = value.is_copy && header.offset == value.received_head;
+        // The sender may not have heard that these arrived. If it has to reconcile before it does, it
+        // sends those again that this store cannot show.
+        let is_recent = value.is_copy
+            && header.op == Op::Fact
+            && header.offset.get().saturating_add(FACTS_KEPT) > value.received_head.get();
         // The newest goes after everything it superseded, or that would be back.
         let is_last = header.op == Op::Fact || record.revision < self.oldest_superseder;
         is_acked
             && !is_head
+            && !is_recent
             && is_last
             && record.revision <= line.consumed
             && self.is_out_of_window(record.revision, header.time)
