@@ -344,6 +344,7 @@ impl ClusterMachine {
             key,
             object,
             version,
+            is_fresh: _,
         } = made;
         self.graph.expect(node, &key);
         let seen = Seen::Present {

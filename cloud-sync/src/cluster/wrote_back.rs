@@ -10,6 +10,7 @@ use tokio::sync::oneshot;
 
 use super::answer::Answer;
 use super::{ClusterMachine, Request};
+use crate::writeback::ground::Ground;
 
 /// What a node is told of a request.
 #[derive(Clone, Debug, PartialEq)]
@@ -18,6 +19,8 @@ pub struct Answered {
     pub key: Key,
     /// Which request.
     pub id: EventId,
+    /// What it was made on.
+    pub ground: Ground,
     /// What became of it.
     pub verdict: Verdict,
 }
@@ -46,6 +49,8 @@ pub struct Made {
     pub object: Value,
     /// Its `resourceVersion`.
     pub version: Option<u64>,
+    /// Whether nobody can have written it since the request.
+    pub is_fresh: bool,
 }
 
 /// See [`Request::WroteBack`].
@@ -103,20 +108,26 @@ impl ClusterMachine {
     }
 
     fn tell_answer(&mut self, node: &NodeName, answered: Answered, batch: &mut Batch) {
-        let Answered { key, id, verdict } = answered;
+        let Answered {
+            key,
+            id,
+            ground,
+            verdict,
+        } = answered;
         match verdict {
             Verdict::Accepted { made: None } => {
-                self.send_record(batch, node, &key, Op::Apply, Body::EMPTY, id);
+                self.send_record(batch, node, &key, Op::Apply, ground.answer(None), id);
             }
             Verdict::Accepted { made: Some(made) } => {
                 let object = made.key.clone();
+                let answer = ground.answer(made.version.filter(|_| made.is_fresh));
                 // The object goes before the answer, so the application never sees the one of before.
                 self.see_made(node, *made, batch);
-                self.send_record(batch, node, &key, Op::Apply, Body::EMPTY, id);
+                self.send_record(batch, node, &key, Op::Apply, answer.clone(), id);
                 if object != key {
                     // The life that the edge gave the object is over; who made the object is
                     // remembered with the life that it has.
-                    self.send_record(batch, node, &object, Op::Apply, Body::EMPTY, id);
+                    self.send_record(batch, node, &object, Op::Apply, answer, id);
                     self.send_record(batch, node, &key, Op::Delete, Body::EMPTY, id);
                 }
                 self.stick(batch, node, &object, id);

@@ -24,6 +24,7 @@ use crate::hub::Hub;
 mod authorize;
 pub(crate) mod device;
 mod event;
+pub(crate) mod ground;
 pub(crate) mod happening;
 mod plan;
 mod request;

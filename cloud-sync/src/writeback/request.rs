@@ -6,14 +6,14 @@ use causeway_kube_api::decide::{
 use causeway_kube_api::schema::FieldValidation;
 use causeway_kube_api::{ServedKind, Status, WriteError};
 use causeway_log::limits::BODY_BYTES_MAX;
-use causeway_log::{Batch, Body, EventId, Key, NodeName, Op, Record, Slot, StreamId, Uid, Version};
+use causeway_log::{Batch, Body, EventId, Key, NodeName, Op, Record, Slot, StreamId, Uid};
 use causeway_projections::objects::{PENDING_ANNOTATION, REJECTED_ANNOTATION};
 use causeway_projections::{Request, Verb};
-use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::Outcome;
 use super::authorize::{Asked, authorize, keep_cloud_fields};
+use super::ground::{Earlier, Ground};
 use super::plan::Step;
 use crate::cluster::{ClusterMachine, Current};
 use crate::interest::Name;
@@ -23,36 +23,6 @@ enum Accepted {
     Put(Value),
     Remove,
     Nothing,
-}
-
-/// What a request was made on: the version of the object that the node saw, and the revision of the
-/// node's own store. It is the body of the answer that accepts the request. Later requests of a node
-/// stand on later grounds, as long as its disk does not go back in time; and when it does, requests
-/// from before that are sent again stand on earlier ones. Their names would not tell, because they
-/// come from clocks.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-struct Ground {
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    base: Option<u64>,
-    made: u64,
-}
-
-impl Ground {
-    fn of(request: &Request, record: &Record) -> Self {
-        Self {
-            base: request.base.map(Version::get),
-            made: record.header.version.get(),
-        }
-    }
-
-    fn encode(self) -> Body {
-        serde_json::to_vec(&self).map_or(Body::EMPTY, Body::from)
-    }
-
-    /// Answers of clouds that did not say it stand on the lowest.
-    fn decode(body: &Body) -> Self {
-        serde_json::from_slice(body.bytes()).unwrap_or_default()
-    }
 }
 
 impl ClusterMachine {
@@ -82,7 +52,7 @@ impl ClusterMachine {
         let done = decided.and_then(|accepted| self.accept(node, key, id, accepted, batch));
         Step::Done(match done {
             Ok(outcome) => {
-                self.send_record(batch, node, key, Op::Apply, ground.encode(), id);
+                self.send_record(batch, node, key, Op::Apply, ground.answer(None), id);
                 outcome
             }
             Err(status) => {
@@ -231,7 +201,7 @@ impl ClusterMachine {
             return Ok(false);
         };
         let header = sent.record.header;
-        if ground.base == Some(header.version.get()) {
+        if ground.base() == Some(header.version) {
             return Ok(true);
         }
         let Some(follows) = follows else {
@@ -240,13 +210,9 @@ impl ClusterMachine {
         if header.cause == Some(follows) {
             return Ok(true);
         }
-        Ok(newest(Slot::Request)?.is_some_and(|answer| {
-            let Record { header: told, body } = answer.record;
-            told.op == Op::Apply
-                && told.cause.is_some()
-                && told.cause == header.cause
-                && Ground::decode(&body) < ground
-        }))
+        let answer = newest(Slot::Request)?;
+        let earlier = answer.and_then(|answer| Earlier::of(&answer.record, ground));
+        Ok(earlier.is_some_and(|earlier| header.cause == Some(earlier.id)))
     }
 
     fn kind_of(&mut self, key: &Key, object: Option<&Value>) -> Result<ServedKind, Status> {

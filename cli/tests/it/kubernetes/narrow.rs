@@ -4,6 +4,7 @@
 use std::path::Path;
 use std::process::Command;
 
+use causeway_simulator::proxy::CutMode;
 use serde_json::{Value, json};
 
 use super::Cluster;
@@ -132,7 +133,40 @@ async fn a_chart_with_narrow_rights_carries_objects_of_any_size() {
         text_bytes(map) == 1_300_000
     })
     .await;
+    faster_than_the_link(&cluster, &world).await;
     too_large(&cluster, &mut world).await;
+}
+
+/// An application writes again and again before it is answered: only some of its requests travel,
+/// and none is in conflict with those before it.
+async fn faster_than_the_link(cluster: &Cluster, world: &World) {
+    let (edge, fast) = (&world.edges[0], format!("{MAPS}/fast"));
+    let (link, edge) = (&edge.link, edge.http());
+    create(&cluster.api, MAPS, &map("fast", 10)).await;
+    seen(&edge, &fast, "it is there", |map| text_bytes(map) == 10).await;
+    let count = |count: u32| json!({"spec": {"count": count}});
+    link.cut(CutMode::ToEdge);
+    edge.merge_patch(&fast, &count(1)).await.unwrap();
+    seen(&cluster.api, &fast, "the first write", |map| {
+        map["spec"]["count"] == 1
+    })
+    .await;
+    link.cut(CutMode::Silent);
+    for write in 2..=20 {
+        edge.merge_patch(&fast, &count(write)).await.unwrap();
+    }
+    link.heal();
+    for api in [&cluster.api, &edge] {
+        seen(api, &fast, "the last write, answered", |map| {
+            let pending = &map["metadata"]["annotations"]["causeway.dev/pending"];
+            map["spec"]["count"] == 20 && pending.is_null()
+        })
+        .await;
+    }
+    let log = std::fs::read_to_string(world.scratch().join("cloud.log")).unwrap();
+    let mut about = log.lines().filter(|line| line.contains("maps.shops"));
+    let rejected = about.find(|line| line.contains("request rejected"));
+    assert_eq!(rejected, None);
 }
 
 /// What one end does not take is told of by name, and stops nothing.

@@ -23,6 +23,7 @@ use crate::cluster::is_terminating;
 use crate::devices::admit;
 use crate::interest::{Name, is_device, model_of};
 use crate::writeback::device::{device_of, judge_report};
+use crate::writeback::ground::{Earlier, Ground};
 use crate::writeback::happening::{Happening, NoEvent, Subject, is_object};
 use crate::writeback::{self, Outcome, authorize, clean, is_bound_to};
 
@@ -183,7 +184,7 @@ fn prepare(
     request: Request,
 ) -> Result<Work, Box<Status>> {
     let (key, id) = (&record.header.key, record.header.id);
-    let verb = request.verb;
+    let (verb, ground) = (request.verb, Ground::of(&request, record));
     let mut object = request.object;
     let current = sight.named(&Name::of(key));
     if let Some(object) = &mut object {
@@ -231,6 +232,7 @@ fn prepare(
         object,
         seen: seen.map(|(_, object)| object),
         follows: request.follows,
+        earlier: sight.earlier(node, key, verb, ground),
         grace_period_seconds: request.grace_period_seconds,
     };
     Ok(match verb {
@@ -320,6 +322,18 @@ impl<'a> Sight<'a> {
     fn answered(&self, node: &NodeName, key: &Key) -> Option<causeway_log::EventId> {
         let newest = self.newest_sent(node, key, Slot::Request)?;
         newest.header.cause
+    }
+
+    /// The request about this object that was accepted last, when it was made before one on `ground`.
+    fn earlier(&self, node: &NodeName, key: &Key, verb: Verb, ground: Ground) -> Option<Earlier> {
+        // What was asked to be created has another life since it was.
+        let made = self.view.read(|objects| {
+            let entry = objects.get(&key.resource, &key.namespace, &key.name)?;
+            Some(entry.key().clone())
+        });
+        let made = made.filter(|_| verb == Verb::Create);
+        let newest = self.newest_sent(node, made.as_ref().unwrap_or(key), Slot::Request)?;
+        Earlier::of(&newest, ground)
     }
 
     /// Whether an Event is about the node itself, or about a pod that is, or was, on it.

@@ -1,5 +1,7 @@
 //! What an edge application changed of an object, as a patch. Pure.
 
+use std::cmp::Ordering;
+
 use serde_json::{Map, Value, json};
 
 /// The JSON merge patch that makes `wanted` of `base`; `None` when they are the same.
@@ -105,34 +107,55 @@ fn merge(into: &mut Value, from: Value) {
     }
 }
 
-/// The set of fields that a manager has applied, and whether it was the last to write the object,
-/// its subresources apart.
-#[must_use]
-pub fn managed<'a>(object: &'a Value, manager: &str) -> (Option<&'a Value>, bool) {
+/// What managers wrote of an object, its subresources apart.
+fn entries(object: &Value) -> impl Iterator<Item = &Value> {
     let entries = object
         .get("metadata")
         .and_then(|metadata| metadata.get("managedFields"))
         .and_then(Value::as_array);
-    let text = |entry: &'a Value, field: &str| -> &'a str {
-        entry.get(field).and_then(Value::as_str).unwrap_or_default()
-    };
-    let mut applied = None;
+    let entries = entries.into_iter().flatten();
+    entries.filter(|entry| text(entry, "subresource").is_empty())
+}
+
+fn text<'a>(entry: &'a Value, field: &str) -> &'a str {
+    entry.get(field).and_then(Value::as_str).unwrap_or_default()
+}
+
+/// The set of fields that a manager has applied.
+#[must_use]
+pub fn applied<'a>(object: &'a Value, manager: &str) -> Option<&'a Value> {
+    let mut ours = entries(object).filter(|entry| text(entry, "manager") == manager);
+    ours.find(|entry| text(entry, "operation") == "Apply")?
+        .get("fieldsV1")
+}
+
+/// Who wrote an object last.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Writer {
+    /// The manager that is asked about.
+    Ours,
+    /// That one and another, in the same second: times of managers have whole seconds.
+    Unsure,
+    /// Another one, or nobody.
+    Others,
+}
+
+/// Whether a manager was the last to write an object.
+#[must_use]
+pub fn last_writer(object: &Value, manager: &str) -> Writer {
     let (mut ours, mut others) = ("", "");
-    for entry in entries.into_iter().flatten() {
-        if !text(entry, "subresource").is_empty() {
-            continue;
-        }
-        let time = text(entry, "time");
-        if text(entry, "manager") == manager {
-            ours = ours.max(time);
-            if text(entry, "operation") == "Apply" {
-                applied = entry.get("fieldsV1");
-            }
-        } else {
-            others = others.max(time);
-        }
+    for entry in entries(object) {
+        let latest = match text(entry, "manager") == manager {
+            true => &mut ours,
+            false => &mut others,
+        };
+        *latest = (*latest).max(text(entry, "time"));
     }
-    (applied, !ours.is_empty() && ours >= others)
+    match ours.cmp(others) {
+        Ordering::Greater => Writer::Ours,
+        Ordering::Equal if !ours.is_empty() => Writer::Unsure,
+        Ordering::Equal | Ordering::Less => Writer::Others,
+    }
 }
 
 /// The parts of an object that an edge application may change by an update.

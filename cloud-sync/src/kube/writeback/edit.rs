@@ -11,8 +11,9 @@ use causeway_projections::Verb;
 use serde_json::{Value, json};
 
 use super::call::{Call, Content, Identity, Place};
-use super::diff;
+use super::diff::{self, Writer};
 use crate::interest::{down_body, is_device};
+use crate::writeback::ground::Earlier;
 
 /// On an object that was last changed by a request of a node: the identity of the request.
 pub const REQUEST_ANNOTATION: &str = "causeway.dev/request";
@@ -38,6 +39,8 @@ pub struct Asked {
     pub seen: Option<Value>,
     /// The unanswered request that this one builds on.
     pub follows: Option<EventId>,
+    /// The request about the object that was accepted last, when it was made before this one.
+    pub earlier: Option<Earlier>,
     /// For a delete: how long the object may take to end.
     pub grace_period_seconds: Option<i64>,
 }
@@ -93,11 +96,25 @@ impl Asked {
         annotated(object) == Some(self.id)
     }
 
-    /// Whether the object came of the request before this one.
+    /// Whether the object came of the request that this one builds on, or of one before it: those in
+    /// between may have been superseded on the way.
     #[must_use]
     pub fn is_followed(&self, object: &Value) -> bool {
-        let (_, newest) = diff::managed(object, &self.manager());
-        self.follows.is_some() && annotated(object) == self.follows && newest
+        let (Some(follows), Some(wrote)) = (self.follows, annotated(object)) else {
+            return false;
+        };
+        if let Some(earlier) = self.earlier.filter(|earlier| earlier.id == wrote)
+            && let Some(version) = earlier.version
+        {
+            return version_of(object) == Some(version) || self.wrote_last(object);
+        }
+        follows == wrote && diff::last_writer(object, &self.manager()) != Writer::Others
+    }
+
+    /// Whether it is certain that nobody wrote the object after this node.
+    #[must_use]
+    pub fn wrote_last(&self, object: &Value) -> bool {
+        diff::last_writer(object, &self.manager()) == Writer::Ours
     }
 
     /// Decides a change or a delete of the object that is there.
@@ -149,7 +166,7 @@ impl Asked {
         let call = if additive {
             annotate(&mut wanted, self.id);
             let manager = self.manager();
-            let (owned, _) = diff::managed(object, &manager);
+            let owned = diff::applied(object, &manager);
             let mut applied = diff::apply_configuration(&patch, owned, &wanted);
             for field in ["apiVersion", "kind"] {
                 applied[field] = object.get(field).cloned().unwrap_or_default();
@@ -223,6 +240,17 @@ impl Asked {
             Identity::Node(self.node.clone())
         }
     }
+}
+
+/// The version that the API server gives an object.
+#[must_use]
+pub fn version_of(object: &Value) -> Option<u64> {
+    object
+        .get("metadata")?
+        .get("resourceVersion")?
+        .as_str()?
+        .parse()
+        .ok()
 }
 
 /// The request that an object names as the one that last changed it.

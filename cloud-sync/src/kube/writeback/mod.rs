@@ -37,6 +37,7 @@ use tokio::sync::oneshot;
 use crate::cluster::{Answered, Request, Requests, Settlement};
 use crate::hub::Hub;
 use crate::writeback::cursor;
+use crate::writeback::ground::Ground;
 
 mod audit;
 pub mod backoff;
@@ -405,6 +406,7 @@ impl Shell {
             Some(Answered {
                 key: header.key.clone(),
                 id: header.id,
+                ground: Ground::under(record.as_ref()?),
                 verdict,
             })
         });

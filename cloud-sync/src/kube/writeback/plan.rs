@@ -375,10 +375,12 @@ impl Plan {
                 continue;
             }
             lane.committing = true;
+            let answers = std::mem::take(&mut lane.answers);
+            lane.settling = answers.iter().map(|one| one.key.clone()).collect();
             commits.push(Commit {
                 node: node.clone(),
                 upto,
-                answers: std::mem::take(&mut lane.answers),
+                answers,
             });
         }
         commits
@@ -390,6 +392,9 @@ impl Plan {
             return;
         };
         lane.committing = false;
+        lane.settling.clear();
+        // Requests may have waited for it.
+        lane.due = Duration::ZERO;
         lane.committed = lane.committed.max(upto);
         if lane.is_idle() {
             self.lanes.remove(node);
@@ -400,6 +405,7 @@ impl Plan {
     pub fn not_committed(&mut self, node: &NodeName, answers: Vec<Answered>) {
         if let Some(lane) = self.lanes.get_mut(node) {
             lane.committing = false;
+            lane.settling.clear();
             let newer = std::mem::replace(&mut lane.answers, answers);
             lane.answers.extend(newer);
         }

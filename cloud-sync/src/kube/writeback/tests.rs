@@ -4,6 +4,7 @@ mod events;
 mod faults;
 mod plans;
 mod reports;
+mod requests;
 mod site;
 mod slow;
 mod works;

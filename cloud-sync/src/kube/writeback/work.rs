@@ -318,7 +318,12 @@ fn looked(asked: Box<Asked>, answer: Result<Value, CallError>, conflicts: u32) -
         return Turn::Finished(Finished::rejected(Box::new(status)));
     }
     match asked.decide(&object) {
-        Move::Nothing => Finished::accepted(Outcome::Unchanged, made(&asked.key, object)),
+        Move::Nothing => {
+            // It may have been done a while ago.
+            let is_fresh = !asked.is_done(&object) || asked.wrote_last(&object);
+            let made = made(&asked.key, object).map(|made| Made { is_fresh, ..made });
+            Finished::accepted(Outcome::Unchanged, made)
+        }
         Move::Reject(status) => Turn::Finished(Finished::rejected(status)),
         Move::Send(call) => Turn::Next(Work {
             step: Step::Write { asked, call },
@@ -377,7 +382,7 @@ pub fn refusal(error: &CallError) -> Box<Status> {
     }
 }
 
-/// The object as the cluster's copy has it.
+/// The object as the cluster's copy has it, just written.
 fn made(key: &Key, mut object: Value) -> Option<Made> {
     let key = life_of(key, &object)?;
     let fields = object.as_object_mut()?;
@@ -393,6 +398,7 @@ fn made(key: &Key, mut object: Value) -> Option<Made> {
         key,
         object,
         version,
+        is_fresh: true,
     })
 }
 

@@ -22,6 +22,8 @@ pub(super) struct Lane {
     pub(super) committed: Revision,
     pub(super) committing: bool,
     pub(super) answers: Vec<Answered>,
+    /// Objects that the answers are about which are being committed.
+    pub(super) settling: Vec<Key>,
 }
 
 /// A record that waits or is under way.
@@ -74,20 +76,29 @@ impl Lane {
         })
     }
 
+    /// What may begin once it is due: the first of each object. A request looks at what was answered
+    /// before, so it waits until that is durable.
+    fn ready(&self) -> impl Iterator<Item = (Revision, &Item)> {
+        let answers = self.answers.iter().map(|answered| &answered.key);
+        let unsettled: BTreeSet<&Key> = answers.chain(&self.settling).collect();
+        let mut busy: BTreeSet<&Key> = BTreeSet::new();
+        self.items.iter().filter_map(move |(revision, item)| {
+            let key = &item.record.header.key;
+            let is_first = busy.insert(key);
+            let waits = item.class == Class::Request && unsettled.contains(key);
+            (is_first && !item.under_way && !waits).then_some((*revision, item))
+        })
+    }
+
     /// Begins the most important thing whose object has nothing earlier to be done.
     pub(super) fn start(&mut self, now: Duration) -> Option<(Revision, Record)> {
-        let mut busy: BTreeSet<&Key> = BTreeSet::new();
         let mut best: Option<(Class, Revision)> = None;
         let mut due = Duration::MAX;
-        for (revision, item) in &self.items {
-            let first = busy.insert(&item.record.header.key);
-            if !first || item.under_way {
-                continue;
-            }
+        for (revision, item) in self.ready() {
             if item.due > now {
                 due = due.min(item.due);
             } else if best.is_none_or(|(class, _)| item.class < class) {
-                best = Some((item.class, *revision));
+                best = Some((item.class, revision));
             }
         }
         let Some((_, revision)) = best else {
@@ -101,15 +112,7 @@ impl Lane {
     }
 
     pub(super) fn next_due(&self) -> Option<Duration> {
-        let mut busy: BTreeSet<&Key> = BTreeSet::new();
-        let mut due = None;
-        for item in self.items.values() {
-            let first = busy.insert(&item.record.header.key);
-            if first && !item.under_way {
-                due = Some(due.map_or(item.due, |due: Duration| due.min(item.due)));
-            }
-        }
-        due
+        self.ready().map(|(_, item)| item.due).min()
     }
 
     /// Nothing up to here is left to do.

@@ -2,7 +2,7 @@ use proptest::prelude::*;
 use serde_json::{Map, Value, json};
 
 use crate::kube::writeback::diff::{
-    apply_configuration, changeable, is_additive, managed, merge_patch,
+    Writer, applied, apply_configuration, changeable, is_additive, last_writer, merge_patch,
 };
 
 /// What a merge patch does, by RFC 7386.
@@ -62,8 +62,8 @@ proptest! {
 fn apply_keeps_what_it_applied_before() {
     let wanted = json!({"data": {"a": "1", "b": "2", "c": "3"}});
     let owned = json!({"f:data": {"f:a": {}}});
-    let applied = apply_configuration(&json!({"data": {"b": "2"}}), Some(&owned), &wanted);
-    assert_eq!(applied, json!({"data": {"a": "1", "b": "2"}}));
+    let configuration = apply_configuration(&json!({"data": {"b": "2"}}), Some(&owned), &wanted);
+    assert_eq!(configuration, json!({"data": {"a": "1", "b": "2"}}));
 }
 
 #[test]
@@ -86,16 +86,28 @@ fn the_manager_that_wrote_last_is_known_by_time() {
         ]}})
     };
     let manager = "causeway/n1";
-    assert_eq!(
-        managed(&object("2", "1"), manager),
-        (Some(&json!({"f:data": {}})), true)
-    );
-    assert!(!managed(&object("1", "2"), manager).1);
-    assert_eq!(managed(&json!({}), manager), (None, false));
-    assert_eq!(
-        managed(&json!({"metadata": {"managedFields": [7, null]}}), manager),
-        (None, false)
-    );
+    for (object, fields, writer) in [
+        (object("2", "1"), Some(json!({"f:data": {}})), Writer::Ours),
+        (
+            object("1", "1"),
+            Some(json!({"f:data": {}})),
+            Writer::Unsure,
+        ),
+        (
+            object("1", "2"),
+            Some(json!({"f:data": {}})),
+            Writer::Others,
+        ),
+        (json!({}), None, Writer::Others),
+        (
+            json!({"metadata": {"managedFields": [7, null]}}),
+            None,
+            Writer::Others,
+        ),
+    ] {
+        assert_eq!(applied(&object, manager), fields.as_ref());
+        assert_eq!(last_writer(&object, manager), writer, "{object}");
+    }
 }
 
 #[test]

@@ -9,9 +9,11 @@ use causeway_log::{
 use proptest::prelude::*;
 use uuid::Uuid;
 
+use crate::cluster::{Answered, Verdict};
 use crate::kube::writeback::judge::Meaning;
 use crate::kube::writeback::plan::{Bounds, Class, Ending, Plan, Ticket};
 use crate::rig;
+use crate::writeback::ground::Ground;
 
 const BOUNDS: Bounds = Bounds {
     under_way_max: 4,
@@ -73,6 +75,17 @@ fn done(plan: &mut Plan, ticket: &Ticket) {
     plan.finish(ticket, Ending::Done(None), Duration::ZERO, 0.5);
 }
 
+/// A request is accepted.
+fn answer(plan: &mut Plan, ticket: &Ticket, key: &Key) {
+    let answered = Answered {
+        key: key.clone(),
+        id: EventId::new(Uuid::from_u128(1)),
+        ground: Ground::default(),
+        verdict: Verdict::Accepted { made: None },
+    };
+    plan.finish(ticket, Ending::Done(Some(answered)), Duration::ZERO, 0.5);
+}
+
 const UNAVAILABLE: Ending = Ending::Failed(Meaning::Unavailable { retry_after: None });
 
 #[test]
@@ -123,6 +136,31 @@ fn what_is_about_one_object_stays_in_order() {
     assert_eq!(again[0].1, 1);
     plan.finish(&again[0].0, Ending::Done(None), due, 0.5);
     assert_eq!(all(&mut plan, due)[0].1, 2);
+}
+
+#[test]
+fn a_request_waits_until_the_answer_before_it_is_durable() {
+    let a = pod("a");
+    let mut plan = plan_of(vec![
+        stored(1, &a, Op::Apply),
+        stored(2, &a, Op::Apply),
+        stored(3, &pod("b"), Op::Apply),
+    ]);
+    let started = all(&mut plan, Duration::ZERO);
+    assert_eq!(started.iter().map(|(_, n)| *n).collect::<Vec<_>>(), [1, 3]);
+    answer(&mut plan, &started[0].0, &a);
+    for fails in [true, false] {
+        assert_eq!(all(&mut plan, Duration::ZERO), []);
+        let commit = plan.commits().remove(0);
+        assert_eq!(all(&mut plan, Duration::ZERO), []);
+        assert_eq!(plan.due(), None, "no time is waited for");
+        if fails {
+            plan.not_committed(&commit.node, commit.answers);
+        } else {
+            plan.committed(&commit.node, commit.upto);
+        }
+    }
+    assert_eq!(all(&mut plan, Duration::ZERO)[0].1, 2);
 }
 
 #[test]
@@ -252,6 +290,8 @@ struct World {
     /// What was carried out, in order.
     carried: BTreeMap<NodeName, Vec<u64>>,
     cursors: BTreeMap<NodeName, Revision>,
+    /// Objects about which something was answered that is not durable.
+    unsettled: BTreeSet<(NodeName, Key)>,
     next: u64,
 }
 
@@ -264,6 +304,7 @@ impl World {
             under_way: Vec::new(),
             carried: BTreeMap::new(),
             cursors: BTreeMap::new(),
+            unsettled: BTreeSet::new(),
             next: 0,
         }
     }
@@ -286,43 +327,17 @@ impl World {
                     self.plan.take_in(&node, page, more, self.now);
                 }
             }
-            Step::Start => {
-                if let Some((ticket, record)) = self.plan.start(self.now) {
-                    let busy = self.under_way.iter();
-                    let same = busy.filter(|(other, _)| other.node == ticket.node);
-                    let same: Vec<_> = same.collect();
-                    assert!(same.len() < BOUNDS.node_under_way_max);
-                    assert!(
-                        same.iter()
-                            .all(|(_, other)| other.header.key != record.header.key)
-                    );
-                    self.under_way.push((ticket, record));
-                    assert!(self.under_way.len() <= BOUNDS.under_way_max);
-                }
-            }
-            Step::End { which, how } => {
-                if self.under_way.is_empty() {
-                    return;
-                }
-                let (ticket, _) = self.under_way.swap_remove(which % self.under_way.len());
-                let ending = match how {
-                    0 => UNAVAILABLE,
-                    1 => Ending::Failed(Meaning::Denied),
-                    2 => Ending::Failed(Meaning::Conflict),
-                    _ => {
-                        let carried = self.carried.entry(ticket.node.clone()).or_default();
-                        carried.push(ticket.revision.get());
-                        Ending::Done(None)
-                    }
-                };
-                self.plan.finish(&ticket, ending, self.now, 0.5);
-            }
+            Step::Start => self.start(),
+            Step::End { which, how } => self.end(which, how),
             Step::Commit { fails } => {
                 for commit in self.plan.commits() {
                     if fails {
                         self.plan.not_committed(&commit.node, commit.answers);
                     } else {
                         self.check(&commit.node, commit.upto);
+                        for answered in commit.answers {
+                            self.unsettled.remove(&(commit.node.clone(), answered.key));
+                        }
                         self.plan.committed(&commit.node, commit.upto);
                         self.cursors.insert(commit.node, commit.upto);
                     }
@@ -330,6 +345,48 @@ impl World {
             }
             Step::Wait => self.now += Duration::from_secs(10),
         }
+    }
+
+    fn start(&mut self) {
+        if let Some((ticket, record)) = self.plan.start(self.now) {
+            let busy = self.under_way.iter();
+            let same = busy.filter(|(other, _)| other.node == ticket.node);
+            let same: Vec<_> = same.collect();
+            assert!(same.len() < BOUNDS.node_under_way_max);
+            assert!(
+                same.iter()
+                    .all(|(_, other)| other.header.key != record.header.key)
+            );
+            let about = (ticket.node.clone(), record.header.key.clone());
+            let is_request = record.header.op == Op::Apply;
+            assert!(!is_request || !self.unsettled.contains(&about));
+            self.under_way.push((ticket, record));
+            assert!(self.under_way.len() <= BOUNDS.under_way_max);
+        }
+    }
+
+    fn end(&mut self, which: usize, how: usize) {
+        if self.under_way.is_empty() {
+            return;
+        }
+        let (ticket, record) = self.under_way.swap_remove(which % self.under_way.len());
+        let ending = match how {
+            0 => UNAVAILABLE,
+            1 => Ending::Failed(Meaning::Denied),
+            2 => Ending::Failed(Meaning::Conflict),
+            _ => {
+                let carried = self.carried.entry(ticket.node.clone()).or_default();
+                carried.push(ticket.revision.get());
+                if record.header.op == Op::Apply {
+                    let key = record.header.key;
+                    answer(&mut self.plan, &ticket, &key);
+                    self.unsettled.insert((ticket.node, key));
+                    return;
+                }
+                Ending::Done(None)
+            }
+        };
+        self.plan.finish(&ticket, ending, self.now, 0.5);
     }
 
     /// Whatever the cursor passes was carried out, or is a status that a newer one supersedes.

@@ -11,6 +11,7 @@ use crate::kube::writeback::judge::{Meaning, judge};
 use crate::kube::writeback::work::{Finished, Turn, Work};
 use crate::rig;
 use crate::writeback::Outcome;
+use crate::writeback::ground::Earlier;
 
 fn refused(code: u16, reason: &str, message: &str) -> CallError {
     CallError::Refused {
@@ -222,6 +223,7 @@ fn asked(verb: Verb, wanted: Option<Value>, seen: Option<Value>) -> Asked {
         object: wanted,
         seen,
         follows: None,
+        earlier: None,
         grace_period_seconds: None,
     }
 }
@@ -289,6 +291,48 @@ fn a_change_holds_for_what_the_application_saw() {
         panic!("it is another object")
     };
     assert_eq!(status.reason, "NotFound");
+}
+
+#[test]
+fn a_change_follows_what_the_node_wrote_and_nobody_since() {
+    let [first, second] = [2, 3].map(|id| EventId::new(Uuid::from_u128(id)));
+    let on = |version| Some(Earlier { id: first, version });
+    let served = |wrote: EventId, ours: &str, others: &str| {
+        let mut object = served(menu("fish"));
+        object["metadata"]["annotations"] = json!({REQUEST_ANNOTATION: wrote.uuid().to_string()});
+        object["metadata"]["managedFields"] = json!([
+            {"manager": "causeway/n1", "operation": "Apply", "time": ours},
+            {"manager": "kubectl", "operation": "Update", "time": others},
+        ]);
+        object
+    };
+    for (follows, earlier, object, is_followed) in [
+        // The version that came of it is still there, or nobody wrote since by the second.
+        (Some(second), on(Some(5)), served(first, "1", "2"), true),
+        (Some(second), on(Some(4)), served(first, "2", "1"), true),
+        (Some(second), on(Some(4)), served(first, "1", "1"), false),
+        (Some(second), on(Some(4)), served(first, "1", "2"), false),
+        // An answer that does not say the version, or none.
+        (Some(second), on(None), served(first, "2", "1"), false),
+        (Some(second), None, served(first, "2", "1"), false),
+        (Some(first), on(None), served(first, "1", "1"), true),
+        (Some(first), None, served(first, "1", "1"), true),
+        (Some(first), None, served(first, "1", "2"), false),
+        (None, on(Some(5)), served(first, "2", "1"), false),
+        (Some(second), on(Some(5)), served(second, "2", "1"), true),
+        (Some(second), on(Some(5)), json!({}), false),
+    ] {
+        let asked = Asked {
+            follows,
+            earlier,
+            ..asked(Verb::Update, Some(menu("leek")), Some(menu("pea")))
+        };
+        assert_eq!(
+            asked.is_followed(&object),
+            is_followed,
+            "{asked:?} {object}"
+        );
+    }
 }
 
 #[test]
