@@ -1,4 +1,4 @@
-//! `sweep SEED`: the trace of one run. `sweep FROM TO [JOBS]`: runs seeds; on failure prints the
+//! `sweep SEED`: the trace of one run. `sweep short SEED`: of its shortest schedule that fails. `sweep FROM TO [JOBS]`: runs seeds; on failure prints the
 //! shortest schedule that still fails. `sweep survey FROM TO [JOBS]`: runs them all and prints a
 //! line for each.
 
@@ -16,18 +16,19 @@ fn main() -> ExitCode {
         .skip(1)
         .filter_map(|arg| arg.parse().ok())
         .collect();
+    let word = std::env::args().nth(1).unwrap_or_default();
     if let &[seed] = numbers.as_slice() {
-        return trace(seed);
+        return trace(seed, word == "short");
     }
     let &[from, to, ref jobs @ ..] = numbers.as_slice() else {
-        println!("usage: sweep FROM TO [JOBS]");
+        println!("usage: sweep [survey] FROM TO [JOBS], or sweep [short] SEED");
         return ExitCode::FAILURE;
     };
     let began = Instant::now();
     let jobs = jobs
         .first()
         .map_or(1, |jobs| usize::try_from(*jobs).unwrap_or(1));
-    if std::env::args().nth(1).as_deref() == Some("survey") {
+    if word == "survey" {
         let mut seen = Seen::default();
         survey(from..to, jobs, PATIENCE, |seed| {
             tell(&seed);
@@ -84,13 +85,18 @@ fn tell(surveyed: &Surveyed) {
 }
 
 #[expect(clippy::print_stdout, reason = "a program for people")]
-fn trace(seed: u64) -> ExitCode {
+fn trace(seed: u64, short: bool) -> ExitCode {
     let options = Options {
         trace: true,
         ..Options::draw(seed)
     };
+    let mut schedule = Schedule::draw(seed, &options);
+    if short {
+        let options = Options::draw(seed);
+        schedule = shrink(seed, &options, &schedule, 300);
+    }
     let mut world = World::new(seed, options.clone());
-    for (at, act) in Schedule::draw(seed, &options).0 {
+    for (at, act) in schedule.0 {
         world.act_at(Moment(at), act);
     }
     let ran = world.run_until(Moment(options.safety));
