@@ -10,7 +10,7 @@ use tokio::sync::oneshot;
 
 use super::answer::Answer;
 use super::{ClusterMachine, Request};
-use crate::writeback::ground::Ground;
+use crate::writeback::ground::{Ground, Mark};
 
 /// What a node is told of a request.
 #[derive(Clone, Debug, PartialEq)]
@@ -49,7 +49,7 @@ pub struct Made {
     pub object: Value,
     /// Its `resourceVersion`.
     pub version: Option<u64>,
-    /// Whether nobody can have written it since the request.
+    /// Whether nobody else can have written it since the request.
     pub is_fresh: bool,
 }
 
@@ -120,7 +120,8 @@ impl ClusterMachine {
             }
             Verdict::Accepted { made: Some(made) } => {
                 let object = made.key.clone();
-                let answer = ground.answer(made.version.filter(|_| made.is_fresh));
+                let mark = made.is_fresh.then(|| Mark::of(&made.key, &made.object));
+                let answer = ground.answer(mark);
                 // The object goes before the answer, so the application never sees the one of before.
                 self.see_made(node, *made, batch);
                 self.send_record(batch, node, &key, Op::Apply, answer.clone(), id);

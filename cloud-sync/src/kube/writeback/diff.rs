@@ -1,7 +1,5 @@
 //! What an edge application changed of an object, as a patch. Pure.
 
-use std::cmp::Ordering;
-
 use serde_json::{Map, Value, json};
 
 /// The JSON merge patch that makes `wanted` of `base`; `None` when they are the same.
@@ -129,20 +127,9 @@ pub fn applied<'a>(object: &'a Value, manager: &str) -> Option<&'a Value> {
         .get("fieldsV1")
 }
 
-/// Who wrote an object last.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Writer {
-    /// The manager that is asked about.
-    Ours,
-    /// That one and another, in the same second: times of managers have whole seconds.
-    Unsure,
-    /// Another one, or nobody.
-    Others,
-}
-
-/// Whether a manager was the last to write an object.
+/// Whether a manager was the last to write an object, as far as times in whole seconds tell.
 #[must_use]
-pub fn last_writer(object: &Value, manager: &str) -> Writer {
+pub fn wrote_last(object: &Value, manager: &str) -> bool {
     let (mut ours, mut others) = ("", "");
     for entry in entries(object) {
         let latest = match text(entry, "manager") == manager {
@@ -151,11 +138,7 @@ pub fn last_writer(object: &Value, manager: &str) -> Writer {
         };
         *latest = (*latest).max(text(entry, "time"));
     }
-    match ours.cmp(others) {
-        Ordering::Greater => Writer::Ours,
-        Ordering::Equal if !ours.is_empty() => Writer::Unsure,
-        Ordering::Equal | Ordering::Less => Writer::Others,
-    }
+    !ours.is_empty() && ours >= others
 }
 
 /// The parts of an object that an edge application may change by an update.

@@ -11,9 +11,9 @@ use causeway_projections::Verb;
 use serde_json::{Value, json};
 
 use super::call::{Call, Content, Identity, Place};
-use super::diff::{self, Writer};
+use super::diff;
 use crate::interest::{down_body, is_device};
-use crate::writeback::ground::Earlier;
+use crate::writeback::ground::{Earlier, Mark};
 
 /// On an object that was last changed by a request of a node: the identity of the request.
 pub const REQUEST_ANNOTATION: &str = "causeway.dev/request";
@@ -103,18 +103,12 @@ impl Asked {
         let (Some(follows), Some(wrote)) = (self.follows, annotated(object)) else {
             return false;
         };
-        if let Some(earlier) = self.earlier.filter(|earlier| earlier.id == wrote)
-            && let Some(version) = earlier.version
-        {
-            return version_of(object) == Some(version) || self.wrote_last(object);
+        let earlier = self.earlier.filter(|earlier| earlier.id == wrote);
+        match earlier.and_then(|earlier| earlier.made) {
+            Some(made) => made == Mark::of(&self.key, object),
+            // Where it is not known what came of it, managers tell as well as they can.
+            None => follows == wrote && diff::wrote_last(object, &self.manager()),
         }
-        follows == wrote && diff::last_writer(object, &self.manager()) != Writer::Others
-    }
-
-    /// Whether it is certain that nobody wrote the object after this node.
-    #[must_use]
-    pub fn wrote_last(&self, object: &Value) -> bool {
-        diff::last_writer(object, &self.manager()) == Writer::Ours
     }
 
     /// Decides a change or a delete of the object that is there.
@@ -240,17 +234,6 @@ impl Asked {
             Identity::Node(self.node.clone())
         }
     }
-}
-
-/// The version that the API server gives an object.
-#[must_use]
-pub fn version_of(object: &Value) -> Option<u64> {
-    object
-        .get("metadata")?
-        .get("resourceVersion")?
-        .as_str()?
-        .parse()
-        .ok()
 }
 
 /// The request that an object names as the one that last changed it.

@@ -319,8 +319,8 @@ fn looked(asked: Box<Asked>, answer: Result<Value, CallError>, conflicts: u32) -
     }
     match asked.decide(&object) {
         Move::Nothing => {
-            // It may have been done a while ago.
-            let is_fresh = !asked.is_done(&object) || asked.wrote_last(&object);
+            // What was done a while ago may have been changed since.
+            let is_fresh = !asked.is_done(&object);
             let made = made(&asked.key, object).map(|made| Made { is_fresh, ..made });
             Finished::accepted(Outcome::Unchanged, made)
         }

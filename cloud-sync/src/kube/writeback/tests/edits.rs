@@ -2,7 +2,7 @@ use proptest::prelude::*;
 use serde_json::{Map, Value, json};
 
 use crate::kube::writeback::diff::{
-    Writer, applied, apply_configuration, changeable, is_additive, last_writer, merge_patch,
+    applied, apply_configuration, changeable, is_additive, merge_patch, wrote_last,
 };
 
 /// What a merge patch does, by RFC 7386.
@@ -86,27 +86,19 @@ fn the_manager_that_wrote_last_is_known_by_time() {
         ]}})
     };
     let manager = "causeway/n1";
-    for (object, fields, writer) in [
-        (object("2", "1"), Some(json!({"f:data": {}})), Writer::Ours),
-        (
-            object("1", "1"),
-            Some(json!({"f:data": {}})),
-            Writer::Unsure,
-        ),
-        (
-            object("1", "2"),
-            Some(json!({"f:data": {}})),
-            Writer::Others,
-        ),
-        (json!({}), None, Writer::Others),
+    for (object, fields, is_ours) in [
+        (object("2", "1"), Some(json!({"f:data": {}})), true),
+        (object("1", "1"), Some(json!({"f:data": {}})), true),
+        (object("1", "2"), Some(json!({"f:data": {}})), false),
+        (json!({}), None, false),
         (
             json!({"metadata": {"managedFields": [7, null]}}),
             None,
-            Writer::Others,
+            false,
         ),
     ] {
         assert_eq!(applied(&object, manager), fields.as_ref());
-        assert_eq!(last_writer(&object, manager), writer, "{object}");
+        assert_eq!(wrote_last(&object, manager), is_ours, "{object}");
     }
 }
 

@@ -1,5 +1,5 @@
 use causeway_kube_api::Status;
-use causeway_log::{EventId, Key, NodeName, Uid};
+use causeway_log::{EventId, Header, Key, NodeName, Offset, Op, Record, Uid, Version, WallTime};
 use causeway_projections::Verb;
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -11,7 +11,7 @@ use crate::kube::writeback::judge::{Meaning, judge};
 use crate::kube::writeback::work::{Finished, Turn, Work};
 use crate::rig;
 use crate::writeback::Outcome;
-use crate::writeback::ground::Earlier;
+use crate::writeback::ground::{Earlier, Ground, Mark};
 
 fn refused(code: u16, reason: &str, message: &str) -> CallError {
     CallError::Refused {
@@ -296,9 +296,8 @@ fn a_change_holds_for_what_the_application_saw() {
 #[test]
 fn a_change_follows_what_the_node_wrote_and_nobody_since() {
     let [first, second] = [2, 3].map(|id| EventId::new(Uuid::from_u128(id)));
-    let on = |version| Some(Earlier { id: first, version });
-    let served = |wrote: EventId, ours: &str, others: &str| {
-        let mut object = served(menu("fish"));
+    let served = |wrote: EventId, soup: &str, ours: &str, others: &str| {
+        let mut object = served(menu(soup));
         object["metadata"]["annotations"] = json!({REQUEST_ANNOTATION: wrote.uuid().to_string()});
         object["metadata"]["managedFields"] = json!([
             {"manager": "causeway/n1", "operation": "Apply", "time": ours},
@@ -306,26 +305,38 @@ fn a_change_follows_what_the_node_wrote_and_nobody_since() {
         ]);
         object
     };
+    let base = asked(Verb::Update, Some(menu("leek")), Some(menu("pea")));
+    let made = Mark::of(&base.key, &served(first, "fish", "", ""));
+    let known = earlier(first, Some(made));
     for (follows, earlier, object, is_followed) in [
-        // The version that came of it is still there, or nobody wrote since by the second.
-        (Some(second), on(Some(5)), served(first, "1", "2"), true),
-        (Some(second), on(Some(4)), served(first, "2", "1"), true),
-        (Some(second), on(Some(4)), served(first, "1", "1"), false),
-        (Some(second), on(Some(4)), served(first, "1", "2"), false),
-        // An answer that does not say the version, or none.
-        (Some(second), on(None), served(first, "2", "1"), false),
-        (Some(second), None, served(first, "2", "1"), false),
-        (Some(first), on(None), served(first, "1", "1"), true),
-        (Some(first), None, served(first, "1", "1"), true),
-        (Some(first), None, served(first, "1", "2"), false),
-        (None, on(Some(5)), served(first, "2", "1"), false),
-        (Some(second), on(Some(5)), served(second, "2", "1"), true),
-        (Some(second), on(Some(5)), json!({}), false),
+        (Some(second), known, served(first, "fish", "1", "2"), true),
+        (Some(first), known, served(first, "fish", "1", "2"), true),
+        // Others changed it since, whatever the seconds say.
+        (Some(second), known, served(first, "corn", "2", "1"), false),
+        (Some(first), known, served(first, "corn", "2", "1"), false),
+        // An answer that does not say what came of it, or none.
+        (
+            Some(second),
+            earlier(first, None),
+            served(first, "fish", "2", "1"),
+            false,
+        ),
+        (
+            Some(first),
+            earlier(first, None),
+            served(first, "fish", "1", "1"),
+            true,
+        ),
+        (Some(second), None, served(first, "fish", "2", "1"), false),
+        (Some(first), None, served(first, "fish", "1", "2"), false),
+        (None, known, served(first, "fish", "2", "1"), false),
+        (Some(second), known, served(second, "fish", "2", "1"), true),
+        (Some(second), known, json!({}), false),
     ] {
         let asked = Asked {
             follows,
             earlier,
-            ..asked(Verb::Update, Some(menu("leek")), Some(menu("pea")))
+            ..base.clone()
         };
         assert_eq!(
             asked.is_followed(&object),
@@ -333,6 +344,21 @@ fn a_change_follows_what_the_node_wrote_and_nobody_since() {
             "{asked:?} {object}"
         );
     }
+}
+
+/// What the answer to a request says that was made before.
+fn earlier(id: EventId, made: Option<Mark>) -> Option<Earlier> {
+    let header = Header {
+        offset: Offset::new(1),
+        id: EventId::new(Uuid::from_u128(9)),
+        cause: Some(id),
+        time: WallTime::default(),
+        key: rig::key("configmaps", "default", "menu"),
+        version: Version::new(1),
+        op: Op::Apply,
+    };
+    let body = Ground::default().answer(made);
+    Earlier::of(&Record { header, body }, Ground::made_at(1))
 }
 
 #[test]
