@@ -1,9 +1,10 @@
 //! The end of an object: what is kept of it goes, in an order that never brings it back.
 
 use super::{
-    Harness, KEEP_NOTHING, TrimPolicy, acked, at, commit, consumed, down, draft, entries, info,
-    key, next, open, put, read_all, trim_all, up,
+    Harness, KEEP_NOTHING, TrimPolicy, acked, at, changes, commit, consumed, down, draft, entries,
+    epoch, info, key, next, open, put, read_all, trim_all, up,
 };
+use crate::batch::StreamChange;
 use crate::digest::is_gone;
 use crate::id::{EventId, Offset, Revision, StreamId, Version, WallTime};
 use crate::limits::FACTS_KEPT;
@@ -223,13 +224,31 @@ pub(super) fn nothing_unconsumed_goes(harness: &mut dyn Harness) {
         (Op::Delete, "pod".to_owned()),
         (Op::Status, "last".to_owned()),
     ];
-    assert_eq!(kept(store, &up()), left, "the fact is recent");
+    assert_eq!(kept(store, &up()), left, "a reconcile goes on");
+    let received = |upto| {
+        let (stream, upto) = (up(), Offset::new(upto));
+        commit(
+            store,
+            &changes(vec![StreamChange::Received { stream, upto }]),
+        );
+        consumed(store);
+        trim_all(store, &bounded);
+        kept(store, &up())
+    };
+    assert_eq!(received(6), left, "the fact is recent");
     let far = 4 + FACTS_KEPT;
     receive(store, &up(), far, draft(Op::Status, "last", b""));
-    consumed(store);
-    trim_all(store, &bounded);
-    assert_eq!(kept(store, &up()), [(Op::Status, "last".to_owned())]);
+    let last = [(Op::Status, "last".to_owned())];
+    assert_eq!(received(far), last);
     assert_eq!(info(store, &up()).head, Offset::new(far));
+    // What an epoch that is over calls far is not recent.
+    receive(store, &up(), far + 1, draft(Op::Fact, "fact", b""));
+    receive(store, &up(), far + 2, draft(Op::Status, "last", b"2"));
+    assert_eq!(received(far + 2).len(), 2);
+    let (stream, epoch) = (up(), epoch(2));
+    commit(store, &changes(vec![StreamChange::Open { stream, epoch }]));
+    receive(store, &up(), 1, draft(Op::Status, "last", b"3"));
+    assert_eq!(received(1), last);
 }
 
 pub(super) fn reconciled_end_is_one_slot(harness: &mut dyn Harness) {

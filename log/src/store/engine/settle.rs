@@ -28,11 +28,11 @@ use super::trim::{Sweep, pending_of};
 use super::{damaged, get};
 use crate::batch::CursorName;
 use crate::error::ReadError;
-use crate::id::{Direction, Revision, StreamId, Version};
+use crate::id::{Direction, Offset, Revision, StreamId, Version};
 use crate::key::Key;
 use crate::limits::FACTS_KEPT;
 use crate::record::{Op, Slot};
-use crate::store::codec::{self, Corrupt};
+use crate::store::codec::{self, Corrupt, StreamValue};
 use crate::store::keys::{self, StreamNo};
 use crate::store::kv::{Space, View};
 
@@ -164,11 +164,7 @@ impl<'a, V: View> Sweep<'a, V> {
         let is_acked = !line.state.is_replicated(line.name) || header.offset <= value.acked;
         // The last record of a copy tells its sender, at the next handshake, whose past it is.
         let is_head = value.is_copy && header.offset == value.received_head;
-        // The sender may not have heard that these arrived. If it has to reconcile before it does, it
-        // sends those again that this store cannot show.
-        let is_recent = value.is_copy
-            && header.op == Op::Fact
-            && header.offset.get().saturating_add(FACTS_KEPT) > value.received_head.get();
+        let is_recent = value.is_copy && header.op == Op::Fact && is_recent(value, header.offset);
         // The newest goes after everything it superseded, or that would be back.
         let is_last = header.op == Op::Fact || record.revision < self.oldest_superseder;
         is_acked
@@ -395,4 +391,13 @@ impl<'a, V: View> Sweep<'a, V> {
 /// Whether a record says that there is nothing in its slot.
 fn is_empty(record: &Found) -> bool {
     record.value.body.len() == 0 && record.value.header.cause.is_none()
+}
+
+/// Whether the sender of a copy may not have heard that the record at `offset` arrived. If it has to
+/// reconcile before it does, it sends those facts again that this store cannot show. Offsets of an
+/// epoch that is over mean nothing once a reconcile from it has ended.
+fn is_recent(copy: &StreamValue, offset: Offset) -> bool {
+    let is_reconciling = copy.received == Offset::ZERO;
+    let (offset, head) = (offset.get(), copy.received_head.get());
+    is_reconciling || (offset <= head && offset.saturating_add(FACTS_KEPT) > head)
 }
