@@ -1,6 +1,6 @@
-//! `sweep SEED`: the trace of one run. `sweep short SEED`: of its shortest schedule that fails. `sweep FROM TO [JOBS]`: runs seeds; on failure prints the
-//! shortest schedule that still fails. `sweep survey FROM TO [JOBS]`: runs them all and prints a
-//! line for each.
+//! `sweep SEED`: the trace of one run. `sweep short SEED`: of its shortest schedule that fails.
+//! `sweep FROM TO [JOBS]`: runs seeds; on failure prints the shortest schedule that still fails.
+//! `sweep survey FROM TO [JOBS]`: runs them all and prints a line for each.
 
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
@@ -86,15 +86,15 @@ fn tell(surveyed: &Surveyed) {
 
 #[expect(clippy::print_stdout, reason = "a program for people")]
 fn trace(seed: u64, short: bool) -> ExitCode {
-    let options = Options {
-        trace: true,
-        ..Options::draw(seed)
-    };
+    let options = Options::draw(seed);
     let mut schedule = Schedule::draw(seed, &options);
     if short {
-        let options = Options::draw(seed);
         schedule = shrink(seed, &options, &schedule, 300);
     }
+    let options = Options {
+        trace: true,
+        ..options
+    };
     let mut world = World::new(seed, options.clone());
     for (at, act) in schedule.0 {
         world.act_at(Moment(at), act);

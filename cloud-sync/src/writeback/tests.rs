@@ -38,6 +38,14 @@ fn bound(rig: &mut Rig, name: &str, on: &str) -> (Key, Value) {
     pod
 }
 
+/// A pod on `n1` that was asked to end.
+fn ending(rig: &mut Rig) -> Key {
+    let (till, mut body) = bound(rig, "till", "n1");
+    body["metadata"]["deletionTimestamp"] = json!("2026-01-01T00:00:00Z");
+    rig.update((till.clone(), body));
+    till
+}
+
 #[test]
 fn a_status_goes_to_the_pods_of_its_node_only() {
     let mut rig = Rig::new();
@@ -144,9 +152,7 @@ fn a_node_confirms_the_end_of_a_pod_that_was_asked_to_end() {
 #[test]
 fn an_end_before_a_newer_report_is_of_the_past() {
     let mut rig = Rig::new();
-    let (till, mut body) = bound(&mut rig, "till", "n1");
-    body["metadata"]["deletionTimestamp"] = json!("2026-01-01T00:00:00Z");
-    rig.update((till.clone(), body));
+    let till = ending(&mut rig);
     let end = rig.draft(&till, Op::Delete, b"");
     let report = rig.draft(&till, Op::Status, &running());
     rig.send("n1", vec![end, report]);
@@ -159,9 +165,7 @@ fn an_end_before_a_newer_report_is_of_the_past() {
 #[test]
 fn an_end_in_a_new_epoch_is_newer_than_the_reports_before() {
     let mut rig = Rig::new();
-    let (till, mut body) = bound(&mut rig, "till", "n1");
-    body["metadata"]["deletionTimestamp"] = json!("2026-01-01T00:00:00Z");
-    rig.update((till.clone(), body));
+    let till = ending(&mut rig);
     for _ in 0..3 {
         send(&mut rig, "n1", &till, Op::Status, &running());
     }

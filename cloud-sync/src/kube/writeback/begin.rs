@@ -311,11 +311,16 @@ impl<'a> Sight<'a> {
 
     /// Whether the node holds the object of a name.
     fn holds_name(&self, node: &NodeName, name: &Name) -> bool {
-        let key = self.view.read(|objects| {
+        self.key_of(name)
+            .is_some_and(|key| self.sent(node, &key).is_some())
+    }
+
+    /// The life that a name has.
+    fn key_of(&self, name: &Name) -> Option<Key> {
+        self.view.read(|objects| {
             let entry = objects.get(&name.resource, &name.namespace, &name.name)?;
             Some(entry.key().clone())
-        });
-        key.is_some_and(|key| self.sent(node, &key).is_some())
+        })
     }
 
     /// The request about this object that was answered last.
@@ -327,11 +332,10 @@ impl<'a> Sight<'a> {
     /// The request about this object that was accepted last, when it was made before one on `ground`.
     fn earlier(&self, node: &NodeName, key: &Key, verb: Verb, ground: Ground) -> Option<Earlier> {
         // What was asked to be created has another life since it was.
-        let made = self.view.read(|objects| {
-            let entry = objects.get(&key.resource, &key.namespace, &key.name)?;
-            Some(entry.key().clone())
-        });
-        let made = made.filter(|_| verb == Verb::Create);
+        let made = match verb {
+            Verb::Create => self.key_of(&Name::of(key)),
+            Verb::Update | Verb::Status | Verb::Delete => None,
+        };
         let newest = self.newest_sent(node, made.as_ref().unwrap_or(key), Slot::Request)?;
         Earlier::of(&newest, ground)
     }

@@ -311,8 +311,8 @@ fn looked(asked: Box<Asked>, answer: Result<Value, CallError>, conflicts: u32) -
     if asked.verb == Verb::Delete && life.as_ref() != Some(&asked.key) {
         return Finished::accepted(Outcome::Unchanged, None);
     }
-    let known = asked.is_done(&object) || asked.is_followed(&object);
-    if asked.verb == Verb::Create && !known {
+    let is_known = || asked.is_done(&object) || asked.is_followed(&object);
+    if asked.verb == Verb::Create && !is_known() {
         let (resource, name) = (&asked.key.resource, &asked.key.name);
         let status = Status::already_exists(resource, name);
         return Turn::Finished(Finished::rejected(Box::new(status)));
